@@ -1,0 +1,43 @@
+"""LeNet-5 on the 1,797 handwritten digits that ship with scikit-learn: a first run, with no data to fetch.
+
+    python -m experiments.lenet_digits [--epochs 20]
+
+Expected: EXPECTED
+"""
+
+import jaxvision as jv
+
+
+def config(
+    *, epochs: int = 20, batch_size: int = 64, learning_rate: float = 2e-3, seed: int = 0, smoke: bool = False
+) -> jv.train.Experiment:
+    """Train a small network on small digits.
+
+    Args:
+        epochs: Passes over the 1,438 training images.
+        batch_size: Images an update.
+        learning_rate: Adam's peak rate; it falls to zero along a cosine.
+        seed: Decides initialisation and data order.
+        smoke: A few steps only, to see that everything works.
+    """
+    train, test = jv.data.digits("train"), jv.data.digits("test")
+    if smoke:
+        train, test, epochs = jv.data.subset(train, range(128)), jv.data.subset(test, range(64)), 2
+    model = jv.create_model("lenet5", num_classes=10)
+    steps = -(-epochs * len(train) // batch_size)
+    return jv.train.Experiment(
+        model,
+        jv.objectives.supervised(model),
+        jv.train.adam(jv.train.warmup_cosine(learning_rate, steps)),
+        train,
+        test=test,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        title="LeNet-5 on digits",
+        hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

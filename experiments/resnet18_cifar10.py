@@ -1,0 +1,64 @@
+"""ResNet-18 with the CIFAR stem on CIFAR-10: crops and flips, momentum, warm-up and cosine.
+
+    python -m experiments.resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 30] [--dtype bfloat16]
+
+FOLDER_OR_NPZ is a CIFAR-10 folder or archive (python or binary version), or an .npz with x_train, y_train, x_test, y_test.
+Expected: EXPECTED
+"""
+
+from pathlib import Path
+
+import jaxvision as jv
+
+
+def config(
+    *,
+    data: Path | None = None,
+    epochs: int = 30,
+    batch_size: int = 128,
+    learning_rate: float = 0.1,
+    weight_decay: float = 5e-4,
+    warmup_epochs: float = 1.0,
+    dtype: str = "float32",
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Train a residual network on small photographs.
+
+    Args:
+        data: CIFAR-10 folder or archive, or an .npz file.
+        epochs: Passes over the training images.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
+        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        warmup_epochs: Epochs in which the rate rises from zero.
+        dtype: Compute type, float32 or bfloat16; parameters stay float32.
+        seed: Decides initialisation, data order and augmentation.
+        smoke: A few steps on synthetic images, to see that everything works.
+    """
+    if smoke:
+        train, test, epochs, batch_size = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1), 1, 16
+    else:
+        read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
+        train, test = read(data, "train"), read(data, "test")
+    model = jv.create_model("resnet18", num_classes=len(train.classes), stem="cifar", dtype=dtype)
+    steps = -(-epochs * len(train) // batch_size)
+    rate = jv.train.warmup_cosine(learning_rate, steps, warmup=round(warmup_epochs * steps / epochs))
+    return jv.train.Experiment(
+        model,
+        jv.objectives.supervised(model),
+        jv.train.momentum(rate, nesterov=True, weight_decay=weight_decay),
+        train,
+        test=test,
+        epochs=epochs,
+        batch_size=batch_size,
+        augment=jv.augment.each(jv.augment.cifar_train()),
+        recipe=jv.augment.cifar_eval(),
+        seed=seed,
+        title="ResNet-18 on CIFAR-10",
+        hint="a longer run: --epochs 200 --workdir runs/resnet18_long",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

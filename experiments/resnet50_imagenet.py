@@ -1,0 +1,75 @@
+"""ResNet-50 on ImageNet: the 90-epoch recipe of Goyal et al. (2017), linear scaling rule and five epochs of warm-up.
+
+    python -m experiments.resnet50_imagenet --data FOLDER [--batch-size 1024] [--dtype bfloat16]
+    python -m experiments.resnet50_imagenet --tfds imagenet2012
+
+FOLDER has train/ and val/, each with one sub-folder of images a class.
+Expected: EXPECTED
+"""
+
+from pathlib import Path
+
+import jaxvision as jv
+
+
+def config(
+    *,
+    data: Path | None = None,
+    tfds: str | None = None,
+    epochs: int = 90,
+    batch_size: int = 256,
+    learning_rate: float = 0.1,
+    weight_decay: float = 1e-4,
+    label_smoothing: float = 0.1,
+    warmup_epochs: float = 5.0,
+    accumulate: int = 1,
+    dtype: str = "float32",
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Train a residual network on a thousand classes.
+
+    Args:
+        data: Folder with train/ and val/.
+        tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
+        epochs: Passes over the training images.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
+        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        label_smoothing: Share of the label spread over all classes.
+        warmup_epochs: Epochs in which the rate rises from zero.
+        accumulate: Micro-batches an update, where the batch does not fit.
+        dtype: Compute type, float32 or bfloat16; parameters stay float32.
+        seed: Decides initialisation, data order and augmentation.
+        smoke: A few steps on synthetic images with a smaller network, to see that everything works.
+    """
+    size, name = (224, "resnet50")
+    if smoke:
+        train, test = (jv.data.synthetic(count, image_shape=(32, 32, 3), num_classes=4, seed=0) for count in (64, 32))
+        size, name, epochs, batch_size = 32, "resnet18", 1, 16
+    elif tfds:
+        train, test = jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
+    else:
+        train, test = (jv.data.image_folder(data / split if data else data) for split in ("train", "val"))
+    model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
+    steps = -(-epochs * len(train) // batch_size)
+    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=round(warmup_epochs * steps / epochs) if not smoke else 0)
+    return jv.train.Experiment(
+        model,
+        jv.objectives.supervised(model, label_smoothing=label_smoothing),
+        jv.train.momentum(rate, nesterov=True, weight_decay=weight_decay),
+        jv.data.random_crops(train, size),
+        test=jv.data.center_crops(test, size, resize=size * 8 // 7),
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        augment=jv.augment.each(jv.augment.imagenet_train(size, crop=False)),
+        recipe=jv.augment.imagenet_eval(size, crop=False),
+        seed=seed,
+        threads=8,
+        title=f"{name} on ImageNet",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

@@ -1,0 +1,80 @@
+"""ViT-S/16 on ImageNet: the plain recipe of Beyer et al., "Better plain ViT baselines for ImageNet-1k" (2022), without RandAugment.
+
+    python -m experiments.vit_s16_imagenet --data FOLDER [--batch-size 1024] [--dtype bfloat16] [--fsdp]
+    python -m experiments.vit_s16_imagenet --tfds imagenet2012
+
+FOLDER has train/ and val/, each with one sub-folder of images a class.
+Expected: EXPECTED
+"""
+
+from pathlib import Path
+
+import jaxvision as jv
+
+
+def config(
+    *,
+    data: Path | None = None,
+    tfds: str | None = None,
+    epochs: int = 90,
+    batch_size: int = 1024,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.1,
+    mixup: float = 0.2,
+    warmup_steps: int = 10_000,
+    accumulate: int = 1,
+    dtype: str = "float32",
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Train a small Vision Transformer on a thousand classes.
+
+    Args:
+        data: Folder with train/ and val/.
+        tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
+        epochs: Passes over the training images.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Decoupled, on kernels only.
+        mixup: The alpha of mixup's Beta distribution.
+        warmup_steps: Steps in which the rate rises from zero.
+        accumulate: Micro-batches an update, where the batch does not fit.
+        dtype: Compute type, float32 or bfloat16; parameters stay float32.
+        seed: Decides initialisation, data order and augmentation.
+        smoke: A few steps on synthetic images with a smaller network, to see that everything works.
+    """
+    size, name, options = 224, "vit_small_patch16_224", {}
+    if smoke:
+        train, test = (jv.data.synthetic(count, image_shape=(32, 32, 3), num_classes=4, seed=0) for count in (64, 32))
+        size, name, options = 32, "vit_tiny_patch16_224", {"image_size": 32, "patch_size": 8}
+        epochs, batch_size, warmup_steps = 1, 16, 0
+    elif tfds:
+        train, test = jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
+    else:
+        train, test = (jv.data.image_folder(data / split if data else data) for split in ("train", "val"))
+    classes = len(train.classes)
+    model = jv.create_model(name, num_classes=classes, pool="mean", dtype=dtype, **options)
+    steps = -(-epochs * len(train) // batch_size)
+    augment = jv.augment.chain(
+        jv.augment.each(jv.augment.imagenet_train(size, crop=False)),
+        jv.augment.mixup(mixup, num_classes=classes),
+    )
+    return jv.train.Experiment(
+        model,
+        jv.objectives.supervised(model),
+        jv.train.adamw(jv.train.warmup_cosine(learning_rate, steps, warmup=warmup_steps), weight_decay=weight_decay, clip_norm=1.0),
+        jv.data.random_crops(train, size),
+        test=jv.data.center_crops(test, size, resize=size * 8 // 7),
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        augment=augment,
+        recipe=jv.augment.imagenet_eval(size, crop=False),
+        seed=seed,
+        threads=8,
+        title=f"{name} on ImageNet",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

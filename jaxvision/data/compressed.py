@@ -1,0 +1,36 @@
+"""Reader for .npz files with the keys of MedMNIST or Keras."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data.checking import one_of
+from jaxvision.data.paths import existing_file
+from jaxvision.data.source import arrays
+
+EXPECTED = "an .npz file with train_images and train_labels (MedMNIST), or x_train and y_train (Keras)"
+_STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
+
+
+def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
+    """The arrays of an .npz file: train_images / train_labels (MedMNIST) or x_train / y_train (Keras); ``split`` "train", "val" or "test".
+
+    Images [N, H, W, C] or [N, H, W]; labels [N] or [N, 1] integers, or several at once [N, K], which stay vectors. Nothing is unpickled.
+    Raises FileNotFoundError, KeyError when the split is not in the file, ValueError when the file is damaged.
+    """
+    one_of("split", split, ("train", "val", "test"))
+    file = existing_file(file, "file", EXPECTED)
+    try:
+        with np.load(file, allow_pickle=False) as members:
+            pairs = [tuple(key.format(split) for key in style) for style in _STYLES]
+            pair = next((pair for pair in pairs if set(pair) <= set(members)), None)
+            if pair is None:
+                raise KeyError(f"{file}: found {', '.join(members) or 'no arrays'}, expected {' or '.join(' and '.join(pair) for pair in pairs)}")
+            images, labels = members[pair[0]], members[pair[1]]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file}: damaged, truncated or no .npz of plain arrays ({reason}), expected {EXPECTED}") from error
+    return arrays(images, labels, classes=classes)

@@ -1,0 +1,57 @@
+"""Readers for idx files, the format of MNIST and its siblings (Fashion-MNIST, KMNIST)."""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data.checking import one_of
+from jaxvision.data.paths import contents, existing_folder
+from jaxvision.data.source import arrays
+
+EXPECTED = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each with or without .gz"
+_PREFIX = {"train": "train", "test": "t10k"}
+
+
+def find_idx(folder: Path, split: str, kind: str) -> Path | None:
+    """The idx file of a folder that holds the "images" or "labels" of a split, or None."""
+    rank = {"images": 3, "labels": 1}[kind]
+    stems = (f"{_PREFIX[split]}-{kind}{joint}idx{rank}-ubyte" for joint in "-.")
+    return next((folder / name for stem in stems for name in (stem, f"{stem}.gz") if (folder / name).is_file()), None)
+
+
+def _read_idx(path: Path, rank: int) -> np.ndarray:
+    """An idx file of unsigned bytes: two zeros, type, rank, the sizes as big-endian 32-bit integers, then the bytes, last index fastest."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path}: damaged or truncated gzip file ({error})") from error
+    if content[:4] != bytes((0, 0, 8, rank)) or len(content) < 4 + 4 * rank:
+        raise ValueError(f"{path}: begins with {content[:4].hex(' ') or 'nothing'}, expected 00 00 08 0{rank}, an idx file of unsigned bytes")
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", rank, offset=4))
+    found, expected = len(content) - 4 - 4 * rank, int(np.prod(shape, dtype=np.int64))
+    if found != expected:
+        raise ValueError(f"{path}: found {found} bytes after the header, expected {expected} for shape {shape}; the file is truncated or damaged")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def idx(folder: str | Path, split: str, *, classes: Sequence[str] | None = None):
+    """MNIST-style idx files in ``folder``, gzipped or not: images [H, W, 1] uint8; ``split`` is "train" or "test" (the t10k files).
+
+    ``classes``: names instead of "0".."9". Raises FileNotFoundError when a file is not there, ValueError when one is damaged or the
+    counts differ. Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits, 1998.
+    """
+    one_of("split", split, tuple(_PREFIX))
+    folder = existing_folder(folder, "folder", EXPECTED)
+    parts = {}
+    for kind, rank in (("images", 3), ("labels", 1)):
+        path = find_idx(folder, split, kind)
+        if path is None:
+            expected = f"{_PREFIX[split]}-{kind}-idx{rank}-ubyte or the same with .gz"
+            raise FileNotFoundError(f"folder: {folder} holds {contents(folder)}, expected {expected}")
+        parts[kind] = _read_idx(path, rank)
+    if len(parts["images"]) != len(parts["labels"]):
+        raise ValueError(f"{folder}: found {len(parts['images'])} images and {len(parts['labels'])} labels for {split!r}, expected as many of both")
+    return arrays(parts["images"], parts["labels"], classes=classes or [str(digit) for digit in range(10)])

@@ -1,0 +1,67 @@
+"""Running a model over arrays or a source, in batches of one shape whose padding never comes back."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision import data
+from jaxvision.typing import to_float
+
+
+def outputs(
+    forward: Callable, source, *, batch_size: int = 256, rows: tuple[int, int] | None = None, threads: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """``forward`` over all examples of a source, in order: (outputs [N, ...], labels [N]).
+
+    ``forward``: ``batch -> array [batch_size, ...]``. Of several processes each reads ``rows`` (first, stop) of every batch, and
+    ``forward`` returns the rows of all.
+    """
+    collected = []
+    for batch in data.padded_batches(source, batch_size, rows=rows, threads=threads):
+        collected.append(np.asarray(forward(batch)))
+    return np.concatenate(collected)[: len(source)], np.asarray(source.labels)
+
+
+def _prepared(image, recipe: Callable | None):
+    image = to_float(jnp.asarray(image))
+    return jax.vmap(lambda one: recipe(None, one))(image) if recipe else image
+
+
+def features(model, variables, source, *, recipe: Callable | None = None, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """An encoder's pooled features of every example: ([N, D] float32, labels [N]).
+
+    ``recipe``: ``(key, image) -> image`` for evaluation; it gets no key.
+    """
+    forward = jax.jit(lambda image: model.apply(variables, _prepared(image, recipe), method="features").pooled.astype(jnp.float32))
+    return outputs(lambda batch: forward(batch["image"]), source, batch_size=batch_size)
+
+
+def predict(
+    model, variables, images, *, recipe: Callable | None = None, transforms: tuple[Callable, ...] = (), batch_size: int = 256
+) -> np.ndarray:
+    """Class probabilities [N, K] float32 of images [N, H, W, C], uint8 or float in [0, 1].
+
+    ``recipe``: ``(key, image) -> image``; it gets no key. ``transforms``: test-time augmentation, functions ``image -> image`` of one
+    prepared image (``lambda image: image`` among them to keep it as it is); their probabilities are averaged.
+    Raises ValueError where ``images`` is not a batch of images.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"images: found shape {images.shape}, expected [N, H, W, C] with N of at least 1")
+    transforms = transforms or (lambda image: image,)
+
+    @jax.jit
+    def probabilities(image):
+        image = _prepared(image, recipe)
+        views = [model.apply(variables, jax.vmap(transform)(image)) for transform in transforms]
+        return jnp.mean(jnp.stack([jax.nn.softmax(logits.astype(jnp.float32)) for logits in views]), axis=0)
+
+    batch_size = min(batch_size, len(images))
+    found = []
+    for first in range(0, len(images), batch_size):
+        batch = images[first : first + batch_size]
+        padding = [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
+        found.append(np.asarray(probabilities(np.pad(batch, padding)))[: len(batch)])
+    return np.concatenate(found)

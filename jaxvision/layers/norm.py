@@ -1,0 +1,64 @@
+"""Normalisation: statistics are always computed in float32 or wider, in two passes, over the global batch where they see it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision import axis
+from jaxvision.typing import Array
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last, with PyTorch's conventions.
+
+    In training the statistics are those of the global batch, on any number of devices; the running ``mean`` and ``var`` (unbiased) in
+    the collection ``batch_stats`` move by ``momentum`` towards them. In evaluation the running ones are used.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    dtype: Any = None
+    scale_init: Callable = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        features, over = x.shape[-1], tuple(range(x.ndim - 1))
+        scale = self.param("scale", self.scale_init, (features,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
+        dtype, x = self.dtype or x.dtype, _wide(x)
+        if train:
+            mean = axis.mean(jnp.mean(x, axis=over))
+            var = axis.mean(jnp.mean(jnp.square(x - mean), axis=over))
+            count = x.size // features * axis.size()
+            if not self.is_initializing():
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value += self.momentum * (jax.lax.stop_gradient(mean) - running_mean.value)
+                running_var.value += self.momentum * (jax.lax.stop_gradient(unbiased) - running_var.value)
+        else:
+            mean, var = running_mean.value, running_var.value
+        return ((x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation (Ba et al., 2016) over the last axis; ``epsilon`` 1e-6 as transformers for vision have it."""
+
+    epsilon: float = 1e-6
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        dtype, x = self.dtype or x.dtype, _wide(x)
+        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        var = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        return (centred * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(dtype)

@@ -1,0 +1,38 @@
+"""From a name to a network: ``create_model`` and ``list_models``, which load a family only when one of its models is made."""
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+
+from jaxvision.models.catalog import ALIASES, FAMILIES
+
+_FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names that match a shell pattern (``"vit*"``), sorted; other libraries' names for them are accepted but not listed."""
+    return sorted(fnmatch.filter(_FAMILY_OF, pattern))
+
+
+def create_model(name: str, **options):
+    """A Linen module by name, for example ``create_model("resnet18", num_classes=10, stem="cifar")``.
+
+    ``num_classes`` (1000; 0 gives an encoder), ``dtype`` (compute type; parameters stay float32) and the family's own options.
+    Raises ValueError for an unknown name, with the nearest ones, or a value that the family refuses; TypeError for an option that it lacks.
+    """
+    known = ALIASES.get(name, name)
+    if known not in _FAMILY_OF:
+        near = difflib.get_close_matches(str(name), [*_FAMILY_OF, *ALIASES], n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "jv.list_models() lists all"
+        raise ValueError(f"name: found {name!r}, which is no model; {hint}")
+    family = importlib.import_module(f"jaxvision.models.{_FAMILY_OF[known]}")
+    accepted = [parameter for parameter in inspect.signature(family.build).parameters if parameter != "name"]
+    for option in options:
+        if option not in accepted:
+            near = difflib.get_close_matches(option, accepted, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise TypeError(f"{option}: {known} has no such option; it has {', '.join(accepted)}{hint}")
+    if (count := options.get("num_classes", 1000)) < 0:
+        raise ValueError(f"num_classes: found {count}, expected 0 (an encoder) or more")
+    return family.build(known, **options)

@@ -1,0 +1,55 @@
+"""LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998): 61,706 parameters at 32 x 32 x 1."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.layers import Conv, Dense
+from jaxvision.typing import Array, Features
+
+_IMAGE_SIZE = 32
+
+
+class LeNet5(nn.Module):
+    """Two 5 x 5 convolutions with average pooling and three dense layers, tanh between them."""
+
+    num_classes: int = 10
+    dtype: Any = None
+
+    def setup(self):
+        self.stem = Conv(6, 5, dtype=self.dtype)
+        self.stage1 = Conv(16, 5, dtype=self.dtype)
+        self.stage2 = Dense(120, dtype=self.dtype)
+        self.stage3 = Dense(84, dtype=self.dtype)
+        if self.num_classes:
+            self.head = Dense(self.num_classes, dtype=self.dtype)
+
+    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
+        """Features of images [B, 32, 32, C]: pooled [B, 84]; maps "stem" [B, 28, 28, 6] and "stage1" [B, 10, 10, 16].
+
+        Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not have.
+        """
+        if image.ndim != 4 or image.shape[1:3] != (_IMAGE_SIZE, _IMAGE_SIZE):
+            raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
+        for name, value in (("keep", keep), ("mask", mask)):
+            if value is not None:
+                raise ValueError(f"{name}: LeNet-5 cannot leave out parts of an image")
+        stem = jnp.tanh(self.stem(image))
+        stage1 = jnp.tanh(self.stage1(nn.avg_pool(stem, (2, 2), (2, 2))))
+        pooled = nn.avg_pool(stage1, (2, 2), (2, 2))
+        hidden = jnp.tanh(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
+        return Features(jnp.tanh(self.stage3(hidden)), None, {"stem": stem, "stage1": stage1})
+
+    def __call__(self, image: Array, *, train: bool = False) -> Array:
+        """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""
+        pooled = self.features(image, train=train).pooled
+        return (self.head(pooled) if self.num_classes else pooled).astype(jnp.float32)
+
+
+MODELS = {"lenet5": LeNet5}
+
+
+def build(name: str, *, num_classes: int = 10, dtype: Any = None) -> LeNet5:
+    """LeNet-5 with ``num_classes`` outputs."""
+    return MODELS[name](num_classes=num_classes, dtype=dtype)

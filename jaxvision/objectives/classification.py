@@ -1,0 +1,65 @@
+"""Supervised learning: a classifier, its labels, and any loss between them."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name, reuse, unchanged
+from jaxvision.typing import Array, Batch, Key, to_float
+
+
+def _accuracy(logits: Array, labels: Array) -> Array:
+    """The share of images whose largest logit is their label; a soft label counts as its largest class."""
+    truth = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
+    return jnp.mean((jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32))
+
+
+def _metrics(loss: Callable, logits: Array, labels: Array) -> dict[str, Array]:
+    if loss is losses.binary_cross_entropy:
+        return {"map": losses.mean_average_precision(logits, labels)}
+    return {"top1": _accuracy(logits, labels)} if logits.ndim == 2 and (labels.ndim == 1 or labels.shape == logits.shape) else {}
+
+
+def _read(batch: Batch) -> tuple[Array, Array]:
+    for name in ("image", "label"):
+        if name not in batch:
+            raise ValueError(f"batch: supervised reads {name!r}, found {', '.join(sorted(batch))}; take a source with labels")
+    return to_float(batch["image"]), batch["label"]
+
+
+def supervised(model, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, **options) -> Objective:
+    """A classifier trained on labels.
+
+    ``model``: a Linen module with ``model(image [B, H, W, C], *, train) -> logits [B, K]``. ``loss``: ``(logits, labels) -> scalar``;
+    ``options`` go to it by name (``label_smoothing``, ``class_weights``). Labels are whatever the loss reads: [B] integers, or [B, K]
+    one-hot, soft (mixup, cutmix) or multi-label. Logits that the model sows into ``auxiliary`` add ``auxiliary_weight`` times their own
+    loss, in training only (Szegedy et al., "Going Deeper with Convolutions", 2014, section 5: 0.3).
+
+    Parameters and statistics are stored as ``model``. Metrics: ``top1``, or ``map`` (mean average precision of the batch) under
+    ``binary_cross_entropy``. Raises ValueError when the batch has no image or label.
+    """
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        if surplus := set(given) - {"model"}:
+            raise ValueError(f"given: supervised has one module, 'model'; found {', '.join(sorted(surplus))}")
+        image, _ = _read(batch)
+        variables = jax.jit(model.init)(key, image[:1])
+        params = reuse("model", variables["params"], given.get("model", {}))
+        stats = {"model": variables["batch_stats"]} if "batch_stats" in variables else {}
+        return {"model": params}, Carry(stats, {})
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        image, labels = _read(batch)
+        variables = {"params": params["model"]} | ({"batch_stats": carry.stats["model"]} if "model" in carry.stats else {})
+        logits, sown = model.apply(
+            variables, image, train=True, mutable=["batch_stats", "auxiliary"], rngs={"dropout": fold_name(key, "dropout")}
+        )
+        total = loss(logits, labels, **options)
+        for auxiliary in jax.tree.leaves(sown.get("auxiliary", {})):
+            total = total + auxiliary_weight * loss(auxiliary, labels, **options)
+        stats = carry.stats | ({"model": sown["batch_stats"]} if "model" in carry.stats else {})
+        return total, Aux(Carry(stats, carry.memory), {"loss": total} | _metrics(loss, logits, labels))
+
+    return Objective(init, value, unchanged)

@@ -1,0 +1,139 @@
+"""Pictures of a run, from arrays to a PNG file: curves, confusion, predictions, filters. No window is ever opened."""
+
+from pathlib import Path
+
+import numpy as np
+
+_RIGHT, _WRONG, _TRAIN, _EVAL = "#2a7f62", "#b3261e", "#1f5fa8", "#d9822b"
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1):
+    """A figure and its axes [rows, columns], drawn without pyplot: safe in threads and without a display."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ModuleNotFoundError("jv.plots draws with matplotlib, which is not installed: pip install matplotlib") from None
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure, path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def curves(rows: list[dict], path) -> None:
+    """Loss and accuracy by epoch, for training and evaluation.
+
+    ``rows`` are those of metrics.jsonl: epoch means are of the splits "train_epoch", "validation" and "test"; single steps are of the
+    split "train" and drawn faintly. A figure that no row has gets no panel.
+    """
+    panels = [(name, label) for name, label in (("loss", "loss"), ("top1", "top-1 accuracy (%)"), ("map", "mean average precision (%)"))]
+    panels = [(name, label) for name, label in panels if any(row.get(name) is not None for row in rows)] or [("loss", "loss")]
+    figure, axes = _figure(5.2 * len(panels), 3.8, 1, len(panels))
+    last = max((row["step"] for row in rows if row["split"] == "train_epoch"), default=0)
+    epochs = max((row["epoch"] for row in rows if row["split"] == "train_epoch"), default=1)
+    for axis, (name, label) in zip(axes[0], panels, strict=True):
+        scale = 1 if name == "loss" else 100
+        steps = [row for row in rows if row["split"] == "train" and isinstance(row.get(name), int | float)]
+        if steps and last:
+            positions = [row["step"] / last * epochs for row in steps]
+            axis.plot(positions, [scale * row[name] for row in steps], color=_TRAIN, alpha=0.25, linewidth=0.8)
+        for split, text, color in (("train_epoch", "train", _TRAIN), ("validation", "validation", _EVAL), ("test", "eval (test)", _EVAL)):
+            found = [row for row in rows if row["split"] == split and isinstance(row.get(name), int | float)]
+            style = {"linestyle": "none", "marker": "*", "markersize": 10} if split == "test" and len(found) == 1 else {"marker": "o", "markersize": 3}
+            if found:
+                axis.plot([row["epoch"] for row in found], [scale * row[name] for row in found], label=text, color=color, **style)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
+    """A confusion matrix [K, K] (rows the truth), coloured by each row's share; counts are written where they can be read."""
+    count = len(classes)
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = float(np.clip(2.2 + 0.42 * count, 4.0, 12.0))
+    figure, axes = _figure(side + 0.8, side)
+    axis = axes[0, 0]
+    picture = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axis, fraction=0.045, label="share of the true class")
+    ticks = np.arange(0, count, max(1, -(-count // 30)))
+    axis.set_xticks(ticks, [classes[tick] for tick in ticks], rotation=90 if max(map(len, classes)) > 2 else 0)
+    axis.set_yticks(ticks, [classes[tick] for tick in ticks])
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if count <= 20:
+        for row in range(count):
+            for column in range(count):
+                if matrix[row, column]:
+                    color = "white" if share[row, column] > 0.5 else "black"
+                    axis.text(column, row, f"{matrix[row, column]:d}", ha="center", va="center", fontsize=7, color=color)
+    accuracy = np.trace(matrix) / max(matrix.sum(), 1)
+    axis.set_title(f"{accuracy:.2%} of {int(matrix.sum()):,} right")
+    _save(figure, path)
+
+
+def _show(axis, image: np.ndarray) -> None:
+    image = np.asarray(image)
+    limits = {"vmin": 0, "vmax": 255} if image.dtype == np.uint8 else {"vmin": 0, "vmax": 1}
+    axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", interpolation="nearest", **limits)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path) -> None:
+    """A grid of images in the order given, each with its predicted class and probability; mistakes are red and name the true class."""
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(1.5 * columns, 1.85 * rows, rows, columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, label, row in zip(axes.flat, images, labels, probabilities, strict=False):
+        axis.axis("on")
+        _show(axis, image)
+        found = int(row.argmax())
+        right = found == int(label)
+        text = f"{classes[found]} {row[found]:.0%}" + ("" if right else f"\ntrue: {classes[int(label)]} {row[int(label)]:.0%}")
+        axis.set_title(text, fontsize=7, color=_RIGHT if right else _WRONG)
+        for spine in axis.spines.values():
+            spine.set_color(_RIGHT if right else _WRONG)
+            spine.set_linewidth(1.5)
+    mistakes = int((probabilities.argmax(-1) != np.asarray(labels)).sum())
+    figure.suptitle(f"{mistakes} mistakes, the surest first" + (", then the least sure of the right" if mistakes < len(images) else ""), fontsize=9)
+    _save(figure, path)
+
+
+def _tiles(kernel: np.ndarray) -> np.ndarray:
+    """Filters [kh, kw, C, D] as one image [h, w, 3 or 1] in [0, 1], each stretched to its own range, in rows of at most 16."""
+    height, width, channels, count = kernel.shape
+    shown = kernel if channels == 3 else kernel.mean(2, keepdims=True)
+    low, high = shown.min((0, 1, 2)), shown.max((0, 1, 2))
+    shown = (shown - low) / np.maximum(high - low, 1e-12)
+    columns = min(16, int(np.ceil(np.sqrt(count))) if count > 8 else count)
+    rows = -(-count // columns)
+    canvas = np.ones((rows * (height + 1) + 1, columns * (width + 1) + 1, shown.shape[2]))
+    for index in range(count):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        canvas[top : top + height, left : left + width] = shown[..., index]
+    return canvas
+
+
+def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None) -> None:
+    """The filters of a first convolution [kh, kw, C, D]; with ``before`` (the same shape), both stages side by side.
+
+    Kernels of three channels are shown in colour, others as the mean over channels; each filter is stretched to its own range.
+    """
+    stages = [("before training", before), ("after training", kernel)] if before is not None else [("", kernel)]
+    tiles = [(title, _tiles(np.asarray(stage))) for title, stage in stages]
+    height, width = tiles[0][1].shape[:2]
+    panel = 4.2
+    figure, axes = _figure(panel * len(tiles), max(1.2, panel * height / width) + 0.5, 1, len(tiles))
+    for axis, (title, tile) in zip(axes[0], tiles, strict=True):
+        _show(axis, tile)
+        axis.axis("off")
+        axis.set_title(title)
+    _save(figure, path)

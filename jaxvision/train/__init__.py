@@ -1,0 +1,42 @@
+"""One step, one loop and three drivers for every objective; optimizers, checkpoints and the run folder."""
+
+from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
+from jaxvision.train.command import main
+from jaxvision.train.experiment import Experiment
+from jaxvision.train.folder import load, restore
+from jaxvision.train.interruption import EXIT_CODE, Interrupted
+from jaxvision.train.loop import NotFinite, run
+from jaxvision.train.optimizers import adam, adamw, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
+from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
+from jaxvision.train.state import TrainState, init, variables
+from jaxvision.train.step import make_step
+
+__all__ = [
+    "EXIT_CODE",
+    "Checkpoints",
+    "DamagedCheckpoint",
+    "Experiment",
+    "Interrupted",
+    "NotFinite",
+    "TrainState",
+    "adam",
+    "adamw",
+    "compile_step",
+    "freeze",
+    "init",
+    "initialize_distributed",
+    "lamb",
+    "lars",
+    "load",
+    "main",
+    "make_step",
+    "momentum",
+    "place",
+    "process_rows",
+    "restore",
+    "run",
+    "sgd",
+    "step_decay",
+    "variables",
+    "warmup_cosine",
+]

@@ -1,0 +1,91 @@
+"""From an experiment file to a command: the keyword arguments of its ``config`` are the options."""
+
+import dataclasses
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from jaxvision.train import folder, sharding
+from jaxvision.train.checkpoint import DamagedCheckpoint
+from jaxvision.train.experiment import Experiment
+from jaxvision.train.interruption import Interrupted
+from jaxvision.train.loop import NotFinite, run
+
+# name -> (type, default, meaning); every experiment has them beside its own
+_RUN_OPTIONS = {
+    "workdir": (Path | None, None, "The run folder; by default runs/<experiment>. The same command again resumes there."),
+    "driver": (str, "jit", "How the step runs on several devices: jit, shard_map or pmap; the same numbers each."),
+    "fsdp": (bool, False, "Also split parameters and optimizer state over the devices (driver jit)."),
+    "threads": (int, 2, "Threads that read and decode images."),
+    "coordinator": (str | None, None, "host:port of process 0, for a run over several processes."),
+    "processes": (int | None, None, "The number of processes of the run."),
+    "process": (int | None, None, "The number of this process, from 0."),
+}
+
+
+def _with_run_options(config: Callable) -> Callable:
+    """A function with ``config``'s options and the run's, and a docstring that explains both, which returns them as a dict."""
+    signature = inspect.signature(config, eval_str=True)
+    if clash := set(signature.parameters) & set(_RUN_OPTIONS):
+        raise TypeError(f"config: {', '.join(sorted(clash))} is an option of every experiment; rename it")
+
+    def collect(**options):
+        return options
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    own = [inspect.Parameter(name, kind, default=default, annotation=type_) for name, (type_, default, _) in _RUN_OPTIONS.items()]
+    parameters = [*(parameter.replace(kind=kind) for parameter in signature.parameters.values()), *own]
+    collect.__signature__ = inspect.Signature(parameters)
+    collect.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    collect.__name__ = config.__name__
+    documentation = inspect.getdoc(config) or ""
+    documentation += "" if "Args:" in documentation else "\n\nArgs:"
+    collect.__doc__ = documentation + "".join(f"\n    {name}: {meaning}" for name, (_, _, meaning) in _RUN_OPTIONS.items())
+    return collect
+
+
+def _name(config: Callable) -> str:
+    module = folder.origin_of(config, {})["module"]
+    return module.rpartition(".")[2] if module else Path(config.__code__.co_filename).stem
+
+
+def main(config: Callable[..., Experiment], arguments: list[str] | None = None) -> None:
+    """Run an experiment from the command line: ``config``'s keyword arguments are its options, explained by its docstring's ``Args:``.
+
+    Adds ``--workdir``, ``--driver`` and what else every run has. Errors that the user can mend end the process with one line and
+    exit code 2 (JAXVISION_TRACEBACK=1 shows where they come from), a request to stop with 75 after saving; both leave a folder that the
+    same command goes on with.
+    """
+    try:
+        import tyro
+    except ImportError:
+        sys.exit("jv.train.main reads the command line with tyro, which is not installed: pip install tyro")
+    module = inspect.getmodule(config)
+    options = tyro.cli(_with_run_options(config), args=arguments, description=(module.__doc__ or "").strip() or None)
+    own = {name: options.pop(name) for name in _RUN_OPTIONS}
+    try:
+        sharding.initialize_distributed(own["coordinator"], own["processes"], own["process"])
+        _cache_compilations()
+        experiment = config(**options)
+        experiment = dataclasses.replace(experiment, driver=own["driver"], fsdp=own["fsdp"], threads=own["threads"])
+        workdir = own["workdir"] or Path("runs") / (_name(config) + ("-smoke" if options.get("smoke") else ""))
+        run(experiment, workdir, origin=folder.origin_of(config, options))
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        raise
+    except (ValueError, FileNotFoundError, PermissionError, NotFinite, DamagedCheckpoint, ModuleNotFoundError) as error:
+        if os.environ.get("JAXVISION_TRACEBACK"):
+            raise
+        print(f"{_name(config)}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _cache_compilations() -> None:
+    """Compiled programs are kept between runs, unless the user's own settings say otherwise."""
+    if not jax.config.jax_compilation_cache_dir:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxvision" / "compilations"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

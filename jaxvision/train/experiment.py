@@ -1,0 +1,113 @@
+"""What a run is: data, model, objective, optimizer and the numbers around them; checked before the first step."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from jaxvision import data, evaluate
+from jaxvision.core import Objective
+from jaxvision.train import sharding
+from jaxvision.train.optimizers import never_updates
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One training run. Sources give ``{"image": [H, W, C], "label": int}``; images of one source have one shape.
+
+    After each epoch ``evaluate(infer, source) -> {name: fraction}`` judges ``validation``, or ``test`` where there is no validation;
+    ``infer(source, method=None) -> (outputs [N, ...], labels [N])`` runs the model over a source. Only ``validation`` ever selects an
+    epoch or stops a run.
+    """
+
+    model: Any  # the Linen module that is judged and exported
+    objective: Objective
+    optimizer: Any  # an optax.GradientTransformation
+    train: Any
+    validation: Any = None
+    test: Any = None
+    _: dataclasses.KW_ONLY
+    epochs: int = 10
+    batch_size: int = 128  # of one update, over all devices and micro-batches
+    augment: Callable | None = None  # (key, batch) -> batch, in the step
+    recipe: Callable | None = None  # (key, image) -> image, for evaluation
+    evaluate: Callable = evaluate.classification
+    seed: int = 0
+    accumulate: int = 1  # micro-batches an update
+    ema: float | Callable | None = None  # decay of the weight average, which evaluation then uses
+    given: Mapping = dataclasses.field(default_factory=dict)  # parameters to start from, by module name
+    driver: str = "jit"
+    fsdp: bool = False
+    threads: int = 2  # that decode
+    log_every: int = 10  # steps between training rows
+    save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, or 100 steps if that is more
+    keep: int = 2  # newest checkpoints kept, beside the best
+    best: str = "top1"  # the validation figure that selects the epoch; "loss" is better when lower
+    patience: int | None = None  # epochs without a better figure before the run stops
+    title: str = ""  # what the console calls it
+    hint: str = ""  # what to try next, printed at the end
+
+    @property
+    def steps(self) -> int:
+        """The steps of the whole run: every example ``epochs`` times, the last batch running over."""
+        return -(-self.epochs * len(self.train) // self.batch_size)
+
+    @property
+    def save_interval(self) -> int:
+        """Steps between two saves that a kill may cost."""
+        return self.save_every or max(100, -(-len(self.train) // self.batch_size))
+
+    def epoch_ends(self) -> dict[int, int]:
+        """{step: epoch (from 1)}: after that many steps, every example has been seen that many times."""
+        return {-(-epoch * len(self.train) // self.batch_size): epoch for epoch in range(1, self.epochs + 1)}
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch (from 1) that the batch of the ``step``-th step (from 1) begins in."""
+        return (step - 1) * self.batch_size // len(self.train) + 1
+
+
+def check(experiment: Experiment, params) -> None:
+    """Raises ValueError, in one line, for a run that could not work: before anything is compiled or written."""
+    for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("log_every", 1), ("keep", 1), ("threads", 0)):
+        if getattr(experiment, name) < least:
+            raise ValueError(f"{name}: found {getattr(experiment, name)}, expected at least {least}")
+    for name in ("save_every", "patience"):
+        if (value := getattr(experiment, name)) is not None and value < 1:
+            raise ValueError(f"{name}: found {value}, expected at least 1, or none")
+    if experiment.patience is not None and experiment.validation is None:
+        raise ValueError("patience: early stopping judges validation data and there are none; jv.data.split(train, 0.1) makes some")
+    sharding.check_batch_size(experiment.batch_size, experiment.accumulate)
+    check_sources(experiment)
+    if never_updates(experiment.optimizer, params, experiment.steps):
+        raise ValueError(
+            f"optimizer: none of the {experiment.steps} updates of this run would change any parameter "
+            "(rate 0 at every step, everything frozen, or an accumulation longer than the run)"
+        )
+
+
+def check_sources(experiment: Experiment) -> None:
+    """Raises ValueError for empty sources and, where the model classifies, for labels that it cannot tell apart."""
+    classes = getattr(experiment.model, "num_classes", 0) or None
+    for name in ("train", "validation", "test"):
+        if (source := getattr(experiment, name)) is not None:
+            data.check(source, num_classes=classes, name=name, at_least_two_classes=bool(classes) and name == "train")
+
+
+def describe(experiment: Experiment, learning_rate: float | None) -> list[str]:
+    """The lines printed at the start: what is trained on what, the effective batch and learning rate."""
+    devices, processes = len(jax.devices()), jax.process_count()
+    share = experiment.batch_size // (devices * experiment.accumulate)
+    parts = f"{devices} {jax.devices()[0].device_kind} device{'s' * (devices > 1)} x {share}"
+    parts += f" x {experiment.accumulate} micro-batches" if experiment.accumulate > 1 else ""
+    lines = [
+        f"{experiment.title or type(experiment.model).__name__}: {len(experiment.train)} training images, {experiment.epochs} epochs, "
+        f"{experiment.steps} steps",
+        f"effective batch {experiment.batch_size} = {parts}" + (f", {processes} processes" if processes > 1 else "")
+        + f", driver {experiment.driver}{' with fsdp' if experiment.fsdp else ''}",
+        "effective learning rate: "
+        + (f"{learning_rate:.6g} at the peak" if learning_rate is not None else "hidden by the optimizer; those of jv.train show it"),
+    ]
+    if experiment.accumulate > 1:
+        lines.append(f"accumulation: batch statistics and contrastive negatives are those of {experiment.batch_size // experiment.accumulate} images")
+    return lines

@@ -1,0 +1,167 @@
+"""Devices: the only file with a mesh, a jit of a step, shard_map or pmap.
+
+The step is pure; here it becomes a program for any number of devices in one of three drivers, all giving the same numbers.
+"""
+
+import os
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxvision import axis
+from jaxvision.typing import Batch, Key
+
+DRIVERS = ("jit", "shard_map", "pmap")
+_SMALLEST_SHARD = 1024  # a leaf with fewer elements costs more to gather than to keep
+
+
+def data_mesh(devices=None) -> Mesh:
+    """All devices (of all processes), or those given, in one row named "data"."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (axis.NAME,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def initialize_distributed(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> bool:
+    """Join the other processes of this run, if there are any; returns whether there are.
+
+    Explicit ``coordinator`` ("host:port"), ``processes`` and ``process`` come first; otherwise a SLURM job of several tasks, a Kubernetes
+    indexed job, an MPI launch or JAX_COORDINATOR_ADDRESS says so and JAX reads the rest from the environment.
+    Raises ValueError when only some of the three are given. Call it before anything touches a device.
+    """
+    explicit = (coordinator, processes, process)
+    if any(value is not None for value in explicit):
+        if any(value is None for value in explicit):
+            raise ValueError(f"coordinator, processes, process: found {explicit}, expected all three or none")
+        jax.distributed.initialize(coordinator, processes, process)
+        return True
+    several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    if several or "JAX_COORDINATOR_ADDRESS" in os.environ or {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= set(os.environ):
+        jax.distributed.initialize()
+        return True
+    return False
+
+
+def process_rows(batch_size: int) -> tuple[int, int]:
+    """The rows (first, stop) of each global batch that this process reads."""
+    share = batch_size // jax.process_count()
+    return jax.process_index() * share, (jax.process_index() + 1) * share
+
+
+def check_batch_size(batch_size: int, accumulate: int = 1, devices=None) -> None:
+    """Raises ValueError when the batch does not split evenly over devices and micro-batches."""
+    count = len(jax.devices() if devices is None else devices)
+    if batch_size % (count * accumulate):
+        nearest = max(1, round(batch_size / (count * accumulate))) * count * accumulate
+        parts = f"{count} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
+        raise ValueError(f"batch_size: {batch_size} does not split evenly over {parts}; the nearest that does is {nearest}")
+
+
+def _state_shardings(state, mesh: Mesh, fsdp: bool):
+    """Replicated; with ``fsdp`` each large leaf is split along its largest axis that the devices divide."""
+
+    def choose(leaf):
+        shape = jnp.shape(leaf)
+        axes = [index for index, length in enumerate(shape) if length % mesh.size == 0]
+        if not fsdp or not axes or np.prod(shape) < _SMALLEST_SHARD:
+            return NamedSharding(mesh, P())
+        widest = max(axes, key=lambda index: shape[index])
+        return NamedSharding(mesh, P(*(axis.NAME if index == widest else None for index in range(len(shape)))))
+
+    return jax.tree.map(choose, state)
+
+
+def place(state, *, fsdp: bool = False, devices=None):
+    """The state on all devices: replicated, or with ``fsdp`` each large leaf in equal parts. Leaves already in place are not moved."""
+    shardings = _state_shardings(state, data_mesh(devices), fsdp)
+    return jax.tree.map(lambda leaf, where: leaf if getattr(leaf, "sharding", None) == where else jax.device_put(leaf, where), state, shardings)
+
+
+def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:
+    """This process's rows of the global batch as global arrays, split over the mesh."""
+    rows = NamedSharding(mesh, P(axis.NAME))
+
+    def put(leaf):
+        if isinstance(leaf, jax.Array) and leaf.sharding == rows:
+            return leaf
+        return jax.make_array_from_process_local_data(rows, np.asarray(leaf))
+
+    return jax.tree.map(put, batch)
+
+
+def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None) -> Callable:
+    """The step as a compiled program ``(state, batch, key) -> (state, metrics)`` over all devices, or those given.
+
+    ``driver``: "jit" over a mesh with the batch split ("data"), "shard_map", or "pmap"; the same numbers each. ``fsdp`` (jit only) also
+    splits parameters and optimizer state. The batch is the global one (of several processes, each passes its own rows, see
+    ``process_rows``). The state is donated: use the one that comes back.
+
+    Raises ValueError for an unknown driver, ``fsdp`` with another driver than jit, or a batch that the devices do not divide.
+    """
+    if driver not in DRIVERS:
+        raise ValueError(f"driver: found {driver!r}, expected one of {', '.join(DRIVERS)}")
+    if fsdp and driver != "jit":
+        raise ValueError(f"fsdp: needs driver='jit', found {driver!r}")
+    mesh = data_mesh(devices)
+    local = mesh.size // jax.process_count()
+    whole, rows = P(), P(axis.NAME)
+    if driver == "jit":
+        program = None  # needs the state's structure: made at the first call
+    elif driver == "shard_map":
+        mapped = jax.shard_map(step, mesh=mesh, in_specs=(whole, rows, whole), out_specs=(whole, whole), check_vma=False)
+        program = jax.jit(mapped, donate_argnums=0)
+    else:
+        program = jax.pmap(step, axis_name=axis.NAME, in_axes=(None, 0, None), out_axes=None, donate_argnums=0, devices=devices)
+
+    def compiled(state, batch: Batch, key: Key):
+        nonlocal program
+        for leaf in jax.tree.leaves(batch):
+            if leaf.shape[0] % local:
+                raise ValueError(f"batch: {leaf.shape[0]} rows do not split evenly over {local} devices")
+        if driver == "pmap":
+            split = jax.tree.map(lambda leaf: leaf.reshape(local, leaf.shape[0] // local, *leaf.shape[1:]), batch)  # [devices, b, ...]
+            return program(state, split, key)
+        if getattr(jax.tree.leaves(state)[0], "sharding", None) != NamedSharding(mesh, whole):  # the step count, never split
+            state = place(state, fsdp=fsdp, devices=devices)
+        if program is None:
+            layout = _state_shardings(state, mesh, fsdp)
+            replicated = NamedSharding(mesh, whole)
+            shardings = (layout, NamedSharding(mesh, rows), replicated)
+            program = jax.jit(step, in_shardings=shardings, out_shardings=(layout, replicated), donate_argnums=0)
+        return program(state, _rows_on_devices(batch, mesh), key)
+
+    return compiled
+
+
+def compile_forward(function: Callable, *, devices=None) -> Callable:
+    """``(variables, batch) -> array [B, ...]`` compiled over all devices; takes this process's rows, returns all rows as numpy."""
+    mesh = data_mesh(devices)
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis.NAME))
+    program = jax.jit(function, in_shardings=(None, rows), out_shardings=whole)
+    return lambda variables, batch: jax.tree.map(np.asarray, program(variables, _rows_on_devices(batch, mesh)))
+
+
+def is_primary() -> bool:
+    """Whether this process writes the run folder."""
+    return jax.process_index() == 0
+
+
+def agree(value):
+    """The primary process's value (numbers) on every process."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(value)
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether the flag is set on any process; every process must ask."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))

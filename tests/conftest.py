@@ -1,0 +1,51 @@
+"""Set-up for every test: eight simulated CPU devices, a persistent compilation cache, torchvision without its compiled operators."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "jaxvision-test-cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
+
+
+def _import_torchvision() -> bool:
+    """Import torchvision where PyTorch is installed; a CPU install lacks its compiled operators, whose names are then declared first."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    torch.set_num_threads(1)
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _import_torchvision.library = library  # the declaration dies with this object
+        import torchvision  # noqa: F401
+    return True
+
+
+HAS_TORCH = _import_torchvision()
+
+
+def pytest_report_header() -> str:
+    return "reference: PyTorch, torchvision, timm" if HAS_TORCH else "reference: PyTorch IS NOT INSTALLED, parity with it is NOT checked"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets that JAXVISION_DATA names; tests that need it skip without it."""
+    folder = os.environ.get("JAXVISION_DATA")
+    if not folder:
+        pytest.skip("JAXVISION_DATA is not set: this test needs real data sets")
+    return Path(folder)
