@@ -33,6 +33,7 @@ def config(
         test=test,
         epochs=epochs,
         batch_size=batch_size,
+        augment=jv.augment.each(jv.augment.random_crop(32, padding=2)),
         seed=seed,
         title="LeNet-5 on digits",
         hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",

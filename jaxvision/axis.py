@@ -1,7 +1,8 @@
 """The mapped axis "data": the only file that asks whether the batch is split over devices in the current trace.
 
 Under ``jit`` arrays are global and every function here is the identity of its meaning. Under ``shard_map`` and ``pmap`` the axis "data"
-is bound and the functions communicate. Whatever must see the whole batch (negatives, centres, batch statistics, gradients, metrics) calls these.
+is bound and the functions communicate. Whatever must see the whole batch (negatives, centres, batch statistics, gradients,
+metrics) calls these.
 """
 
 import jax

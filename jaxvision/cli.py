@@ -95,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--top", type=int, default=5, help="how many classes to print (5)")
     predict.add_argument("--json", action="store_true", help="print JSON for machines instead of a table")
     predict.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="replace an option of the run, for example data=FOLDER when it moved"
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replace an option of the run, for example data=FOLDER when it moved",
     )
     predict.set_defaults(action=_predict)
 

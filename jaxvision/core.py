@@ -123,7 +123,9 @@ def _check_shared(term: _Term, key: Key, batch: Batch, params: dict, share: tupl
         if name not in alone or name not in params:
             continue
         if jax.tree.map(jnp.shape, alone[name]) != jax.tree.map(jnp.shape, params[name]):
-            raise ValueError(f"share: {name!r} in term {term.name!r} is another module than in the terms before it; give both terms the same one")
+            raise ValueError(
+                f"share: {name!r} in term {term.name!r} is another module than in the terms before it; give both terms the same one"
+            )
 
 
 def combine(*, share: tuple[str, ...] = (), **terms) -> Objective:

@@ -41,7 +41,11 @@ def curves(rows: list[dict], path) -> None:
             axis.plot(positions, [scale * row[name] for row in steps], color=_TRAIN, alpha=0.25, linewidth=0.8)
         for split, text, color in (("train_epoch", "train", _TRAIN), ("validation", "validation", _EVAL), ("test", "eval (test)", _EVAL)):
             found = [row for row in rows if row["split"] == split and isinstance(row.get(name), int | float)]
-            style = {"linestyle": "none", "marker": "*", "markersize": 10} if split == "test" and len(found) == 1 else {"marker": "o", "markersize": 3}
+            style = (
+                {"linestyle": "none", "marker": "*", "markersize": 10}
+                if split == "test" and len(found) == 1
+                else {"marker": "o", "markersize": 3}
+            )
             if found:
                 axis.plot([row["epoch"] for row in found], [scale * row[name] for row in found], label=text, color=color, **style)
         axis.set_xlabel("epoch")
@@ -103,7 +107,9 @@ def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.
             spine.set_color(_RIGHT if right else _WRONG)
             spine.set_linewidth(1.5)
     mistakes = int((probabilities.argmax(-1) != np.asarray(labels)).sum())
-    figure.suptitle(f"{mistakes} mistakes, the surest first" + (", then the least sure of the right" if mistakes < len(images) else ""), fontsize=9)
+    figure.suptitle(
+        f"{mistakes} mistakes, the surest first" + (", then the least sure of the right" if mistakes < len(images) else ""), fontsize=9
+    )
     _save(figure, path)
 
 

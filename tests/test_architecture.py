@@ -71,9 +71,7 @@ def test_a_file_imports_only_what_its_room_may(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_devices_and_collectives_have_one_home_each(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    said = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
-        name.rpartition(".")[2] for name in imports(path)
-    }
+    said = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {name.rpartition(".")[2] for name in imports(path)}
     for home, words in ONLY.items():
         if path.relative_to(PACKAGE).as_posix() != home:
             assert not said & words, f"{sorted(said & words)} belong to {home}"
@@ -84,7 +82,19 @@ def test_the_catalog_is_plain_data():
 
 
 def test_the_top_level_is_fixed():
-    allowed = {"pyproject.toml", "jaxvision", "experiments", "tests", "benchmarks", "README.md", "docs", ".ci", "LICENSE", ".gitignore", ".git"}
+    allowed = {
+        "pyproject.toml",
+        "jaxvision",
+        "experiments",
+        "tests",
+        "benchmarks",
+        "README.md",
+        "docs",
+        ".ci",
+        "LICENSE",
+        ".gitignore",
+        ".git",
+    }
     root = PACKAGE.parent
     ignored = {line.strip("/") for line in (root / ".gitignore").read_text().splitlines()}
     surplus = {path.name for path in root.iterdir()} - allowed - ignored

@@ -62,7 +62,9 @@ def test_signatures(path):
     for function in functions(parse(path)):
         positional = [argument.arg for argument in function.args.posonlyargs + function.args.args]
         positional = positional[1:] if positional[:1] in (["self"], ["cls"]) else positional
-        assert "train" not in positional or "optimizers" in path.name or path.parent.name == "data", f"{function.name}: train is keyword-only"
+        assert "train" not in positional or "optimizers" in path.name or path.parent.name == "data", (
+            f"{function.name}: train is keyword-only"
+        )
         if "key" in positional and not function.name.startswith("_"):
             allowed = positional[0] == "key" or positional[-1] == "key"
             assert allowed, f"{function.name}: key comes first (a step takes it last)"

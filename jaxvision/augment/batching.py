@@ -3,9 +3,22 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.typing import Array, Batch, Key, to_float
+
+
+def check_image(image: Array) -> None:
+    """Raises ValueError unless ``image`` is one float image [H, W, C]."""
+    if image.ndim != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
+        raise ValueError(f"image: found shape {image.shape} of {image.dtype}, expected one float image [H, W, C]; each() maps over a batch")
+
+
+def check_key(key: Key | None) -> None:
+    """Raises ValueError where a random operation gets no key: it stands in a recipe for evaluation."""
+    if key is None:
+        raise ValueError("key: found None, expected a PRNG key, since this operation draws; a recipe for evaluation has none that does")
 
 
 def example_keys(key: Key, batch: Batch) -> Array:
@@ -39,9 +52,3 @@ def chain(*steps: Callable) -> Callable:
         return value
 
     return chained
-
-
-def check_image(image: Array) -> None:
-    """Raises ValueError unless ``image`` is one float image [H, W, C]."""
-    if image.ndim != 3 or not jax.numpy.issubdtype(image.dtype, jax.numpy.floating):
-        raise ValueError(f"image: found shape {image.shape} of {image.dtype}, expected one float image [H, W, C]; each() maps over a batch")

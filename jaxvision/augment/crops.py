@@ -6,16 +6,68 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxvision.augment.batching import check_image
-from jaxvision.augment.scaling import check_method
+from jaxvision.augment.batching import check_image, check_key
+from jaxvision.augment.scaling import check_method, pair
 from jaxvision.typing import Array, Key
 
 _TRIES = 10  # rectangles drawn before torchvision, too, gives up
 
 
+def _weights(length: int, start: Array, extent: Array, size: int, method: str) -> Array:
+    """[size, length]: what each output row takes from each input row, for a crop that starts at ``start`` and is ``extent`` long."""
+    scale = extent / size
+    centre = (jnp.arange(size) + 0.5) * scale  # [size], from the start of the crop
+    place = jnp.arange(length) + 0.5 - start  # [length]
+    if method == "nearest":
+        return (jnp.floor(place) == jnp.floor(centre)[:, None]).astype(jnp.float32)
+    distance = jnp.abs(centre[:, None] - place) / jnp.maximum(scale, 1.0)  # the filter widens where the image shrinks
+    if method == "bilinear":
+        weight = jnp.maximum(0.0, 1.0 - distance)
+    else:  # Keys' cubic with a = -0.5
+        near = (1.5 * distance - 2.5) * distance**2 + 1
+        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+        weight = jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0.0))
+    weight = jnp.where((place > 0) & (place < extent), weight, 0.0)  # nothing outside the crop shines in
+    return weight / jnp.sum(weight, axis=1, keepdims=True)
+
+
+def resized_crop(image: Array, rectangle: Array, size: tuple[int, int], *, method: str) -> Array:
+    """The part (top, left, height, width) of an image [H, W, C], cut out and resized to [h, w, C] with antialiasing, as two products."""
+    top, left, height, width = (rectangle[index].astype(jnp.float32) for index in range(4))
+    rows = _weights(image.shape[0], top, height, size[0], method)  # [h, H]
+    columns = _weights(image.shape[1], left, width, size[1], method)  # [w, W]
+    exact = jax.lax.Precision.HIGHEST  # accelerators would otherwise round pixels to a few bits
+    narrow = jnp.einsum("wk,rkc->rwc", columns, image, precision=exact)  # [H, w, C]
+    return jnp.einsum("hr,rwc->hwc", rows, narrow, precision=exact).astype(image.dtype)
+
+
+def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
+    """(top, left, height, width) as torchvision's RandomResizedCrop draws it: ten tries, then the largest middle part of fitting ratio."""
+    rows, columns = shape
+    area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
+    area = rows * columns * jax.random.uniform(area_key, (_TRIES,), minval=scale[0], maxval=scale[1])
+    aspect = jnp.exp(jax.random.uniform(ratio_key, (_TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
+    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
+    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    fits = (widths > 0) & (widths <= columns) & (heights > 0) & (heights <= rows)
+    first = jnp.argmax(fits)
+    if columns / rows < ratio[0]:
+        fallback = (max(1, round(columns / ratio[0])), columns)
+    elif columns / rows > ratio[1]:
+        fallback = (rows, max(1, round(rows * ratio[1])))
+    else:
+        fallback = (rows, columns)
+    found = jnp.any(fits)
+    height, width = jnp.where(found, heights[first], fallback[0]), jnp.where(found, widths[first], fallback[1])
+    top = jax.random.randint(top_key, (), 0, rows - height + 1)
+    left = jax.random.randint(left_key, (), 0, columns - width + 1)
+    middle = jnp.array([(rows - fallback[0]) // 2, (columns - fallback[1]) // 2])
+    return jnp.stack([jnp.where(found, top, middle[0]), jnp.where(found, left, middle[1]), height, width])
+
+
 def center_crop(size: int | tuple[int, int]) -> Callable:
     """The middle [h, w] of an image: ``(key, image [H, W, C]) -> image [h, w, C]``. Raises ValueError for an image that is smaller."""
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = pair(size)
 
     def apply(key, image):
         check_image(image)
@@ -32,70 +84,19 @@ def random_crop(size: int | tuple[int, int], *, padding: int = 0, mode: str = "c
 
     ``mode``: what is padded, as in ``jax.numpy.pad`` ("constant" is black). Raises ValueError for an image that is smaller.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = pair(size)
 
     def apply(key, image):
+        check_key(key)
         check_image(image)
         padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode=mode)
         if padded.shape[0] < height or padded.shape[1] < width:
-            raise ValueError(f"image: {padded.shape[0]} x {padded.shape[1]} with padding is smaller than the crop of {height} x {width}")
+            raise ValueError(f"image: {padded.shape[0]} x {padded.shape[1]} padded is smaller than the crop of {height} x {width}; pad more")
         room = jnp.array([padded.shape[0] - height + 1, padded.shape[1] - width + 1])
         top, left = jax.random.randint(key, (2,), 0, room)
         return jax.lax.dynamic_slice(padded, (top, left, 0), (height, width, image.shape[2]))
 
     return apply
-
-
-def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
-    """(top, left, height, width) as torchvision's RandomResizedCrop draws it: ten tries, then the largest middle part of fitting ratio."""
-    rows, columns = shape
-    area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    area = rows * columns * jax.random.uniform(area_key, (_TRIES,), minval=scale[0], maxval=scale[1])
-    aspect = jnp.exp(jax.random.uniform(ratio_key, (_TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
-    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
-    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
-    fits = (widths > 0) & (widths <= columns) & (heights > 0) & (heights <= rows)
-    first = jnp.argmax(fits)
-    if columns / rows < ratio[0]:
-        fallback = (round(columns / ratio[0]), columns)
-    elif columns / rows > ratio[1]:
-        fallback = (rows, round(rows * ratio[1]))
-    else:
-        fallback = (rows, columns)
-    found = jnp.any(fits)
-    height, width = jnp.where(found, heights[first], fallback[0]), jnp.where(found, widths[first], fallback[1])
-    top = jax.random.randint(top_key, (), 0, rows - height + 1)
-    left = jax.random.randint(left_key, (), 0, columns - width + 1)
-    middle = jnp.array([(rows - fallback[0]) // 2, (columns - fallback[1]) // 2])
-    return jnp.stack([jnp.where(found, top, middle[0]), jnp.where(found, left, middle[1]), height, width])
-
-
-def resized_crop(image: Array, rectangle: Array, size: tuple[int, int], *, method: str = "bilinear") -> Array:
-    """The part (top, left, height, width) of an image [H, W, C], cut out and resized to [h, w, C] with antialiasing, as two products."""
-    top, left, height, width = (rectangle[index].astype(jnp.float32) for index in range(4))
-    rows = _weights(image.shape[0], top, height, size[0], method)
-    columns = _weights(image.shape[1], left, width, size[1], method)
-    return jnp.einsum("hr,rwc->hwc", rows, jnp.einsum("wk,rkc->rwc", columns, image))
-
-
-def _weights(length: int, start: Array, extent: Array, size: int, method: str) -> Array:
-    """[size, length]: what each output row takes from each input row, for a crop that starts at ``start`` and is ``extent`` long."""
-    scale = extent / size
-    centre = (jnp.arange(size) + 0.5) * scale + start  # [size]
-    place = jnp.arange(length) + 0.5  # [length]
-    inside = (place > start) & (place < start + extent)
-    if method == "nearest":
-        chosen = jnp.floor(jnp.arange(size) * scale + start)
-        return (jnp.arange(length) == chosen[:, None]).astype(jnp.float32)
-    distance = jnp.abs(centre[:, None] - place) / jnp.maximum(scale, 1.0)
-    if method == "bilinear":
-        weight = jnp.maximum(0.0, 1.0 - distance)
-    else:  # Keys' cubic with a = -0.5
-        near = (1.5 * distance - 2.5) * distance**2 + 1
-        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-        weight = jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0.0))
-    weight = jnp.where(inside, weight, 0.0)
-    return weight / jnp.sum(weight, axis=1, keepdims=True)
 
 
 def random_resized_crop(
@@ -108,15 +109,17 @@ def random_resized_crop(
     """A random part of the image, resized: ``(key, image [H, W, C]) -> image [h, w, C]`` (Szegedy et al., 2014).
 
     ``scale``: range of the part's area, as a share; ``ratio``: range of width / height, drawn on a logarithmic scale.
-    Raises ValueError for another ``method`` than bilinear, bicubic and nearest, or a range that is none.
+    Interpolation is ``resize``'s, with antialiasing. Raises ValueError for another ``method`` than bilinear, bicubic and nearest, or a
+    range that is none.
     """
     check_method(method)
     for name, (low, high) in (("scale", scale), ("ratio", ratio)):
         if not 0 < low <= high:
             raise ValueError(f"{name}: found ({low}, {high}), expected 0 < low <= high")
-    target = (size, size) if isinstance(size, int) else tuple(size)
+    target = pair(size)
 
     def apply(key, image):
+        check_key(key)
         check_image(image)
         return resized_crop(image, draw_rectangle(key, image.shape[:2], scale, ratio), target, method=method)
 

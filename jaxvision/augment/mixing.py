@@ -13,10 +13,10 @@ _DRAW = 0x3177  # sets mixing's keys apart from those of the recipe before it
 
 
 def _soft_labels(labels: Array, num_classes: int) -> Array:
-    if labels.ndim == 1:
+    if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer):
         return jax.nn.one_hot(labels, num_classes)
-    if labels.shape[1:] != (num_classes,):
-        raise ValueError(f"num_classes: found {num_classes}, but labels have shape {labels.shape}")
+    if labels.ndim != 2 or labels.shape[1] != num_classes:
+        raise ValueError(f"label: found shape {labels.shape}, expected class numbers [B] or distributions [B, {num_classes}]")
     return labels
 
 
@@ -40,6 +40,8 @@ def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
 
     def mix(key: Key, batch: Batch) -> Batch:
         image, label = to_float(batch["image"]), _soft_labels(batch["label"], num_classes)
+        if image.ndim != 4:
+            raise ValueError(f"image: found shape {image.shape}, expected a batch [B, H, W, C]")
         height, width = image.shape[1:3]
 
         def share(key):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxvision.augment.batching import check_image
+from jaxvision.augment.batching import check_image, check_key
 
 
 def _random_flip(axis: int, probability: float) -> Callable:
@@ -13,6 +13,7 @@ def _random_flip(axis: int, probability: float) -> Callable:
         raise ValueError(f"probability: found {probability}, expected 0 to 1")
 
     def apply(key, image):
+        check_key(key)
         check_image(image)
         return jnp.where(jax.random.bernoulli(key, probability), jnp.flip(image, axis), image)
 
@@ -36,7 +37,7 @@ def normalize(mean, std) -> Callable:
     def apply(key, image):
         check_image(image)
         if {len(mean), len(std)} - {1, image.shape[-1]}:
-            raise ValueError(f"mean, std: found {len(mean)} and {len(std)} values for an image of {image.shape[-1]} channels")
+            raise ValueError(f"mean, std: found {len(mean)} and {len(std)} values, expected 1 or {image.shape[-1]}, one a channel")
         return (image - jnp.asarray(mean, image.dtype)) / jnp.asarray(std, image.dtype)
 
     return apply

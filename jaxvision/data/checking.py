@@ -14,7 +14,8 @@ def _check_vectors(labels: np.ndarray, num_classes: int | None, name: str) -> No
         raise ValueError(f"{name}: found label vectors of width {labels.shape[1]}, expected {num_classes}, one entry a class")
     wrong = np.flatnonzero(~((labels >= 0) & (labels <= 1)).all(1))
     if len(wrong):
-        raise ValueError(f"{name}: {len(wrong)} of {len(labels)} label vectors leave [0, 1] (first at index {wrong[0]}), expected 0 or 1 a class")
+        where = f"{len(wrong)} of {len(labels)} label vectors leave [0, 1] (first at index {wrong[0]})"
+        raise ValueError(f"{name}: {where}, expected 0 or 1 a class")
 
 
 def _check_integers(labels: np.ndarray, num_classes: int | None, name: str) -> None:
@@ -23,7 +24,8 @@ def _check_integers(labels: np.ndarray, num_classes: int | None, name: str) -> N
         found = [str(label) for label in np.unique(labels[wrong])]
         values = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
         expected = "at least 0" if num_classes is None else f"0..{num_classes - 1} ({num_classes} classes)"
-        raise ValueError(f"{name}: {len(wrong)} of {len(labels)} labels out of range (found {values}; first at index {wrong[0]}), expected {expected}")
+        where = f"{len(wrong)} of {len(labels)} labels out of range (found {values}; first at index {wrong[0]})"
+        raise ValueError(f"{name}: {where}, expected {expected}")
 
 
 def check(source, *, num_classes: int | None = None, name: str = "train", at_least_two_classes: bool = False) -> None:

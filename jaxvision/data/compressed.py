@@ -19,18 +19,20 @@ def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
     """The arrays of an .npz file: train_images / train_labels (MedMNIST) or x_train / y_train (Keras); ``split`` "train", "val" or "test".
 
     Images [N, H, W, C] or [N, H, W]; labels [N] or [N, 1] integers, or several at once [N, K], which stay vectors. Nothing is unpickled.
-    Raises FileNotFoundError, KeyError when the split is not in the file, ValueError when the file is damaged.
+    Raises FileNotFoundError; ValueError when the file is damaged or lacks the split.
     """
     one_of("split", split, ("train", "val", "test"))
     file = existing_file(file, "file", EXPECTED)
+    pairs = [tuple(key.format(split) for key in style) for style in _STYLES]
     try:
         with np.load(file, allow_pickle=False) as members:
-            pairs = [tuple(key.format(split) for key in style) for style in _STYLES]
-            pair = next((pair for pair in pairs if set(pair) <= set(members)), None)
-            if pair is None:
-                raise KeyError(f"{file}: found {', '.join(members) or 'no arrays'}, expected {' or '.join(' and '.join(pair) for pair in pairs)}")
-            images, labels = members[pair[0]], members[pair[1]]
+            names = list(members)
+            loaded = next(([members[key] for key in pair] for pair in pairs if set(pair) <= set(names)), None)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{file}: damaged, truncated or no .npz of plain arrays ({reason}), expected {EXPECTED}") from error
+    if loaded is None:
+        expected = " or ".join(" and ".join(pair) for pair in pairs)
+        raise ValueError(f"{file}: found {', '.join(names) or 'no arrays'}, expected {expected}")
+    images, labels = loaded
     return arrays(images, labels, classes=classes)

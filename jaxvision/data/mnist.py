@@ -29,11 +29,12 @@ def _read_idx(path: Path, rank: int) -> np.ndarray:
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: damaged or truncated gzip file ({error})") from error
     if content[:4] != bytes((0, 0, 8, rank)) or len(content) < 4 + 4 * rank:
-        raise ValueError(f"{path}: begins with {content[:4].hex(' ') or 'nothing'}, expected 00 00 08 0{rank}, an idx file of unsigned bytes")
+        found = content[:4].hex(" ") or "nothing"
+        raise ValueError(f"{path}: begins with {found}, expected 00 00 08 0{rank}, an idx file of unsigned bytes of rank {rank}")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", rank, offset=4))
     found, expected = len(content) - 4 - 4 * rank, int(np.prod(shape, dtype=np.int64))
     if found != expected:
-        raise ValueError(f"{path}: found {found} bytes after the header, expected {expected} for shape {shape}; the file is truncated or damaged")
+        raise ValueError(f"{path}: truncated or damaged: found {found} bytes after the header, expected {expected} for shape {shape}")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
@@ -53,5 +54,7 @@ def idx(folder: str | Path, split: str, *, classes: Sequence[str] | None = None)
             raise FileNotFoundError(f"folder: {folder} holds {contents(folder)}, expected {expected}")
         parts[kind] = _read_idx(path, rank)
     if len(parts["images"]) != len(parts["labels"]):
-        raise ValueError(f"{folder}: found {len(parts['images'])} images and {len(parts['labels'])} labels for {split!r}, expected as many of both")
-    return arrays(parts["images"], parts["labels"], classes=classes or [str(digit) for digit in range(10)])
+        found = " and ".join(f"{len(part)} {kind}" for kind, part in parts.items())
+        raise ValueError(f"{folder}: found {found} for {split!r}, expected as many of one as of the other")
+    count = max(10, int(parts["labels"].max(initial=0)) + 1)
+    return arrays(parts["images"], parts["labels"], classes=classes or [str(number) for number in range(count)])

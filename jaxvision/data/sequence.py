@@ -19,7 +19,7 @@ def hashes(count: int, *name: int) -> np.ndarray:
     """``count`` random 64-bit words [count] uint64 that belong to the integers ``name``, such as seed, epoch, index."""
     state = np.zeros(1, np.uint64)
     for part in name:
-        state = _mix(state + np.array([((int(part) & _WORD) * 2 + 1) * _GOLDEN & _WORD], np.uint64))
+        state = _mix(state + np.array([(int(part) + 1) * _GOLDEN & _WORD], np.uint64))
     return _mix(state + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN))
 
 

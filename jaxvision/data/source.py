@@ -76,7 +76,8 @@ def _read_images(images) -> np.ndarray:
     if not np.issubdtype(images.dtype, np.floating):
         raise TypeError(f"images: found dtype {images.dtype}, expected uint8 in 0..255 or a float in [0, 1]: images.astype('uint8')")
     if images.size and not 0 <= images.min() <= images.max() <= 1:  # false for NaN as well
-        raise ValueError(f"images: found floats from {images.min():g} to {images.max():g}, expected [0, 1]: divide by 255, normalize in the recipe")
+        found = f"floats from {images.min():g} to {images.max():g}"
+        raise ValueError(f"images: found {found}, expected [0, 1]: divide by 255 here and normalize in the recipe")
     return images.astype(np.float32, copy=False)
 
 

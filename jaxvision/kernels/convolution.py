@@ -54,7 +54,9 @@ def conv2d(
     if image.ndim != 4 or kernel.ndim != 4:
         raise ValueError(f"image, kernel: found shapes {image.shape} and {kernel.shape}, expected [B, H, W, C] and [kh, kw, C / groups, D]")
     if image.shape[3] != kernel.shape[2] * groups or kernel.shape[3] % groups:
-        raise ValueError(f"image has {image.shape[3]} channels, kernel {kernel.shape} with groups={groups} expects {kernel.shape[2] * groups}")
+        raise ValueError(
+            f"image has {image.shape[3]} channels, kernel {kernel.shape} with groups={groups} expects {kernel.shape[2] * groups}"
+        )
     size, stride, padding, dilation = kernel.shape[:2], _pair(stride), _pair(padding), _pair(dilation)
     for extent, length, pad, spread in zip(image.shape[1:3], size, padding, dilation, strict=True):
         if extent + 2 * pad < spread * (length - 1) + 1:

@@ -6,9 +6,7 @@ import jax.numpy as jnp
 from jaxvision.typing import Array, Float
 
 
-def attention(
-    queries: Float[Array, "B N h d"], keys: Float[Array, "B M h d"], values: Float[Array, "B M h d"]
-) -> Float[Array, "B N h d"]:
+def attention(queries: Float[Array, "B N h d"], keys: Float[Array, "B M h d"], values: Float[Array, "B M h d"]) -> Float[Array, "B N h d"]:
     """softmax(queries keys^T / sqrt(d)) values, head by head (Vaswani et al., 2017, equation 1).
 
     The softmax is computed in float32 or wider, whatever the inputs are. Raises ValueError where the shapes do not fit.

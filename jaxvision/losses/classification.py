@@ -27,10 +27,10 @@ def _target(logits: Array, labels: Array) -> tuple[Array, bool]:
     )
 
 
-def _class_weights(weights, logits: Array) -> Array:
+def _one_a_class(name: str, weights: Array, logits: Array) -> Array:
     weights = jnp.asarray(weights, logits.dtype)
     if weights.shape != logits.shape[1:]:
-        raise ValueError(f"class_weights: found shape {weights.shape}, expected one weight for each of the {logits.shape[1]} classes")
+        raise ValueError(f"{name}: found shape {weights.shape}, expected one weight for each of the {logits.shape[1]} classes")
     return weights
 
 
@@ -52,9 +52,10 @@ def cross_entropy(
         raise ValueError(f"label_smoothing: found {label_smoothing}, expected 0 to 1")
     target, numbered = _target(logits, labels)
     outside = numbered and jnp.any((labels < 0) | (labels >= logits.shape[1]))  # one_hot would quietly make them nothing
-    weights = jnp.ones(logits.shape[1], logits.dtype) if class_weights is None else _class_weights(class_weights, logits)
-    smoothed = (1 - label_smoothing) * target + label_smoothing / logits.shape[1]
-    surprise = -jnp.sum(weights * smoothed * jax.nn.log_softmax(logits), axis=-1)  # [B]
+    weights = jnp.ones(logits.shape[1], logits.dtype) if class_weights is None else _one_a_class("class_weights", class_weights, logits)
+    part = weights * ((1 - label_smoothing) * target + label_smoothing / logits.shape[1])
+    # a class switched off by a logit of minus infinity costs nothing where no label asks for it
+    surprise = -jnp.sum(jnp.where(part == 0, 0, part * jax.nn.log_softmax(logits)), axis=-1)  # [B]
     share = jnp.mean(surprise)
     if numbered and class_weights is not None:
         share = share / axis.mean(jnp.mean(target @ weights))
@@ -76,8 +77,8 @@ def binary_cross_entropy(
     if logits.ndim != 2 or labels.shape != logits.shape:
         raise ValueError(f"logits, labels: found shapes {logits.shape} and {labels.shape}, expected [B, K] twice")
     labels = labels.astype(logits.dtype)
-    positive = 1.0 if positive_weights is None else _class_weights(positive_weights, logits)
-    weights = 1.0 if class_weights is None else _class_weights(class_weights, logits)
+    positive = 1.0 if positive_weights is None else _one_a_class("positive_weights", positive_weights, logits)
+    weights = 1.0 if class_weights is None else _one_a_class("class_weights", class_weights, logits)
     surprise = -(positive * labels * jax.nn.log_sigmoid(logits) + (1 - labels) * jax.nn.log_sigmoid(-logits))
     return jnp.mean(weights * surprise)
 

@@ -6,11 +6,12 @@ from jaxvision.losses.precision import at_least_float32
 from jaxvision.typing import Array, Float, Shaped
 
 
-def _of_each_label(probabilities: Array, labels: Array) -> Array:
+def _of_ones_and_zeros(probabilities: Array, labels: Array) -> tuple[Array, Array]:
+    """The probabilities of the labels that are 1, elsewhere 1; and of a 1 where the label is 0, elsewhere 0."""
     probabilities, labels = at_least_float32(probabilities), jnp.asarray(labels)
     if probabilities.shape != labels.shape or probabilities.ndim != 1:
         raise ValueError(f"probabilities, labels: found shapes {probabilities.shape} and {labels.shape}, expected [N] twice")
-    return jnp.where(labels == 1, probabilities, 1 - probabilities)
+    return jnp.where(labels == 1, probabilities, 1), jnp.where(labels == 1, 0, probabilities)
 
 
 def likelihood(probabilities: Float[Array, "N"], labels: Shaped[Array, "N"]) -> Float[Array, ""]:
@@ -18,9 +19,11 @@ def likelihood(probabilities: Float[Array, "N"], labels: Shaped[Array, "N"]) -> 
 
     It falls towards zero with every further example; its logarithm does not. Raises ValueError where shapes differ.
     """
-    return jnp.prod(_of_each_label(probabilities, labels))
+    ones, zeros = _of_ones_and_zeros(probabilities, labels)
+    return jnp.prod(ones * (1 - zeros))
 
 
 def negative_log_likelihood(probabilities: Float[Array, "N"], labels: Shaped[Array, "N"]) -> Float[Array, ""]:
     """-log of ``likelihood``, as a sum of logarithms; infinite where a label was impossible."""
-    return -jnp.sum(jnp.log(_of_each_label(probabilities, labels)))
+    ones, zeros = _of_ones_and_zeros(probabilities, labels)
+    return -jnp.sum(jnp.log(ones) + jnp.log1p(-zeros))  # log1p keeps the small probabilities that 1 - p rounds away

@@ -1,5 +1,6 @@
 """Average precision: how well scores rank what is there above what is not."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
@@ -25,7 +26,7 @@ def mean_average_precision(logits: Float[Array, "B K"], labels: Float[Array, "B 
     # within a run of equal scores only its last row is a threshold: every row takes the precision of the end of its run
     ends = jnp.concatenate([scores[1:] != scores[:-1], jnp.ones((1, scores.shape[1]), bool)])
     place = jnp.where(ends, jnp.arange(len(scores))[:, None], len(scores))
-    end_of_run = jnp.flip(jnp.minimum.accumulate(jnp.flip(place, 0), axis=0), 0)
+    end_of_run = jax.lax.cummin(place, axis=0, reverse=True)
     total = found[-1]
     average = jnp.sum(hits * jnp.take_along_axis(precision, end_of_run, 0), axis=0) / jnp.maximum(total, 1)
     return jnp.sum(jnp.where(total > 0, average, 0)) / jnp.sum(total > 0)

@@ -12,7 +12,7 @@ _IMAGE_SIZE = 32
 
 
 class LeNet5(nn.Module):
-    """Two 5 x 5 convolutions with average pooling and three dense layers, tanh between them."""
+    """Two 5 x 5 convolutions with max pooling and three dense layers, tanh between them."""
 
     num_classes: int = 10
     dtype: Any = None
@@ -36,8 +36,8 @@ class LeNet5(nn.Module):
             if value is not None:
                 raise ValueError(f"{name}: LeNet-5 cannot leave out parts of an image")
         stem = jnp.tanh(self.stem(image))
-        stage1 = jnp.tanh(self.stage1(nn.avg_pool(stem, (2, 2), (2, 2))))
-        pooled = nn.avg_pool(stage1, (2, 2), (2, 2))
+        stage1 = jnp.tanh(self.stage1(nn.max_pool(stem, (2, 2), (2, 2))))
+        pooled = nn.max_pool(stage1, (2, 2), (2, 2))
         hidden = jnp.tanh(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
         return Features(jnp.tanh(self.stage3(hidden)), None, {"stem": stem, "stage1": stage1})
 

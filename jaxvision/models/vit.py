@@ -88,7 +88,9 @@ class ViT(nn.Module):
         if mask is not None:
             raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
         if image.ndim != 4 or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
-            raise ValueError(f"image: found shape {image.shape}, expected [B, H, W, C] with H and W divisible by patch_size={self.patch_size}")
+            raise ValueError(
+                f"image: found shape {image.shape}, expected [B, H, W, C] with H and W divisible by patch_size={self.patch_size}"
+            )
         tokens = self.stem(image, keep)
         for index in range(self.depth):
             tokens = getattr(self, f"block{index + 1}")(tokens, train=train)
@@ -126,9 +128,7 @@ PATCHES = {  # size: (patch size, image size) of each form
     "large": ((14, 224), (16, 224), (16, 384), (32, 224), (32, 384)),
     "huge": ((14, 224),),
 }
-MODELS = {
-    f"vit_{size}_patch{patch}_{image}": (SIZES[size], patch, image) for size, forms in PATCHES.items() for patch, image in forms
-}
+MODELS = {f"vit_{size}_patch{patch}_{image}": (SIZES[size], patch, image) for size, forms in PATCHES.items() for patch, image in forms}
 
 
 def build(

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: orbax writes the state, a SHA-256 manifest proves it, and an older step stands in for a damaged one.
+"""Checkpoints that are whole or absent: orbax writes the state, a SHA-256 manifest proves it, an older step stands in for a damaged one.
 
 A folder ``<step>/`` exists only once everything in it, the manifest included, is on disk: orbax writes into ``unfinished-<step>/``,
 which is renamed last. On loading every byte is checked; a damaged step is renamed to ``damaged-<step>`` and the step before it is taken.
@@ -87,7 +87,7 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def save(self, state, *, step: int, best: int = -1) -> None:
-        """Start saving ``state`` as ``step`` and return; an earlier save is finished first. ``best`` is the step that is kept in any case."""
+        """Start saving ``state`` as ``step`` and return; an earlier save is finished first. The step ``best`` is kept in any case."""
         self.wait()
         if (self.folder / str(step)).exists():
             return
@@ -168,7 +168,7 @@ class Checkpoints:
         self.wait()
         if damage := verify(self.folder / str(step)):
             raise DamagedCheckpoint(f"{self.folder / str(step)}: {damage[0]}")
-        target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), template)
+        target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)), template)
         folder = self.folder / str(step) / "state"
         saved = _shapes(self._checkpointer.metadata(folder).item_metadata.tree)
         wanted = _shapes(target)

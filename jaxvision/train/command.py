@@ -65,7 +65,8 @@ def main(config: Callable[..., Experiment], arguments: list[str] | None = None) 
     except ImportError:
         sys.exit("jv.train.main reads the command line with tyro, which is not installed: pip install tyro")
     module = inspect.getmodule(config)
-    options = tyro.cli(_with_run_options(config), args=arguments, description=(module.__doc__ or "").strip() or None)
+    program = f"python -m {folder.origin_of(config, {})['module'] or module.__file__}"
+    options = tyro.cli(_with_run_options(config), prog=program, args=arguments, description=(module.__doc__ or "").strip() or None)
     own = {name: options.pop(name) for name in _RUN_OPTIONS}
     try:
         sharding.initialize_distributed(own["coordinator"], own["processes"], own["process"])

@@ -44,7 +44,9 @@ def installation() -> Section:
     """Versions of Python and the packages; what is missing and what that costs."""
     facts = [f"Python {platform.python_version()} on {platform.platform()}"]
     facts += [f"{package} {_version(package)}" for package in (*_NEEDED, *_OPTIONAL) if _version(package)]
-    facts += [f"{package} is not installed: no {what} (pip install {package})" for package, what in _OPTIONAL.items() if not _version(package)]
+    facts += [
+        f"{package} is not installed: no {what} (pip install {package})" for package, what in _OPTIONAL.items() if not _version(package)
+    ]
     return Section("installation", facts, [f"{package} is not installed" for package in _NEEDED if not _version(package)])
 
 
@@ -83,7 +85,9 @@ def run_folder(folder: Path) -> Section:
     for name in ("config.json", "environment.json", "summary.json"):
         path = folder / name
         if not path.exists():
-            (facts if name == "summary.json" else problems).append(f"no {name}" + (": the run is not complete" if name == "summary.json" else ""))
+            (facts if name == "summary.json" else problems).append(
+                f"no {name}" + (": the run is not complete" if name == "summary.json" else "")
+            )
             continue
         try:
             json.loads(path.read_text(encoding="utf-8"))

@@ -103,11 +103,14 @@ def describe(experiment: Experiment, learning_rate: float | None) -> list[str]:
     lines = [
         f"{experiment.title or type(experiment.model).__name__}: {len(experiment.train)} training images, {experiment.epochs} epochs, "
         f"{experiment.steps} steps",
-        f"effective batch {experiment.batch_size} = {parts}" + (f", {processes} processes" if processes > 1 else "")
+        f"effective batch {experiment.batch_size} = {parts}"
+        + (f", {processes} processes" if processes > 1 else "")
         + f", driver {experiment.driver}{' with fsdp' if experiment.fsdp else ''}",
         "effective learning rate: "
         + (f"{learning_rate:.6g} at the peak" if learning_rate is not None else "hidden by the optimizer; those of jv.train show it"),
     ]
     if experiment.accumulate > 1:
-        lines.append(f"accumulation: batch statistics and contrastive negatives are those of {experiment.batch_size // experiment.accumulate} images")
+        lines.append(
+            f"accumulation: batch statistics and contrastive negatives are those of {experiment.batch_size // experiment.accumulate} images"
+        )
     return lines

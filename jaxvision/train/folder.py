@@ -1,6 +1,5 @@
 """The run folder: what was asked for, where it ran, what came out, and the way back from a folder to its experiment."""
 
-import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,6 +18,10 @@ from jaxvision.train import sharding, state
 from jaxvision.train.checkpoint import Checkpoints
 from jaxvision.train.experiment import Experiment
 
+_NUMBERS = (
+    *("epochs", "batch_size", "seed", "accumulate", "ema", "log_every", "save_every", "keep", "best", "patience"),
+    *("driver", "fsdp", "threads"),
+)
 # Options that change how a run is executed and not one number of its result: a run may go on with others.
 EXECUTION = ("driver", "fsdp", "threads")
 
@@ -64,11 +67,7 @@ def environment() -> dict:
 
 def settings(experiment: Experiment, origin: dict | None) -> dict:
     """What ``config.json`` says: the experiment file and its options, and the numbers that any run has."""
-    scalars = {
-        field.name: getattr(experiment, field.name)
-        for field in dataclasses.fields(Experiment)
-        if isinstance(getattr(experiment, field.name), int | float | str | None) and field.name not in ("title", "hint")
-    }
+    scalars = {name: "schedule" if callable(value := getattr(experiment, name)) else value for name in _NUMBERS}
     return {
         "experiment": origin,
         "settings": scalars,
@@ -80,7 +79,12 @@ def settings(experiment: Experiment, origin: dict | None) -> dict:
 
 def _flat(config: dict) -> dict:
     options = (config.get("experiment") or {}).get("options", {})
-    return {**options, **config["settings"], **{f"{name} examples": count for name, count in config["examples"].items()}, "steps": config["steps"]}
+    return {
+        **options,
+        **config["settings"],
+        **{f"{name} examples": count for name, count in config["examples"].items()},
+        "steps": config["steps"],
+    }
 
 
 def claim(workdir: Path, config: dict) -> None:
@@ -148,7 +152,9 @@ def load(run_folder: str | os.PathLike, *, step: int | None = None, **options) -
     run_folder = Path(run_folder)
     origin = read_json(run_folder / "config.json")["experiment"]
     if origin is None:
-        raise ValueError(f"{run_folder}: not made by an experiment file; build its Experiment and call jv.train.restore(experiment, folder)")
+        raise ValueError(
+            f"{run_folder}: not made by an experiment file; build its Experiment and call jv.train.restore(experiment, folder)"
+        )
     function = _config_function(origin)
     experiment = function(**(_typed(function, origin["options"]) | options))
     return experiment, restore(experiment, run_folder, step=step)

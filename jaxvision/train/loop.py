@@ -180,7 +180,11 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
         state = loop.checkpoints.restore(best, state)
     summary = {"steps": last, "epochs": min(experiment.epochs, last * experiment.batch_size // len(experiment.train))}
     if best >= 0:
-        summary |= {"best_step": best, "best_epoch": experiment.epoch_ends()[best], f"validation_{experiment.best}": float(state.best.value)}
+        summary |= {
+            "best_step": best,
+            "best_epoch": experiment.epoch_ends()[best],
+            f"validation_{experiment.best}": float(state.best.value),
+        }
     if experiment.test is not None:
         figures = experiment.evaluate(lambda *inputs: loop.infer(variables(state), *inputs), experiment.test)
         if best >= 0 and not any(row["split"] == "test" for row in Journal.rows(workdir)):
@@ -189,7 +193,9 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
     summary["session_seconds"] = seconds
     journal.sync()
     if sharding.is_primary():
-        pictures.draw(experiment, state, Journal.rows(workdir), lambda source: loop.infer(variables(state), source), workdir / "plots", journal.line)
+        pictures.draw(
+            experiment, state, Journal.rows(workdir), lambda source: loop.infer(variables(state), source), workdir / "plots", journal.line
+        )
         folder.write_json(workdir / "summary.json", summary)
     for line in _closing(experiment, summary, workdir):
         journal.line(line)

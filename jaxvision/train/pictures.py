@@ -28,9 +28,7 @@ def _worst_first(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[:_SHOWN]
 
 
-def draw(
-    experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]
-) -> None:
+def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
     """Draw whatever the run has figures for into the folder ``where``."""
     if importlib.util.find_spec("matplotlib") is None:
         return report("no pictures: matplotlib is not installed (pip install matplotlib)")

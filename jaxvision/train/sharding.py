@@ -77,7 +77,9 @@ def _state_shardings(state, mesh: Mesh, fsdp: bool):
 def place(state, *, fsdp: bool = False, devices=None):
     """The state on all devices: replicated, or with ``fsdp`` each large leaf in equal parts. Leaves already in place are not moved."""
     shardings = _state_shardings(state, data_mesh(devices), fsdp)
-    return jax.tree.map(lambda leaf, where: leaf if getattr(leaf, "sharding", None) == where else jax.device_put(leaf, where), state, shardings)
+    return jax.tree.map(
+        lambda leaf, where: leaf if getattr(leaf, "sharding", None) == where else jax.device_put(leaf, where), state, shardings
+    )
 
 
 def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:

@@ -41,7 +41,7 @@ def init(
     ``make_step`` gets; ``given`` parameters by module name to start from. Everything is a function of ``key``.
     """
     few = jax.tree.map(lambda rows: rows[:2], dict(batch))
-    views = jax.jit(lambda few: augmented(augment, draws(key, few, 0).augment, few))(few)
+    views = jax.jit(lambda few: augmented(draws(key, few, 0).augment, few, augment))(few)
     params, carry = objective.init(draws(key, few, 0).init, views, given)
     _, aux = jax.eval_shape(lambda: objective.loss(params, carry, views, key=key, step=jnp.int32(0)))
     names = ["loss", *(name for name in aux.metrics if name != "loss")]

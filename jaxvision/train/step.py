@@ -27,7 +27,7 @@ def draws(key: Key, batch: Batch, step: Array) -> _Draws:
     return _Draws(fold_name(key, "init"), augment, jax.random.fold_in(fold_name(key, "loss"), step))
 
 
-def augmented(augment: Callable | None, key: Key, batch: Batch) -> Batch:
+def augmented(key: Key, batch: Batch, augment: Callable | None) -> Batch:
     """The batch as the objective reads it: ``image`` float [B, H, W, C], and whatever ``augment`` adds."""
     batch = augment(key, batch) if augment else batch
     return batch | ({"image": to_float(batch["image"])} if "image" in batch else {})
@@ -98,7 +98,7 @@ def make_step(
 
     def step(state, batch: Batch, key: Key):
         keys = draws(key, batch, state.step)
-        views = augmented(augment, keys.augment, batch)
+        views = augmented(keys.augment, batch, augment)
         carry, grads, metrics = _gradients(objective, state, views, keys.loss, accumulate)
         grads, metrics = axis.mean((grads, metrics))
         norm = optax.global_norm(grads)

@@ -1,0 +1,110 @@
+"""Crops on the host: images of many sizes become examples of one shape, [size, size, 3] uint8."""
+
+import math
+
+import numpy as np
+
+from jaxvision.data.requirement import need
+from jaxvision.data.sequence import uniforms
+
+_ATTEMPTS = 10
+
+
+def rectangle(height: int, width: int, scale: tuple, ratio: tuple, numbers: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a random crop, drawn from ``numbers`` [attempts, 4], uniform in [0, 1).
+
+    An area in ``scale`` of the image, a log-uniform aspect in ``ratio``; the first attempt that fits, else the middle, cut to ``ratio``.
+    """
+    areas = height * width * (scale[0] + (scale[1] - scale[0]) * numbers[:, 0])
+    aspects = np.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * numbers[:, 1])
+    heights, widths = np.rint(np.sqrt(areas / aspects)).astype(int), np.rint(np.sqrt(areas * aspects)).astype(int)
+    fits = np.flatnonzero((0 < widths) & (widths <= width) & (0 < heights) & (heights <= height))
+    if len(fits):
+        first = fits[0]
+        tall, wide = int(heights[first]), int(widths[first])
+        return int(numbers[first, 2] * (height - tall + 1)), int(numbers[first, 3] * (width - wide + 1)), tall, wide
+    wide, tall = (max(1, min(pair)) for pair in ((width, round(height * ratio[1])), (height, round(width / ratio[0]))))
+    return (height - tall) // 2, (width - wide) // 2, tall, wide
+
+
+def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """[H, W, 3] or [H, W, 1] uint8 as [height, width, 3]: bilinear, antialiased where it shrinks."""
+    from PIL import Image
+
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(f"image: found {image.dtype} of shape {image.shape}, expected uint8 [H, W, 3] or [H, W, 1] to crop on the host")
+    picture = Image.fromarray(image) if image.shape[2] == 3 else Image.fromarray(image[..., 0]).convert("RGB")
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+class _Cropped:
+    """A source whose images go through a crop."""
+
+    def __init__(self, source, size: int):
+        need("PIL", install="pillow", reason="cropping on the host")
+        if size < 1:
+            raise ValueError(f"size: found {size}, expected at least 1")
+        self.source, self.size, self.classes = source, size, source.classes
+        self.labels_fit_classes = getattr(source, "labels_fit_classes", False)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.source.labels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+class _RandomCrops(_Cropped):
+    def __init__(self, source, size: int, scale: tuple[float, float], ratio: tuple[float, float]):
+        super().__init__(source, size)
+        self.scale, self.ratio = scale, ratio
+
+    def draw(self, i: int, *, seed: int, epoch: int) -> dict:
+        """Example i with the crop that belongs to (seed, epoch, i)."""
+        i = range(len(self))[i]
+        example = self.source[i]
+        height, width = example["image"].shape[:2]
+        numbers = uniforms(4 * _ATTEMPTS, seed, epoch, i).reshape(_ATTEMPTS, 4)
+        top, left, tall, wide = rectangle(height, width, self.scale, self.ratio, numbers)
+        return {**example, "image": _resize(example["image"][top : top + tall, left : left + wide], self.size, self.size)}
+
+    def __getitem__(self, i: int) -> dict:
+        return self.draw(i, seed=0, epoch=0)
+
+
+class _CenterCrops(_Cropped):
+    def __init__(self, source, size: int, resize: int):
+        super().__init__(source, size)
+        self.resize = resize
+
+    def __getitem__(self, i: int) -> dict:
+        example = self.source[i]
+        height, width = example["image"].shape[:2]
+        tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
+        top, left = round((tall - self.size) / 2), round((wide - self.size) / 2)
+        return {**example, "image": _resize(example["image"], wide, tall)[top : top + self.size, left : left + self.size]}
+
+
+def random_crops(source, size: int, *, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
+    """A source of random crops, [size, size, 3] uint8, of a source whose images may differ in size; gray becomes RGB.
+
+    Area in ``scale`` of the image, aspect in ``ratio``, bilinear with antialiasing. The crop of example i is a pure function of the seed of
+    ``batches``, the epoch and i; ``source[i]`` is that of seed 0, epoch 0. Source: Szegedy et al., Going Deeper with Convolutions, 2014
+    (section 6).
+    """
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale: found {scale}, expected 0 < smallest <= largest <= 1")
+    if not 0 < ratio[0] <= ratio[1]:
+        raise ValueError(f"ratio: found {ratio}, expected 0 < narrowest <= widest")
+    return _RandomCrops(source, size, scale, ratio)
+
+
+def center_crops(source, size: int, *, resize: int = 256):
+    """A source of the middles, [size, size, 3] uint8, of images whose short side is first resized to ``resize``; gray becomes RGB.
+
+    Bilinear with antialiasing. Raises ValueError when ``resize`` is smaller than ``size``.
+    """
+    if resize < size:
+        raise ValueError(f"resize: found {resize}, expected at least the size of the crop, {size}")
+    return _CenterCrops(source, size, resize)

@@ -1,0 +1,1 @@
+"""Tests of the augmentation on the device."""
