@@ -91,7 +91,7 @@ def random_crop(size: int | tuple[int, int], *, padding: int = 0, mode: str = "c
         check_image(image)
         padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode=mode)
         if padded.shape[0] < height or padded.shape[1] < width:
-            raise ValueError(f"image: {padded.shape[0]} x {padded.shape[1]} padded is smaller than the crop of {height} x {width}; pad more")
+            raise ValueError(f"image: {padded.shape[0]} x {padded.shape[1]} padded is smaller than the crop of {height} x {width}; pad it")
         room = jnp.array([padded.shape[0] - height + 1, padded.shape[1] - width + 1])
         top, left = jax.random.randint(key, (2,), 0, room)
         return jax.lax.dynamic_slice(padded, (top, left, 0), (height, width, image.shape[2]))

@@ -33,10 +33,19 @@ def _box(key: Key, share: Array, height: int, width: int) -> Array:
     return inside(row_key, height)[:, None] & inside(column_key, width)[None, :]
 
 
+def _check_alpha(alpha: float, name: str = "alpha") -> None:
+    if alpha <= 0:
+        raise ValueError(f"{name}: found {alpha}, expected more than 0")
+
+
+def _check_probability(probability: float, name: str = "probability") -> None:
+    if not 0 <= probability <= 1:
+        raise ValueError(f"{name}: found {probability}, expected 0 to 1")
+
+
 def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
     """A batch function from ``draw(key, height, width) -> [H, W]``, the share of each pixel that an example keeps."""
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability: found {probability}, expected 0 to 1")
+    _check_probability(probability)
 
     def mix(key: Key, batch: Batch) -> Batch:
         image, label = to_float(batch["image"]), _soft_labels(batch["label"], num_classes)
@@ -54,11 +63,6 @@ def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
         return batch | {"image": mixed, "label": part * label + (1 - part) * axis.previous(label)}
 
     return mix
-
-
-def _check_alpha(alpha: float, name: str = "alpha") -> None:
-    if alpha <= 0:
-        raise ValueError(f"{name}: found {alpha}, expected more than 0")
 
 
 def _mixup_share(alpha: float) -> Callable:
@@ -98,6 +102,7 @@ def mixup_or_cutmix(
     """Each example gets cutmix with probability ``switch``, else mixup; the defaults are DeiT's (Touvron et al., 2021)."""
     _check_alpha(mixup_alpha, "mixup_alpha")
     _check_alpha(cutmix_alpha, "cutmix_alpha")
+    _check_probability(switch, "switch")
     mixup_share, cutmix_share = _mixup_share(mixup_alpha), _cutmix_share(cutmix_alpha)
 
     def share(key, height, width):

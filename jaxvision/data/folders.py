@@ -36,8 +36,6 @@ def _decode(path: str) -> np.ndarray:
 class _ImageFolder:
     """Files and labels; nothing is decoded before it is asked for."""
 
-    labels_fit_classes = True
-
     def __init__(self, files: list[str], labels: np.ndarray, classes: list[str]):
         self.files, self.labels, self.classes = files, labels, classes
 

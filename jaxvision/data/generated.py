@@ -10,8 +10,6 @@ _CELLS = 4  # a class is a coarse pattern of 4 x 4 cells
 class _Synthetic:
     """A pattern for each class, drowned in noise; integers only, so that every machine gives the same pixels."""
 
-    labels_fit_classes = True
-
     def __init__(self, count: int, image_shape: tuple[int, int, int], num_classes: int, seed: int):
         height, width, channels = image_shape
         self.count, self.image_shape, self.seed = count, image_shape, seed

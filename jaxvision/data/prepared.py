@@ -12,7 +12,7 @@ from jaxvision.data.requirement import need
 class _Prepared:
     """Random access to one split; images are decoded when they are asked for."""
 
-    labels_fit_classes = True
+    labels_fit_classes = True  # tensorflow-datasets saw to it when it prepared them
 
     def __init__(self, examples, undecoded, classes: list[str]):
         self.examples, self.undecoded, self.classes = examples, undecoded, classes
@@ -37,7 +37,8 @@ def tfds(name: str, split: str, *, data_dir: str | Path | None = None):
     needed. Raises FileNotFoundError, with the command that prepares the data set, when it is not there; ValueError when it has no such
     split or is no image classification.
     """
-    library = need("tensorflow_datasets", install="tensorflow-datasets importlib_resources", reason="jv.data.tfds")
+    need("importlib_resources", install="importlib_resources", reason="jv.data.tfds")  # which the library uses without asking for it
+    library = need("tensorflow_datasets", install="tensorflow-datasets", reason="jv.data.tfds")
     where = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     try:
         builder = library.builder(name, data_dir=where, file_format="array_record")

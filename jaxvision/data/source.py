@@ -11,7 +11,7 @@ and, where it helps,
 
     source.take(indices)              -> {"image": [n, H, W, C], "label": [n]}: many examples at once, with the fields of source[i]
     source.draw(i, *, seed, epoch)    -> an example that differs from epoch to epoch, a pure function of its arguments; training asks for it
-    source.labels_fit_classes = True  labels lie in 0..len(classes)-1 by construction, so that checks need not read them all
+    source.labels_fit_classes = True  where labels are slow to read: all classes occur and nothing else, so that checks need not look
 
 Further fields of an example pass through to the batch where they are numbers. Examples may be read from several threads at once.
 """

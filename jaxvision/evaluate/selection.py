@@ -8,7 +8,7 @@ import numpy as np
 class Best(NamedTuple):
     """The best figure so far: its value, its step (-1: none yet), and how many judgements ago it was."""
 
-    value: np.ndarray = np.float32(np.nan)
+    value: np.ndarray = np.float32(0)  # means nothing while the step is -1
     step: np.ndarray = np.int32(-1)
     stale: np.ndarray = np.int32(0)
 

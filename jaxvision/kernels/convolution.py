@@ -9,19 +9,22 @@ import jax.numpy as jnp
 from jaxvision.typing import Array, Float
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or not all(isinstance(number, int) and number >= least for number in pair):
+        raise ValueError(f"{name}: found {value!r}, expected an integer of at least {least}, or two (rows, columns)")
+    return pair
 
 
 def plain_conv2d(image, kernel, *, stride=1, padding=0, dilation=1, groups=1) -> Array:
     """XLA's convolution with explicit symmetric padding: the twin that every other form must equal."""
-    height, width = _pair(padding)
+    height, width = _pair("padding", padding, 0)
     return jax.lax.conv_general_dilated(
         image,
         kernel,
-        _pair(stride),
+        _pair("stride", stride, 1),
         ((height, height), (width, width)),
-        rhs_dilation=_pair(dilation),
+        rhs_dilation=_pair("dilation", dilation, 1),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
@@ -53,17 +56,18 @@ def conv2d(
     """
     if image.ndim != 4 or kernel.ndim != 4:
         raise ValueError(f"image, kernel: found shapes {image.shape} and {kernel.shape}, expected [B, H, W, C] and [kh, kw, C / groups, D]")
-    if image.shape[3] != kernel.shape[2] * groups or kernel.shape[3] % groups:
+    if groups < 1 or image.shape[3] != kernel.shape[2] * groups or kernel.shape[3] % groups:
         raise ValueError(
             f"image has {image.shape[3]} channels, kernel {kernel.shape} with groups={groups} expects {kernel.shape[2] * groups}"
         )
-    size, stride, padding, dilation = kernel.shape[:2], _pair(stride), _pair(padding), _pair(dilation)
+    size, stride, padding = kernel.shape[:2], _pair("stride", stride, 1), _pair("padding", padding, 0)
+    dilation = _pair("dilation", dilation, 1)
     for extent, length, pad, spread in zip(image.shape[1:3], size, padding, dilation, strict=True):
         if extent + 2 * pad < spread * (length - 1) + 1:
             raise ValueError(f"image of {image.shape[1]} x {image.shape[2]} with padding {padding} is smaller than the kernel {size}")
-    plain = groups > 1 or padding != (0, 0) or (dilation != (1, 1) and size != (1, 1))
-    if plain or (size != (1, 1) and size != stride):
-        return plain_conv2d(image, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    if size == (1, 1):
+    direct = groups == 1 and padding == (0, 0)
+    if direct and size == (1, 1):
         return jnp.dot(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
-    return _as_patches(image, kernel)
+    if direct and size == stride and dilation == (1, 1):
+        return _as_patches(image, kernel)
+    return plain_conv2d(image, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)

@@ -10,6 +10,25 @@ from jaxvision.models.catalog import ALIASES, FAMILIES
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
 
+def _check_common(options: dict) -> None:
+    """The options that every family reads alike; rates and counts that make no network are refused before one is built."""
+    count = options.get("num_classes", 0)
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"num_classes: found {count!r}, expected 0 (an encoder) or a positive integer")
+    for name in ("drop_rate", "drop_path_rate"):
+        if not 0 <= options.get(name, 0.0) < 1:
+            raise ValueError(f"{name}: found {options[name]}, expected at least 0 and less than 1")
+    if options.get("dtype") is not None:
+        import jax.numpy as jnp
+
+        try:
+            floating = jnp.issubdtype(jnp.dtype(options["dtype"]), jnp.floating)
+        except TypeError:
+            floating = False
+        if not floating:
+            raise ValueError(f"dtype: found {options['dtype']!r}, expected a floating-point type such as 'bfloat16' or 'float32'")
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """The names that match a shell pattern (``"vit*"``), sorted; other libraries' names for them are accepted but not listed."""
     return sorted(fnmatch.filter(_FAMILY_OF, pattern))
@@ -24,8 +43,8 @@ def create_model(name: str, **options):
     known = ALIASES.get(name, name)
     if known not in _FAMILY_OF:
         near = difflib.get_close_matches(str(name), [*_FAMILY_OF, *ALIASES], n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "jv.list_models() lists all"
-        raise ValueError(f"name: found {name!r}, which is no model; {hint}")
+        hint = f"did you mean {', '.join(near)}?" if near else "jv.list_models() lists all"
+        raise ValueError(f"unknown model {name!r}; {hint}")
     family = importlib.import_module(f"jaxvision.models.{_FAMILY_OF[known]}")
     accepted = [parameter for parameter in inspect.signature(family.build).parameters if parameter != "name"]
     for option in options:
@@ -33,6 +52,5 @@ def create_model(name: str, **options):
             near = difflib.get_close_matches(option, accepted, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise TypeError(f"{option}: {known} has no such option; it has {', '.join(accepted)}{hint}")
-    if (count := options.get("num_classes", 1000)) < 0:
-        raise ValueError(f"num_classes: found {count}, expected 0 (an encoder) or more")
+    _check_common(options)
     return family.build(known, **options)

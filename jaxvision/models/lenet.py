@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import Conv, Dense
+from jaxvision.layers import Conv, Dense, check_input
 from jaxvision.typing import Array, Features
 
 _IMAGE_SIZE = 32
@@ -30,21 +30,20 @@ class LeNet5(nn.Module):
 
         Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not have.
         """
-        if image.ndim != 4 or image.shape[1:3] != (_IMAGE_SIZE, _IMAGE_SIZE):
+        check_input("LeNet-5", image, keep=keep, mask=mask)
+        if image.shape[1:3] != (_IMAGE_SIZE, _IMAGE_SIZE):
             raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
-        for name, value in (("keep", keep), ("mask", mask)):
-            if value is not None:
-                raise ValueError(f"{name}: LeNet-5 cannot leave out parts of an image")
         stem = jnp.tanh(self.stem(image))
         stage1 = jnp.tanh(self.stage1(nn.max_pool(stem, (2, 2), (2, 2))))
         pooled = nn.max_pool(stage1, (2, 2), (2, 2))
         hidden = jnp.tanh(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
-        return Features(jnp.tanh(self.stage3(hidden)), None, {"stem": stem, "stage1": stage1})
+        hidden = jnp.tanh(self.stage3(hidden))
+        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, {"stem": stem, "stage1": stage1})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""
         pooled = self.features(image, train=train).pooled
-        return (self.head(pooled) if self.num_classes else pooled).astype(jnp.float32)
+        return self.head(pooled).astype(jnp.float32) if self.num_classes else pooled
 
 
 MODELS = {"lenet5": LeNet5}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, DropPath
+from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, DropPath, check_input
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -105,11 +105,7 @@ class ResNet(nn.Module):
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
-        for name, value in (("keep", keep), ("mask", mask)):
-            if value is not None:
-                raise ValueError(f"{name}: a ResNet cannot leave out parts of an image")
-        if image.ndim != 4:
-            raise ValueError(f"image: found shape {image.shape}, expected [B, H, W, C]")
+        check_input("ResNet", image, keep=keep, mask=mask)
         x, maps = self.stem(image, train=train), {}
         for index in range(len(self.depths)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)

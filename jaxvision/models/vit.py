@@ -5,33 +5,29 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import MLP, Conv, Dense, Dropout, DropPath, LayerNorm, SelfAttention, resize_position
+from jaxvision.layers import MLP, Conv, Dense, Dropout, DropPath, LayerNorm, SelfAttention, check_input, resize_position
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
 
 
 class Stem(nn.Module):
-    """Patches, the class token and positions: image [B, H, W, C] -> tokens [B, (1 +) N, D] and the grid."""
+    """Patches, the class token and positions: image [B, H, W, C] -> tokens [B, 1 + N, D]."""
 
     width: int
     patch_size: int
     grid: tuple[int, int]  # of the learned table
-    class_token: bool
     dtype: Any = None
 
     @nn.compact
     def __call__(self, image: Array, keep: Array | None) -> Array:
         patches = Conv(self.width, self.patch_size, self.patch_size, dtype=self.dtype, name="patch")(image)
         batch, height, width, features = patches.shape
-        table = self.param("position", truncated_normal(), (self.class_token + self.grid[0] * self.grid[1], features))
-        front = table[: int(self.class_token)]
+        table = self.param("position", truncated_normal(), (1 + self.grid[0] * self.grid[1], features))
         tokens = patches.reshape(batch, height * width, features)  # [B, N, D]
-        tokens = tokens + resize_position(table[int(self.class_token) :], self.grid, (height, width)).astype(tokens.dtype)
+        tokens = tokens + resize_position(table[1:], self.grid, (height, width)).astype(tokens.dtype)
         if keep is not None:
             tokens = jnp.take_along_axis(tokens, keep[:, :, None], axis=1)  # [B, n, D]
-        if not self.class_token:
-            return tokens
-        token = self.param("class_token", nn.initializers.normal(1e-6), (1, features)) + front
+        token = self.param("class_token", nn.initializers.normal(1e-6), (1, features)) + table[:1]
         return jnp.concatenate([jnp.broadcast_to(token.astype(tokens.dtype), (batch, 1, features)), tokens], axis=1)
 
 
@@ -69,7 +65,7 @@ class ViT(nn.Module):
 
     def setup(self):
         side = self.image_size // self.patch_size
-        self.stem = Stem(self.width, self.patch_size, (side, side), True, self.dtype)
+        self.stem = Stem(self.width, self.patch_size, (side, side), self.dtype)
         for index in range(self.depth):
             rate = self.drop_path_rate * index / max(self.depth - 1, 1)
             setattr(self, f"block{index + 1}", Block(self.heads, 4 * self.width, rate, self.dtype))
@@ -87,10 +83,11 @@ class ViT(nn.Module):
         """
         if mask is not None:
             raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
-        if image.ndim != 4 or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
-            raise ValueError(
-                f"image: found shape {image.shape}, expected [B, H, W, C] with H and W divisible by patch_size={self.patch_size}"
-            )
+        check_input("ViT", image)
+        if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
+            raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
+        if keep is not None and (keep.ndim != 2 or len(keep) != len(image) or not jnp.issubdtype(keep.dtype, jnp.integer)):
+            raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: the patches that each image keeps")
         tokens = self.stem(image, keep)
         for index in range(self.depth):
             tokens = getattr(self, f"block{index + 1}")(tokens, train=train)
@@ -147,11 +144,15 @@ def build(
     ``pool``: "token" or "mean". Raises ValueError for another pool, or a patch size that does not divide the image size.
     """
     size, patch, image = MODELS[name]
-    patch, image = patch_size or patch, image_size or image
+    patch = patch if patch_size is None else patch_size
+    image = image if image_size is None else image_size
     if pool not in ("token", "mean"):
         raise ValueError(f"pool: found {pool!r}, expected 'token' or 'mean'")
+    for option, value in (("patch_size", patch), ("image_size", image)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{option}: found {value!r}, expected a positive integer")
     if image % patch:
-        raise ValueError(f"image_size: {image} is not divisible by patch_size={patch}")
+        raise ValueError(f"patch_size: {patch} does not divide image_size={image}")
     return ViT(
         *size,
         patch_size=patch,

@@ -101,7 +101,7 @@ def make_step(
         views = augmented(keys.augment, batch, augment)
         carry, grads, metrics = _gradients(objective, state, views, keys.loss, accumulate)
         grads, metrics = axis.mean((grads, metrics))
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

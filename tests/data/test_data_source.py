@@ -126,6 +126,7 @@ def test_check_says_what_is_wrong_in_one_line():
         (data.arrays(images, np.zeros((4, 3), int)), {"num_classes": 5}, "width 3, expected 5"),
         (data.arrays(images, np.full((4, 3), 2)), {"num_classes": 3}, r"4 of 4 label vectors leave \[0, 1\]"),
         (data.synthetic(4), {"num_classes": 3}, "1 of 4 labels out of range"),
+        (data.subset(data.synthetic(40), [3, 13]), {"at_least_two_classes": True}, r"all 2 labels are 3 \('3'\)"),
         (data.synthetic(4, num_classes=1), {"at_least_two_classes": True}, "all 4 labels are 0"),
     ]
     for source, options, message in cases:

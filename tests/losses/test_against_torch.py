@@ -26,7 +26,7 @@ def value_and_gradient_of_torch(loss, labels, **options):
 
 @pytest.mark.parametrize(
     ("labels", "smoothing", "weights"),
-    itertools.product([NUMBERS, SOFT], [0.0, 0.1], [None, WEIGHTS]),
+    list(itertools.product([NUMBERS, SOFT], [0.0, 0.1], [None, WEIGHTS])),
     ids=lambda value: str(value) if isinstance(value, float) else {1: "vector", 2: "soft"}.get(np.ndim(value), "none"),
 )
 def test_cross_entropy(labels, smoothing, weights):

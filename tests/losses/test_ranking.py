@@ -23,7 +23,9 @@ def test_without_ties_it_is_the_mean_precision_at_the_positives():
 
 @pytest.mark.parametrize("digits", [6, 1, 0], ids=["no_ties", "ties", "many_ties"])
 def test_scikit_learn_agrees(digits):
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: average precision is NOT checked against it here")
+    metrics = pytest.importorskip(
+        "sklearn.metrics", reason="scikit-learn is not installed: average precision is NOT checked against it here"
+    )
     scores = np.round(SCORES, digits)
     expected = metrics.average_precision_score(LABELS, scores, average="macro")
     np.testing.assert_allclose(jv.losses.mean_average_precision(scores, LABELS), expected, rtol=1e-6)

@@ -1,0 +1,132 @@
+"""Do jit, shard_map and pmap give the same numbers on 1, 2, 4 and 8 devices, and on 2 processes x 4? Writes docs/drivers.md.
+
+    python -m benchmarks.driver_agreement
+
+Twenty steps of a residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, on simulated CPU devices.
+The figure is max |a - b| / max |a| over all parameters, a being jit on one device.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+
+import jaxvision as jv
+
+BATCH, SIZE, CLASSES = 32, 16, 5
+BOUND = 1e-5
+
+
+def problem():
+    """(objective, optimizer, augment, source): every ingredient whose draws or statistics could depend on the devices."""
+    from jaxvision.models.resnet import ResNet
+
+    model = ResNet((1, 1), False, CLASSES, "cifar", drop_rate=0.3, drop_path_rate=0.5)
+    augment = jv.augment.chain(jv.augment.each(jv.augment.cifar_train(SIZE, padding=2)), jv.augment.mixup(0.4, num_classes=CLASSES))
+    optimizer = jv.train.momentum(jv.train.warmup_cosine(0.05, 40, warmup=5), weight_decay=1e-4)
+    source = jv.data.synthetic(200, image_shape=(SIZE, SIZE, 3), num_classes=CLASSES)
+    return jv.objectives.supervised(model, label_smoothing=0.1), optimizer, augment, source
+
+
+def trained(driver: str, devices, steps: int, *, fsdp: bool = False, accumulate: int = 1) -> list[np.ndarray]:
+    """Parameters and running statistics after some steps, as a list of leaves, and the last loss."""
+    objective, optimizer, augment, source = problem()
+    key = jax.random.key(0)
+    few = next(jv.data.batches(source, 2, steps=1, threads=0))
+    state = jv.train.place(jv.train.init(objective, optimizer, few, key=key, augment=augment), fsdp=fsdp, devices=devices)
+    step = jv.train.make_step(objective, optimizer, augment=augment, accumulate=accumulate)
+    step = jv.train.compile_step(step, driver=driver, fsdp=fsdp, devices=devices)
+    for batch in jv.data.batches(source, BATCH, steps=steps, rows=jv.train.process_rows(BATCH), threads=0):
+        state, metrics = step(state, batch, key)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((state.params, state.carry.stats, metrics["loss"]))]
+
+
+def difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
+    """max |a - b| / max |a| over all leaves together."""
+    largest = max(np.abs(leaf).max() for leaf in reference)
+    return float(max(np.abs(a - b).max() for a, b in zip(ours, reference, strict=True)) / largest)
+
+
+def two_processes(driver: str, steps: int) -> list[np.ndarray]:
+    """The same over two processes of four devices each, on this machine."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "leaves.npz"
+        command = [sys.executable, "-m", "benchmarks.driver_agreement", "--worker", driver, "--steps", str(steps), "--out", str(out)]
+        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+        root = Path(__file__).parents[1]
+        workers = [
+            subprocess.Popen([*command, "--coordinator", f"localhost:{port}", "--process", str(process)], env=environment, cwd=root)
+            for process in range(2)
+        ]
+        codes = [worker.wait(600) for worker in workers]
+        if any(codes):
+            raise RuntimeError(f"two processes, {driver}: exit codes {codes}")
+        with np.load(out) as file:
+            return [file[name] for name in sorted(file.files, key=int)]
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    jv.train.initialize_distributed(arguments.coordinator, 2, arguments.process)
+    leaves = trained(arguments.worker, None, arguments.steps)
+    if arguments.process == 0:
+        np.savez(arguments.out, **{str(index): leaf for index, leaf in enumerate(leaves)})
+
+
+def _table(steps: int) -> str:
+    reference = trained("jit", jax.devices()[:1], steps)
+    rows = []
+    for driver in ("jit", "shard_map", "pmap"):
+        found = [difference(trained(driver, jax.devices()[:count], steps), reference) for count in (1, 2, 4, 8)]
+        found.append(difference(two_processes(driver, steps), reference))
+        print(driver, found, flush=True)
+        rows.append(f"| {driver} | " + " | ".join(f"{value:.1e}" for value in found) + " |")
+    sharded = difference(trained("jit", jax.devices()[:8], steps, fsdp=True), reference)
+    rows.append(f"| jit, fsdp=True | | | | {sharded:.1e} | |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure every driver on every number of devices and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20)
+    for hidden in ("--worker", "--out", "--coordinator"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        return _work(arguments)
+    table = _table(arguments.steps)
+    text = f"""# The same numbers under every driver
+
+{arguments.steps} steps of a small residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, batch
+{BATCH}, float32, simulated CPU devices: the largest difference from jit on one device, max |a - b| / max |a| over all parameters and
+running statistics. The bound is {BOUND:.0e}; a test holds a shorter form of this table to it.
+
+| driver | 1 device | 2 | 4 | 8 | 2 processes x 4 |
+|---|---|---|---|---|---|
+{table}
+
+Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m benchmarks.driver_agreement`.
+"""
+    path = Path(__file__).parents[1] / "docs" / "drivers.md"
+    path.write_text(text, encoding="utf-8")
+    print(f"{text}\nwritten to {path}")
+    return None
+
+
+if __name__ == "__main__":
+    if "--worker" not in sys.argv and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
+        sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.driver_agreement", *sys.argv[1:]], env=environment).returncode)
+    main()

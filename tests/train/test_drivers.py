@@ -1,0 +1,113 @@
+"""One step under three drivers, on any number of devices: the same numbers (the whole table is docs/drivers.md)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvision as jv
+from benchmarks import driver_agreement
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return driver_agreement.trained("jit", jax.devices()[:1], STEPS)
+
+
+@pytest.mark.parametrize(
+    ("driver", "count", "options"),
+    [
+        ("jit", 8, {}),
+        ("jit", 8, {"fsdp": True}),
+        ("shard_map", 1, {}),
+        ("shard_map", 8, {}),
+        ("pmap", 2, {}),
+        ("pmap", 8, {}),
+    ],
+)
+def test_drivers_agree(reference, driver, count, options):
+    ours = driver_agreement.trained(driver, jax.devices()[:count], STEPS, **options)
+    assert driver_agreement.difference(ours, reference) <= driver_agreement.BOUND
+
+
+def test_two_processes_agree(reference):
+    assert driver_agreement.difference(driver_agreement.two_processes("shard_map", STEPS), reference) <= driver_agreement.BOUND
+
+
+def test_micro_batches_have_the_same_members_on_any_number_of_devices():
+    one = driver_agreement.trained("jit", jax.devices()[:1], 2, accumulate=4)
+    four = driver_agreement.trained("shard_map", jax.devices()[:4], 2, accumulate=4)
+    assert driver_agreement.difference(four, one) <= driver_agreement.BOUND
+
+
+def test_fsdp_splits_what_is_large_and_keeps_it_split():
+    params = {"model": {"kernel": jnp.ones((64, 32)), "bias": jnp.ones(3)}}
+    placed = jv.train.place(params, fsdp=True)
+    assert placed["model"]["kernel"].addressable_shards[0].data.shape == (8, 32)
+    assert placed["model"]["bias"].sharding.is_fully_replicated
+
+
+def objective_of(loss) -> jv.Objective:
+    """An objective with one parameter and a loss written here."""
+    init = lambda key, batch, given={}: ({"model": {"w": jnp.zeros(3)}}, jv.Carry({}, {}))  # noqa: E731
+    return jv.Objective(init, loss, lambda params, carry, step: carry)
+
+
+def mean_loss(params, carry, batch, *, key, step):
+    return jnp.mean(batch["image"] @ params["model"]["w"]), jv.Aux(carry, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"driver": "pmapp"}, "driver: found 'pmapp', expected one of jit, shard_map, pmap"),
+        ({"driver": "pmap", "fsdp": True}, "fsdp: needs driver='jit'"),
+    ],
+)
+def test_wrong_drivers_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        jv.train.compile_step(lambda *inputs: inputs, **options)
+
+
+@pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
+def test_a_batch_that_does_not_split_is_refused(driver):
+    optimizer = jv.train.sgd(0.1)
+    batch = {"image": np.ones((12, 3), np.float32)}
+    objective, key = objective_of(mean_loss), jax.random.key(0)
+    state = jv.train.init(objective, optimizer, batch, key=key)
+    step = jv.train.compile_step(jv.train.make_step(objective, optimizer), driver=driver)
+    with pytest.raises(ValueError, match="12 rows do not split evenly over 8 devices"):
+        step(state, batch, key)
+
+
+def test_the_state_has_the_same_shapes_under_every_driver_and_is_donated():
+    optimizer = jv.train.momentum(0.1)
+    batch = {"image": np.ones((16, 3), np.float32)}
+    objective, key = objective_of(mean_loss), jax.random.key(0)
+    shapes = []
+    for driver in ("jit", "shard_map", "pmap"):
+        state = jv.train.place(jv.train.init(objective, optimizer, batch, key=key))
+        step = jv.train.compile_step(jv.train.make_step(objective, optimizer), driver=driver)
+        after, metrics = step(state, batch, key)
+        assert state.params["model"]["w"].is_deleted()
+        assert metrics["loss"].shape == ()
+        shapes.append(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after))
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_environment_says_whether_there_are_other_processes(monkeypatch):
+    called = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *options: called.append(options))
+    for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    assert not jv.train.initialize_distributed()
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not jv.train.initialize_distributed()
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert jv.train.initialize_distributed()
+    assert jv.train.initialize_distributed("localhost:1234", 2, 0)
+    assert called == [(), ("localhost:1234", 2, 0)]
+    with pytest.raises(ValueError, match="expected all three or none"):
+        jv.train.initialize_distributed("localhost:1234")
