@@ -4,6 +4,7 @@ import difflib
 import fnmatch
 import importlib
 import inspect
+import numbers
 
 from jaxvision.models.catalog import ALIASES, FAMILIES
 
@@ -13,7 +14,7 @@ _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in nam
 def _check_common(options: dict) -> None:
     """The options that every family reads alike; rates and counts that make no network are refused before one is built."""
     count = options.get("num_classes", 0)
-    if not isinstance(count, int) or count < 0:
+    if not isinstance(count, numbers.Integral) or count < 0:
         raise ValueError(f"num_classes: found {count!r}, expected 0 (an encoder) or a positive integer")
     for name in ("drop_rate", "drop_path_rate"):
         if not 0 <= options.get(name, 0.0) < 1:

@@ -87,7 +87,7 @@ class ViT(nn.Module):
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
         if keep is not None and (keep.ndim != 2 or len(keep) != len(image) or not jnp.issubdtype(keep.dtype, jnp.integer)):
-            raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: the patches that each image keeps")
+            raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
         tokens = self.stem(image, keep)
         for index in range(self.depth):
             tokens = getattr(self, f"block{index + 1}")(tokens, train=train)

@@ -1,0 +1,1 @@
+"""The kernels against PyTorch and float64 rewritings."""

@@ -1,0 +1,54 @@
+"""attention against its definition in float64 and PyTorch's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.kernels import attention
+
+
+def draw(queries=3, keys=5):
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal((2, count, 2, 4)).astype(np.float32) for count in (queries, keys, keys)]
+
+
+def by_definition(queries, keys, values):
+    """softmax(q k^T / sqrt(d)) v, one image, head and query at a time, in float64."""
+    out = np.zeros(queries.shape)
+    for batch, token, head in np.ndindex(*queries.shape[:3]):
+        scores = keys[batch, :, head].astype(np.float64) @ queries[batch, token, head] / np.sqrt(queries.shape[-1])
+        weights = np.exp(scores - scores.max())
+        out[batch, token, head] = weights / weights.sum() @ values[batch, :, head]
+    return out
+
+
+def test_value_is_the_definition():
+    arrays = draw()
+    np.testing.assert_allclose(attention(*arrays), by_definition(*arrays), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_pytorchs():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
+    arrays = draw()
+    grads = jax.jit(jax.grad(lambda *arrays: jnp.sum(jnp.sin(attention(*arrays))), (0, 1, 2)))(*arrays)
+    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    torch.nn.functional.scaled_dot_product_attention(*(tensor.transpose(1, 2) for tensor in tensors)).sin().sum().backward()
+    for ours, theirs in zip(grads, tensors, strict=True):
+        np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_softmax_is_wide_and_the_result_keeps_its_type():
+    queries, keys, values = (jnp.asarray(array, jnp.bfloat16) for array in draw(keys=300))
+    assert attention(queries, keys, values).dtype == jnp.bfloat16
+    # 300 equal weights: summed in bfloat16 they would stop at 256 of 300.
+    found = attention(0 * queries, keys, jnp.ones_like(values))
+    np.testing.assert_allclose(found.astype(jnp.float32), 1, rtol=0.01)
+
+
+def test_shapes_are_checked():
+    queries, keys, values = draw()
+    with pytest.raises(ValueError, match="queries, keys, values: found"):
+        attention(queries, keys, values[:, :4])
+    with pytest.raises(ValueError, match="queries, keys, values: found"):
+        attention(queries[..., :3], keys, values)

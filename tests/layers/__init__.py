@@ -1,0 +1,1 @@
+"""The layers against PyTorch, closed forms and the lecture."""

@@ -1,0 +1,1 @@
+"""The families against torchvision and timm, and the contract that all of them keep."""

@@ -1,0 +1,36 @@
+"""An experiment that the resume tests start, kill and start again: everything a state can hold, in seconds."""
+
+import jaxvision as jv
+
+
+def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0) -> jv.train.Experiment:
+    """LeNet-5 on digits with validation, weight average, augmentation, mixup and momentum.
+
+    Args:
+        epochs: Passes over the training images.
+        save_every: Steps that a kill may cost.
+        driver_seed: The run's seed.
+    """
+    train, validation = jv.data.split(jv.data.digits("train"), 0.2)
+    model = jv.create_model("lenet5")
+    steps = -(-epochs * len(train) // 64)
+    crop = jv.augment.each(jv.augment.random_crop(32, padding=2))
+    return jv.train.Experiment(
+        model,
+        jv.objectives.supervised(model),
+        jv.train.momentum(jv.train.warmup_cosine(0.05, steps, warmup=10), weight_decay=1e-4),
+        train,
+        validation=validation,
+        test=jv.data.digits("test"),
+        epochs=epochs,
+        batch_size=64,
+        augment=jv.augment.chain(crop, jv.augment.mixup(num_classes=10)),
+        ema=0.99,
+        seed=driver_seed,
+        log_every=1,
+        save_every=save_every,
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

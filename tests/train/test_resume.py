@@ -1,0 +1,163 @@
+"""A run that is killed goes on as if nothing had happened: parameters, optimizer, averages and rows bit for bit."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxvision as jv
+from jaxvision.train.journal import Journal
+from tests.train import killed_run
+
+ROOT = Path(__file__).parents[2]
+SAVE_EVERY = 20
+
+
+def start(workdir: Path, *options: str) -> subprocess.Popen:
+    """The run in a process of its own, on one device; its output goes to a file."""
+    environment = os.environ | {"XLA_FLAGS": "", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "tests.train.killed_run", "--workdir", str(workdir), "--save-every", str(SAVE_EVERY), *options]
+    log = workdir.with_suffix(".log").open("a")
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def output(workdir: Path) -> str:
+    return workdir.with_suffix(".log").read_text()
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    folder = workdir / "checkpoints"
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> bool:
+    """Poll until the condition holds; False when the process ended first."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.001)
+    raise TimeoutError(output)
+
+
+def kill(workdir: Path, moment: str, draw: random.Random) -> tuple[int, int] | None:
+    """Start the run, SIGKILL it at a moment, and return (newest checkpoint, last logged step); None when it was over before."""
+    before = saved_steps(workdir)
+    newest = before[-1] if before else 0
+    rows = len(Journal.rows(workdir))
+    process = start(workdir)
+    if moment == "early":
+        wait_for(lambda: (workdir / "config.json").exists(), process)
+        time.sleep(draw.uniform(0, 1.0))
+    elif moment == "save":
+        wait_for(lambda: len(Journal.rows(workdir)) != rows, process)
+        wait_for(lambda: any((workdir / "checkpoints").glob("unfinished-*")), process)
+    else:
+        if not wait_for(lambda: (saved_steps(workdir) or [0])[-1] > newest, process):
+            return None
+        time.sleep(draw.uniform(0, 0.4))
+    if process.poll() is not None:
+        return None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    steps, logged = saved_steps(workdir), [row["step"] for row in Journal.rows(workdir)]
+    return (steps[-1] if steps else 0), max(logged, default=0)
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Final states equal bit for bit, rows equal but for wall-clock figures, each once."""
+    experiment = killed_run.config(save_every=SAVE_EVERY)
+    steps = saved_steps(a)[-1]
+    assert saved_steps(b)[-1] == steps == experiment.steps
+    states = [jv.train.restore(experiment, folder, step=steps) for folder in (a, b)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    for ours, theirs in zip(jax.tree.leaves(states[0]), jax.tree.leaves(states[1]), strict=True):
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+    def rows(folder: Path) -> list[dict]:
+        clock = ("_seconds", "_per_second")
+        return [{name: value for name, value in row.items() if not name.endswith(clock)} for row in Journal.rows(folder)]
+
+    assert rows(a) == rows(b)
+    steps_logged = [row["step"] for row in rows(b) if row["split"] == "train"]
+    assert steps_logged == list(range(1, experiment.steps + 1))
+
+
+def uninterrupted(folder: Path) -> Path:
+    assert start(folder).wait(300) == 0, output(folder)
+    return folder
+
+
+def killed(folder: Path, moments: list[str], *, seed: int = 0) -> list[tuple[int, int]]:
+    """Run, kill at each moment, then run to the end; checks what every restart says. Returns (checkpoint, logged step) of each kill."""
+    draw, kills = random.Random(seed), []
+    for moment in moments:
+        found = kill(folder, moment, draw)
+        assert found is not None, f"the run was over before all kills: {output(folder)}"
+        kills.append(found)
+        if found[0]:
+            assert found[1] - found[0] <= SAVE_EVERY, found
+    assert start(folder).wait(300) == 0, output(folder)
+    said = re.findall(r"resumed at step (\d+) of \d+ \(epoch \d+\): (\d+) logged steps are repeated, of at most (\d+)", output(folder))
+    for step, repeated, interval in said:
+        assert int(step) > 0 and int(repeated) <= int(interval) == SAVE_EVERY
+    assert len(said) >= sum(checkpoint > 0 for checkpoint, _ in kills)
+    return kills
+
+
+def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
+    whole = uninterrupted(tmp_path / "whole")
+    killed(tmp_path / "killed", ["later", "save"])
+    assert_same_run(whole, tmp_path / "killed")
+    again = start(tmp_path / "killed")
+    assert again.wait(120) == 0 and "this run is complete" in output(tmp_path / "killed")
+    other = start(tmp_path / "killed", "--epochs", "13")
+    assert other.wait(120) == 2 and "started with epochs=12, now epochs=13" in output(tmp_path / "killed")
+
+
+@pytest.mark.long
+def test_ten_kills(tmp_path, capsys):
+    """`python -m pytest -m long -n 0 -s tests/train/test_resume.py`: prints each kill's checkpoint and step."""
+    whole = uninterrupted(tmp_path / "whole")
+    moments = ["early", "early", "later", "later", "save", "later", "later", "save", "later", "later"]
+    kills = killed(tmp_path / "killed", moments, seed=1)
+    assert_same_run(whole, tmp_path / "killed")
+    with capsys.disabled():
+        print("\nmoment, newest checkpoint, last logged step:", *zip(moments, kills, strict=True), sep="\n  ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_saves_and_says_so(tmp_path, number):
+    folder = tmp_path / "run"
+    process = start(folder)
+    assert wait_for(lambda: len(Journal.rows(folder)) > 5, process)
+    process.send_signal(number)
+    assert process.wait(60) == jv.train.EXIT_CODE, output(folder)
+    steps = saved_steps(folder)
+    assert f"saved step {steps[-1]} of" in output(folder)
+    assert max(row["step"] for row in Journal.rows(folder)) == steps[-1]
+    assert not list((folder / "checkpoints").glob("unfinished-*"))
+
+
+def test_a_second_request_leaves_at_once():
+    code = """
+import os, signal, time
+from jaxvision.train.interruption import Interruption
+with Interruption() as interruption:
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert interruption.requested == "SIGTERM"
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 128 + signal.SIGINT and "once more to leave at once" in found.stderr
