@@ -1,6 +1,6 @@
 """LeNet-5 on the 1,797 handwritten digits that ship with scikit-learn: a first run, with no data to fetch.
 
-    python -m experiments.lenet_digits [--epochs 20]
+    python -m experiments.lenet_digits [--epochs 30]
 
 Expected: EXPECTED
 """
@@ -9,7 +9,7 @@ import jaxvision as jv
 
 
 def config(
-    *, epochs: int = 20, batch_size: int = 64, learning_rate: float = 2e-3, seed: int = 0, smoke: bool = False
+    *, epochs: int = 30, batch_size: int = 64, learning_rate: float = 4e-3, seed: int = 0, smoke: bool = False
 ) -> jv.train.Experiment:
     """Train a small network on small digits.
 

@@ -37,7 +37,8 @@ def config(
         smoke: A few steps on synthetic images, to see that everything works.
     """
     if smoke:
-        train, test, epochs, batch_size = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1), 1, 16
+        train, test = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
+        epochs, batch_size, warmup_epochs = 1, 16, 0.0
     else:
         read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
         train, test = read(data, "train"), read(data, "test")

@@ -10,6 +10,7 @@ Expected: EXPECTED
 from pathlib import Path
 
 import jaxvision as jv
+from experiments import imagenet
 
 
 def config(
@@ -43,23 +44,19 @@ def config(
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
-    size, name = (224, "resnet50")
+    size, name = 224, "resnet50"
     if smoke:
-        train, test = (jv.data.synthetic(count, image_shape=(32, 32, 3), num_classes=4, seed=0) for count in (64, 32))
-        size, name, epochs, batch_size = 32, "resnet18", 1, 16
-    elif tfds:
-        train, test = jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
-    else:
-        train, test = (jv.data.image_folder(data / split if data else data) for split in ("train", "val"))
+        size, name, epochs, batch_size, warmup_epochs = 32, "resnet18", 1, 16, 0.0
+    train, test = imagenet(data, tfds, size, smoke=smoke)
     model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
     steps = -(-epochs * len(train) // batch_size)
-    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=round(warmup_epochs * steps / epochs) if not smoke else 0)
+    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=round(warmup_epochs * steps / epochs))
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model, label_smoothing=label_smoothing),
         jv.train.momentum(rate, nesterov=True, weight_decay=weight_decay),
-        jv.data.random_crops(train, size),
-        test=jv.data.center_crops(test, size, resize=size * 8 // 7),
+        train,
+        test=test,
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,

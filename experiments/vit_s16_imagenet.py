@@ -10,6 +10,7 @@ Expected: EXPECTED
 from pathlib import Path
 
 import jaxvision as jv
+from experiments import imagenet
 
 
 def config(
@@ -45,13 +46,9 @@ def config(
     """
     size, name, options = 224, "vit_small_patch16_224", {}
     if smoke:
-        train, test = (jv.data.synthetic(count, image_shape=(32, 32, 3), num_classes=4, seed=0) for count in (64, 32))
         size, name, options = 32, "vit_tiny_patch16_224", {"image_size": 32, "patch_size": 8}
         epochs, batch_size, warmup_steps = 1, 16, 0
-    elif tfds:
-        train, test = jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
-    else:
-        train, test = (jv.data.image_folder(data / split if data else data) for split in ("train", "val"))
+    train, test = imagenet(data, tfds, size, smoke=smoke)
     classes = len(train.classes)
     model = jv.create_model(name, num_classes=classes, pool="mean", dtype=dtype, **options)
     steps = -(-epochs * len(train) // batch_size)
@@ -63,8 +60,8 @@ def config(
         model,
         jv.objectives.supervised(model),
         jv.train.adamw(jv.train.warmup_cosine(learning_rate, steps, warmup=warmup_steps), weight_decay=weight_decay, clip_norm=1.0),
-        jv.data.random_crops(train, size),
-        test=jv.data.center_crops(test, size, resize=size * 8 // 7),
+        train,
+        test=test,
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,

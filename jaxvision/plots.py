@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-_RIGHT, _WRONG, _TRAIN, _EVAL = "#2a7f62", "#b3261e", "#1f5fa8", "#d9822b"
+_RIGHT, _WRONG, _TRAIN, _EVAL, _GAP = "#2a7f62", "#b3261e", "#1f5fa8", "#d9822b", (0.80, 0.86, 0.93)
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1):
@@ -14,12 +14,17 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1):
     except ImportError:
         raise ModuleNotFoundError("jv.plots draws with matplotlib, which is not installed: pip install matplotlib") from None
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)  # inches
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _save(figure, path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _shortened(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1].rstrip(" ,") + "\u2026"
 
 
 def curves(rows: list[dict], path) -> None:
@@ -50,6 +55,8 @@ def curves(rows: list[dict], path) -> None:
                 axis.plot([row["epoch"] for row in found], [scale * row[name] for row in found], label=text, color=color, **style)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
+        axis.set_xlim(0, 1.04 * epochs)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[1]:
             axis.legend(frameon=False)
@@ -57,25 +64,36 @@ def curves(rows: list[dict], path) -> None:
 
 
 def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
-    """A confusion matrix [K, K] (rows the truth), coloured by each row's share; counts are written where they can be read."""
-    count = len(classes)
+    """A confusion matrix [K, K] (rows the truth), coloured by each row's share; counts are written where they can be read.
+
+    Colours follow the root of the share, so that rare mistakes show. Raises ValueError for a matrix that does not fit the classes.
+    """
+    matrix, count = np.asarray(matrix), len(classes)
+    if matrix.shape != (count, count):
+        raise ValueError(f"matrix: found shape {matrix.shape}, expected [K, K] with K = {count}, the number of classes")
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = float(np.clip(2.2 + 0.42 * count, 4.0, 12.0))
     figure, axes = _figure(side + 0.8, side)
+    from matplotlib.colors import PowerNorm
+
     axis = axes[0, 0]
-    picture = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    picture = axis.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     figure.colorbar(picture, ax=axis, fraction=0.045, label="share of the true class")
-    ticks = np.arange(0, count, max(1, -(-count // 30)))
-    axis.set_xticks(ticks, [classes[tick] for tick in ticks], rotation=90 if max(map(len, classes)) > 2 else 0)
-    axis.set_yticks(ticks, [classes[tick] for tick in ticks])
+    ticks = np.arange(0, count, -(-count // 100))
+    names = [_shortened(classes[tick], 24) for tick in ticks]
+    size = min(10.0, 0.55 * 72 * side / len(ticks))  # points; a name is about as tall as its row
+    axis.set_xticks(ticks, names, fontsize=size, rotation=90 if max(map(len, names)) * count > 30 else 0)
+    axis.set_yticks(ticks, names, fontsize=size)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if count <= 20:
         for row in range(count):
             for column in range(count):
                 if matrix[row, column]:
-                    color = "white" if share[row, column] > 0.5 else "black"
-                    axis.text(column, row, f"{matrix[row, column]:d}", ha="center", va="center", fontsize=7, color=color)
+                    color = "white" if share[row, column] > 0.3 else "black"
+                    axis.text(
+                        column, row, f"{matrix[row, column]:d}", ha="center", va="center", fontsize=9 if count <= 10 else 7, color=color
+                    )
     accuracy = np.trace(matrix) / max(matrix.sum(), 1)
     axis.set_title(f"{accuracy:.2%} of {int(matrix.sum()):,} right")
     _save(figure, path)
@@ -89,39 +107,51 @@ def _show(axis, image: np.ndarray) -> None:
     axis.set_yticks([])
 
 
+def worst_first(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Indices [N] of predictions from labels [N] and probabilities [N, K]: mistakes, the surest first, then the least sure of the right."""
+    wrong, confidence = probabilities.argmax(-1) != labels, probabilities.max(-1)
+    return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))
+
+
 def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path) -> None:
-    """A grid of images in the order given, each with its predicted class and probability; mistakes are red and name the true class."""
+    """A grid of images [h, w, C] in the order of ``worst_first``, each with its predicted class and probability.
+
+    Mistakes are red and name the true class. Raises ValueError where there are no images, or not as many labels and probabilities.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    if not len(images) or labels.shape != (len(images),) or probabilities.shape != (len(images), len(classes)):
+        raise ValueError(
+            f"images, labels, probabilities: found {len(images)}, {labels.shape} and {probabilities.shape}, expected N images, [N] and "
+            f"[N, K] with K = {len(classes)}, the number of classes"
+        )
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure, axes = _figure(1.5 * columns, 1.85 * rows, rows, columns)
+    figure, axes = _figure(max(1.5 * columns, 2.4), 1.85 * rows + 0.3, rows, columns)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, label, row in zip(axes.flat, images, labels, probabilities, strict=False):
+    for axis, index in zip(axes.flat, worst_first(labels, probabilities), strict=False):
+        found, true, row = int(probabilities[index].argmax()), int(labels[index]), probabilities[index]
+        color = _RIGHT if found == true else _WRONG
         axis.axis("on")
-        _show(axis, image)
-        found = int(row.argmax())
-        right = found == int(label)
-        text = f"{classes[found]} {row[found]:.0%}" + ("" if right else f"\ntrue: {classes[int(label)]} {row[int(label)]:.0%}")
-        axis.set_title(text, fontsize=7, color=_RIGHT if right else _WRONG)
+        _show(axis, images[index])
+        text = f"{_shortened(classes[found], 20)} {row[found]:.0%}"
+        text += "" if found == true else f"\ntrue: {_shortened(classes[true], 14)} {row[true]:.0%}"
+        axis.set_title(text, fontsize=7, color=color)
         for spine in axis.spines.values():
-            spine.set_color(_RIGHT if right else _WRONG)
-            spine.set_linewidth(1.5)
-    mistakes = int((probabilities.argmax(-1) != np.asarray(labels)).sum())
-    figure.suptitle(
-        f"{mistakes} mistakes, the surest first" + (", then the least sure of the right" if mistakes < len(images) else ""), fontsize=9
-    )
+            spine.set(color=color, linewidth=1.5)
+    figure.suptitle(f"{(probabilities.argmax(-1) != labels).sum()} of {len(images)} wrong, the surest first", fontsize=9)
     _save(figure, path)
 
 
 def _tiles(kernel: np.ndarray) -> np.ndarray:
-    """Filters [kh, kw, C, D] as one image [h, w, 3 or 1] in [0, 1], each stretched to its own range, in rows of at most 16."""
+    """Filters [kh, kw, C, D] as one image [h, w, 3] in [0, 1], each stretched to its own range, in rows of at most 16."""
     height, width, channels, count = kernel.shape
     shown = kernel if channels == 3 else kernel.mean(2, keepdims=True)
     low, high = shown.min((0, 1, 2)), shown.max((0, 1, 2))
     shown = (shown - low) / np.maximum(high - low, 1e-12)
     columns = min(16, int(np.ceil(np.sqrt(count))) if count > 8 else count)
     rows = -(-count // columns)
-    canvas = np.ones((rows * (height + 1) + 1, columns * (width + 1) + 1, shown.shape[2]))
+    canvas = np.broadcast_to(_GAP, (rows * (height + 1) + 1, columns * (width + 1) + 1, 3)).copy()
     for index in range(count):
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         canvas[top : top + height, left : left + width] = shown[..., index]
@@ -132,14 +162,19 @@ def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None) -> No
     """The filters of a first convolution [kh, kw, C, D]; with ``before`` (the same shape), both stages side by side.
 
     Kernels of three channels are shown in colour, others as the mean over channels; each filter is stretched to its own range.
+    Raises ValueError for other shapes.
     """
-    stages = [("before training", before), ("after training", kernel)] if before is not None else [("", kernel)]
-    tiles = [(title, _tiles(np.asarray(stage))) for title, stage in stages]
+    kernel, before = np.asarray(kernel), None if before is None else np.asarray(before)
+    if kernel.ndim != 4 or (before is not None and before.shape != kernel.shape):
+        found = kernel.shape if before is None else f"{kernel.shape} and before {before.shape}"
+        raise ValueError(f"kernel: found shape {found}, expected [kh, kw, C, D], and before the same")
+    stages = [("before training", before), ("after training", kernel)] if before is not None else [("first filters", kernel)]
+    tiles = [(title, _tiles(stage)) for title, stage in stages]
     height, width = tiles[0][1].shape[:2]
     panel = 4.2
-    figure, axes = _figure(panel * len(tiles), max(1.2, panel * height / width) + 0.5, 1, len(tiles))
+    figure, axes = _figure(panel * len(tiles), panel * height / width + 0.4, 1, len(tiles))
     for axis, (title, tile) in zip(axes[0], tiles, strict=True):
         _show(axis, tile)
         axis.axis("off")
-        axis.set_title(title)
+        axis.set_title(title, fontsize=10)
     _save(figure, path)

@@ -3,9 +3,9 @@
 from jaxvision.data.checking import check
 from jaxvision.data.cifar_files import cifar
 from jaxvision.data.compressed import npz
-from jaxvision.data.cropping import center_crops, random_crops
+from jaxvision.data.cropping import center_crops, fit_image, random_crops
 from jaxvision.data.embedded import digits
-from jaxvision.data.folders import BrokenImage, image_folder
+from jaxvision.data.folders import BrokenImage, image_folder, read_image
 from jaxvision.data.generated import synthetic
 from jaxvision.data.layouts import describe
 from jaxvision.data.mnist import idx
@@ -23,6 +23,7 @@ __all__ = [
     "cifar",
     "describe",
     "digits",
+    "fit_image",
     "idx",
     "image_folder",
     "npz",
@@ -30,6 +31,7 @@ __all__ = [
     "padded_batches",
     "positions",
     "random_crops",
+    "read_image",
     "split",
     "subset",
     "synthetic",

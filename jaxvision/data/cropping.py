@@ -86,6 +86,18 @@ class _CenterCrops(_Cropped):
         return {**example, "image": _resize(example["image"], wide, tall)[top : top + self.size, left : left + self.size]}
 
 
+def fit_image(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """An image [H, W, C] uint8 as [h, w, c] = ``shape``: its middle in that shape's proportions, resized; gray where c is 1."""
+    height, width, channels = shape
+    rows, columns = image.shape[:2]
+    scale = max(height / rows, width / columns)
+    tall, wide = round(height / scale), round(width / scale)
+    top, left = (rows - tall) // 2, (columns - wide) // 2
+    fitted = _resize(image[top : top + tall, left : left + wide], width, height)
+    luma = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow weighs them
+    return fitted if channels == 3 else np.rint(fitted @ luma).astype(np.uint8)[..., None]
+
+
 def random_crops(source, size: int, *, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
     """A source of random crops, [size, size, 3] uint8, of a source whose images may differ in size; gray becomes RGB.
 

@@ -18,7 +18,7 @@ class BrokenImage(ValueError):
     """An image file that cannot be decoded: its path and the reason, in one line."""
 
 
-def _decode(path: str) -> np.ndarray:
+def decode(path: str) -> np.ndarray:
     """An image file as [H, W, 3] uint8, turned upright as its EXIF orientation says; raises BrokenImage."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -43,7 +43,7 @@ class _ImageFolder:
         return len(self.files)
 
     def __getitem__(self, i: int) -> dict:
-        return {"image": _decode(self.files[i]), "label": int(self.labels[i])}
+        return {"image": decode(self.files[i]), "label": int(self.labels[i])}
 
 
 def _images_below(folder: Path) -> list[str]:
@@ -60,6 +60,14 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as [H, W, 3] uint8, upright. Raises BrokenImage where it cannot be decoded, FileNotFoundError where it is not."""
+    need("PIL", install="pillow", reason="jv.data.read_image")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: {path} is no file, expected an image")
+    return decode(str(path))
+
+
 def image_folder(folder: str | Path, *, classes: Sequence[str] | None = None):
     """A folder with one sub-folder a class, all images RGB [H, W, 3] uint8, turned upright as their EXIF orientation says.
 
@@ -68,7 +76,7 @@ def image_folder(folder: str | Path, *, classes: Sequence[str] | None = None):
     BrokenImage at ``source[i]``. Raises FileNotFoundError or ValueError for a folder that is not laid out so.
     """
     need("PIL", install="pillow", reason="jv.data.image_folder")
-    if Path(folder).suffix.lower() == ".zip":
+    if str(folder).lower().endswith(".zip"):
         raise ValueError(f"folder: {folder} is an archive, expected {EXPECTED}: unpack it first")
     folder = existing_folder(folder, "folder", EXPECTED)
     found = class_folders(folder)

@@ -14,6 +14,8 @@ def contents(folder: Path) -> str:
 
 def existing(path: str | Path, argument: str, expected: str) -> Path:
     """``path``, its ~ expanded; raises FileNotFoundError with the nearest parent that exists when there is no such file or folder."""
+    if path is None:
+        raise ValueError(f"{argument}: none was given, expected {expected}: experiments take it as --data")
     path = Path(path).expanduser()
     if path.exists():
         return path

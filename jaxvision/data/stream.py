@@ -153,9 +153,7 @@ def batches(
     return _stream(_Reader(source, seed), _training_places(len(source), batch_size, seed, numbers, rows), threads, prefetch)
 
 
-def padded_batches(
-    source, batch_size: int, *, rows: tuple[int, int] | None = None, threads: int = 2
-) -> Iterator[dict[str, np.ndarray]]:
+def padded_batches(source, batch_size: int, *, rows: tuple[int, int] | None = None, threads: int = 2) -> Iterator[dict[str, np.ndarray]]:
     """Evaluation batches: examples 0..N-1 in order, the last batch filled up with example 0.
 
     As ``batches``, without ``epoch`` and with ``valid`` [b] bool, false where the row only fills up.

@@ -72,9 +72,10 @@ def disk(folder: Path) -> Section:
 
 def data_folder(folder: Path) -> Section:
     """Which of the known layouts a data folder holds."""
-    if not folder.exists():
-        return Section("data", [], [f"{folder}: no such folder"])
-    return Section("data", data.describe(folder).splitlines(), [])
+    try:
+        return Section("data", data.describe(folder).splitlines(), [])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return Section("data", [], [str(error)])
 
 
 def run_folder(folder: Path) -> Section:

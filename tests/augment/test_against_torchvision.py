@@ -80,8 +80,8 @@ def test_imagenet_eval():
     np.testing.assert_allclose(jv.augment.imagenet_eval(28, resize_to=32)(None, jnp.asarray(IMAGE)), expected, atol=5e-5)
 
 
-@pytest.mark.parametrize("shape", [(64, 48), (30, 90)], ids=str)
-def test_rectangles_are_distributed_as_torchvision_draws_them(shape):
+def test_rectangles_are_distributed_as_torchvision_draws_them():
+    shape = (40, 64)  # large parts do not fit: second tries happen
     scale, ratio, count = (0.08, 1.0), (3 / 4, 4 / 3), 2000
     keys = jax.random.split(jax.random.key(0), count)
     ours = np.asarray(jax.jit(jax.vmap(lambda key: draw_rectangle(key, shape, scale, ratio)))(keys), float)

@@ -39,11 +39,12 @@ def test_gradients_are_pytorchs():
 
 
 def test_the_softmax_is_wide_and_the_result_keeps_its_type():
-    queries, keys, values = (jnp.asarray(array, jnp.bfloat16) for array in draw(keys=300))
-    assert attention(queries, keys, values).dtype == jnp.bfloat16
-    # 300 equal weights: summed in bfloat16 they would stop at 256 of 300.
-    found = attention(0 * queries, keys, jnp.ones_like(values))
-    np.testing.assert_allclose(found.astype(jnp.float32), 1, rtol=0.01)
+    arrays = [jnp.asarray(array, jnp.bfloat16) for array in draw()]
+    found = attention(*arrays)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), by_definition(*(np.asarray(array, np.float32) for array in arrays)), atol=0.02)
+    exponentials = [line for line in str(jax.make_jaxpr(attention)(*arrays)).splitlines() if " = exp" in line]
+    assert exponentials and all(":f32[" in line for line in exponentials)
 
 
 def test_shapes_are_checked():
