@@ -80,20 +80,16 @@ def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
     picture = axis.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     figure.colorbar(picture, ax=axis, fraction=0.045, label="share of the true class")
     ticks = np.arange(0, count, -(-count // 100))
-    names = [_shortened(classes[tick], 24) for tick in ticks]
+    names = [_shortened(classes[tick], 30) for tick in ticks]
     size = min(10.0, 0.55 * 72 * side / len(ticks))  # points; a name is about as tall as its row
     axis.set_xticks(ticks, names, fontsize=size, rotation=90 if max(map(len, names)) * count > 30 else 0)
     axis.set_yticks(ticks, names, fontsize=size)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if count <= 20:
-        for row in range(count):
-            for column in range(count):
-                if matrix[row, column]:
-                    color = "white" if share[row, column] > 0.3 else "black"
-                    axis.text(
-                        column, row, f"{matrix[row, column]:d}", ha="center", va="center", fontsize=9 if count <= 10 else 7, color=color
-                    )
+        for row, column in np.argwhere(matrix):
+            color = "white" if share[row, column] > 0.3 else "black"
+            axis.text(column, row, f"{matrix[row, column]:d}", ha="center", va="center", fontsize=size if count <= 10 else 7, color=color)
     accuracy = np.trace(matrix) / max(matrix.sum(), 1)
     axis.set_title(f"{accuracy:.2%} of {int(matrix.sum()):,} right")
     _save(figure, path)
@@ -172,7 +168,7 @@ def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None) -> No
     tiles = [(title, _tiles(stage)) for title, stage in stages]
     height, width = tiles[0][1].shape[:2]
     panel = 4.2
-    figure, axes = _figure(panel * len(tiles), panel * height / width + 0.4, 1, len(tiles))
+    figure, axes = _figure(panel * len(tiles), panel * height / width + 0.3, 1, len(tiles))
     for axis, (title, tile) in zip(axes[0], tiles, strict=True):
         _show(axis, tile)
         axis.axis("off")

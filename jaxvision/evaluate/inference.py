@@ -1,6 +1,7 @@
 """Running a model over arrays or a source, in batches of one shape whose padding never comes back."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +25,25 @@ def outputs(
     return np.concatenate(collected)[: len(source)], np.asarray(source.labels)
 
 
+def _unchanged(image):
+    return image
+
+
 def _prepared(image, recipe: Callable | None):
     image = to_float(jnp.asarray(image))
     return jax.vmap(lambda one: recipe(None, one))(image) if recipe else image
+
+
+@partial(jax.jit, static_argnames=("model", "recipe"))
+def _pooled(model, variables, image, recipe):
+    return model.apply(variables, _prepared(image, recipe), method="features").pooled.astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnames=("model", "recipe", "transforms"))
+def _probabilities(model, variables, image, recipe, transforms):
+    image = _prepared(image, recipe)
+    views = [model.apply(variables, jax.vmap(transform)(image)) for transform in transforms]
+    return jnp.mean(jnp.stack([jax.nn.softmax(logits.astype(jnp.float32)) for logits in views]), axis=0)
 
 
 def features(model, variables, source, *, recipe: Callable | None = None, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
@@ -34,8 +51,7 @@ def features(model, variables, source, *, recipe: Callable | None = None, batch_
 
     ``recipe``: ``(key, image) -> image`` for evaluation; it gets no key.
     """
-    forward = jax.jit(lambda image: model.apply(variables, _prepared(image, recipe), method="features").pooled.astype(jnp.float32))
-    return outputs(lambda batch: forward(batch["image"]), source, batch_size=batch_size)
+    return outputs(lambda batch: _pooled(model, variables, batch["image"], recipe), source, batch_size=batch_size)
 
 
 def predict(
@@ -50,18 +66,11 @@ def predict(
     images = np.asarray(images)
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images: found shape {images.shape}, expected [N, H, W, C] with N of at least 1")
-    transforms = transforms or (lambda image: image,)
-
-    @jax.jit
-    def probabilities(image):
-        image = _prepared(image, recipe)
-        views = [model.apply(variables, jax.vmap(transform)(image)) for transform in transforms]
-        return jnp.mean(jnp.stack([jax.nn.softmax(logits.astype(jnp.float32)) for logits in views]), axis=0)
-
+    transforms = tuple(transforms) or (_unchanged,)
     batch_size = min(batch_size, len(images))
     found = []
     for first in range(0, len(images), batch_size):
         batch = images[first : first + batch_size]
         padding = [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
-        found.append(np.asarray(probabilities(np.pad(batch, padding)))[: len(batch)])
+        found.append(np.asarray(_probabilities(model, variables, np.pad(batch, padding), recipe, transforms))[: len(batch)])
     return np.concatenate(found)

@@ -77,6 +77,7 @@ def check(experiment: Experiment, params) -> None:
             raise ValueError(f"{name}: found {value}, expected at least 1, or none")
     if experiment.patience is not None and experiment.validation is None:
         raise ValueError("patience: early stopping judges validation data and there are none; jv.data.split(train, 0.1) makes some")
+    sharding.check_driver(experiment.driver, fsdp=experiment.fsdp)
     sharding.check_batch_size(experiment.batch_size, experiment.accumulate)
     check_sources(experiment)
     if never_updates(experiment.optimizer, params, experiment.steps):

@@ -58,28 +58,39 @@ def _names(path: tuple) -> list[str]:
     return [str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path]
 
 
-def _place_in_model(path: tuple) -> tuple[str, str] | None:
-    """(module, top-level part) of a leaf, e.g. ("model", "stage2"); None for a leaf outside such a tree."""
+def _place_in_model(path: tuple) -> tuple[str, str]:
+    """(module, top-level part) of a leaf, e.g. ("model", "stage2"); empty where no part of the path is called so."""
     names = _names(path)
     for index, name in enumerate(names[:-1]):
         if _TOP.fullmatch(name):
             return "/".join(names[:index]), name
-    return None
+    return "", ""
 
 
-def _depth(part: str, last: int) -> int:
-    """0 for the stem, i for stage or block i, one more than the last for norm and head."""
+def _depth(part: str) -> int | None:
+    """0 for the stem, i for stage or block i, None for what lies above them."""
     numbered = _DEPTH.fullmatch(part)
-    return int(numbered.group(1)) if numbered else 0 if part == "stem" else last + 1
+    return int(numbered.group(1)) if numbered else 0 if part == "stem" else None
 
 
-def _last_depths(params) -> dict[str, int]:
-    """{module: the number of its last stage or block}."""
-    last: dict[str, int] = {}
+def _heights(params) -> Callable[[tuple], int | None]:
+    """A function of a leaf's path: how many layers of its model lie above, 0 for norm and head, 1 for the last block; None outside models.
+
+    A module is a model when it has a stem, stages or blocks: a projector with a norm is none.
+    """
+    last: dict[str, int] = {}  # {module: the number of its last stage or block}
     for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        if place := _place_in_model(path):
-            last[place[0]] = max(last.get(place[0], 0), _depth(place[1], -1))
-    return last
+        module, part = _place_in_model(path)
+        if (depth := _depth(part)) is not None:
+            last[module] = max(last.get(module, 0), depth)
+
+    def height(path: tuple) -> int | None:
+        module, part = _place_in_model(path)
+        if not part or module not in last:
+            return None
+        return 0 if (depth := _depth(part)) is None else last[module] + 1 - depth
+
+    return height
 
 
 def layer_scales(params, rate: float):
@@ -88,13 +99,8 @@ def layer_scales(params, rate: float):
     A module's tree begins with stem, stage1.. or block1.., norm, head; head and norm get 1, the last block ``rate``, the stem the least
     (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2021). Leaves outside such a tree get 1.
     """
-    last = _last_depths(params)
-
-    def scale(path, leaf):
-        place = _place_in_model(path)
-        return rate ** (last[place[0]] + 1 - _depth(place[1], last[place[0]])) if place else 1.0
-
-    return jax.tree_util.tree_map_with_path(scale, params)
+    height = _heights(params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: rate ** (height(path) or 0), params)
 
 
 def scale_by_layer(rate: float) -> optax.GradientTransformation:
@@ -106,19 +112,20 @@ def freeze(optimizer: optax.GradientTransformation, *, train: str | int) -> opta
     """Train only the head (``train="head"``), or the last ``train`` stages or blocks with the norm and head above them.
 
     Everything else stays bit for bit (running statistics of BatchNorm apart, which belong to no optimizer); leaves outside a model's
-    tree (projectors and the like) are trained. Raises ValueError for another value.
+    tree (projectors and the like) are trained. Raises ValueError for another value, and on ``init`` for parameters without any such tree.
     """
     if train != "head" and (isinstance(train, str) or train < 0):
         raise ValueError(f"train: found {train!r}, expected 'head' or a number of stages or blocks")
 
     def label(params):
-        last = _last_depths(params)
+        height = _heights(params)
+        if all(height(path) is None for path, _ in jax.tree_util.tree_leaves_with_path(params)):
+            raise ValueError(f"params: found {', '.join(map(str, params))}, expected a model with stem, stages or blocks, norm and head")
 
-        def trained(path, leaf):
-            place = _place_in_model(path)
-            if place is None or place[1] == "head":
-                return "train"
-            return "train" if train != "head" and _depth(place[1], last[place[0]]) > last[place[0]] - train else "freeze"
+        def trained(path, leaf) -> str:
+            above, part = height(path), _place_in_model(path)[1]
+            moves = above is None or (part == "head" if train == "head" else above <= train)
+            return "train" if moves else "freeze"
 
         return jax.tree_util.tree_map_with_path(trained, params)
 
@@ -233,14 +240,18 @@ def never_updates(optimizer: optax.GradientTransformation, params, steps: int) -
 
 
 def peak_learning_rate(optimizer: optax.GradientTransformation, params, steps: int) -> float | None:
-    """The largest learning rate over a run of ``steps`` updates (sampled at 512 of them), None where the optimizer hides it."""
+    """The largest learning rate over a run of ``steps`` updates (sampled at 512 of them); None where the optimizer hides it.
+
+    ``optax.MultiSteps`` hides it as well: its update count is not the run's.
+    """
     small = _surrogate(params)
     start = optimizer.init(small)
-    if learning_rate_of(start) is None:
+    if learning_rate_of(start) is None or optax.tree_utils.tree_get_all_with_path(start, "mini_step"):
         return None
 
     def rate(count):
-        _, opt_state = optimizer.update(small, optax.tree_utils.tree_set(start, count=count), small)
+        at_count = jax.tree_util.tree_map_with_path(lambda path, leaf: count if _names(path)[-1:] == ["count"] else leaf, start)
+        _, opt_state = optimizer.update(small, at_count, small)
         return learning_rate_of(opt_state)
 
     counts = jnp.unique(jnp.linspace(0, max(steps - 1, 0), 512).astype(jnp.int32))

@@ -51,6 +51,14 @@ def process_rows(batch_size: int) -> tuple[int, int]:
     return jax.process_index() * share, (jax.process_index() + 1) * share
 
 
+def check_driver(driver: str, *, fsdp: bool = False) -> None:
+    """Raises ValueError for a driver that there is not, or that cannot split parameters."""
+    if driver not in DRIVERS:
+        raise ValueError(f"driver: found {driver!r}, expected one of {', '.join(DRIVERS)}")
+    if fsdp and driver != "jit":
+        raise ValueError(f"fsdp: needs driver='jit', found {driver!r}")
+
+
 def check_batch_size(batch_size: int, accumulate: int = 1, devices=None) -> None:
     """Raises ValueError when the batch does not split evenly over devices and micro-batches."""
     count = len(jax.devices() if devices is None else devices)
@@ -103,10 +111,7 @@ def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, dev
 
     Raises ValueError for an unknown driver, ``fsdp`` with another driver than jit, or a batch that the devices do not divide.
     """
-    if driver not in DRIVERS:
-        raise ValueError(f"driver: found {driver!r}, expected one of {', '.join(DRIVERS)}")
-    if fsdp and driver != "jit":
-        raise ValueError(f"fsdp: needs driver='jit', found {driver!r}")
+    check_driver(driver, fsdp=fsdp)
     mesh = data_mesh(devices)
     local = mesh.size // jax.process_count()
     whole, rows = P(), P(axis.NAME)

@@ -9,10 +9,8 @@ from pathlib import Path
 
 def _storable(value):
     """A number as JSON knows it: numpy and jax scalars as Python's, and what is not finite as the strings "nan", "inf", "-inf"."""
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    number = float(value)
-    return number if math.isfinite(number) else str(number)
+    value = value.item() if hasattr(value, "item") else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rows(path: Path) -> list[dict]:
@@ -30,7 +28,8 @@ def rows(path: Path) -> list[dict]:
 class MetricsFile:
     """metrics.jsonl: rows ``{"step", "epoch", "split", figures...}``; floats are written so that they read back bit for bit.
 
-    Opening it cuts the rows after ``step``, the step a run resumes at, so that none is ever there twice.
+    What is not finite is written as "nan", "inf" or "-inf", for JSON has no such numbers. Opening the file cuts the rows after ``step``,
+    the step a run resumes at, and a torn last line: none is ever there twice.
     """
 
     def __init__(self, path: Path, *, step: int = 0):
@@ -38,7 +37,10 @@ class MetricsFile:
         if self.path.exists():
             kept = [row for row in rows(self.path) if row["step"] <= step]
             temporary = self.path.with_suffix(".tmp")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in kept)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, self.path)
         self._file = self.path.open("a", encoding="utf-8")
 
@@ -58,7 +60,10 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """TensorBoard events of every row, as ``split/figure``; without tensorboardX one printed line and nothing else."""
+    """TensorBoard events of every row, as ``split/figure``; without tensorboardX one printed line and nothing else.
+
+    Events after ``step`` that an interrupted run left in the folder are declared void.
+    """
 
     def __init__(self, folder: Path, *, step: int = 0):
         self._writer = None
@@ -67,7 +72,7 @@ class TensorBoard:
         except ImportError:
             print("no TensorBoard events: tensorboardX is not installed (pip install tensorboardX)")
             return
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict) -> None:
         """Record a row's numbers."""
