@@ -38,7 +38,7 @@ def config(
     """
     if smoke:
         train, test = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
-        epochs, batch_size, warmup_epochs = 1, 16, 0.0
+        epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.01, 0.0
     else:
         read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
         train, test = read(data, "train"), read(data, "test")

@@ -46,7 +46,8 @@ def config(
     """
     size, name = 224, "resnet50"
     if smoke:
-        size, name, epochs, batch_size, warmup_epochs = 32, "resnet18", 1, 16, 0.0
+        size, name = 32, "resnet18"
+        epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.8, 0.0
     train, test = imagenet(data, tfds, size, smoke=smoke)
     model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
     steps = -(-epochs * len(train) // batch_size)

@@ -23,8 +23,15 @@ def _save(figure, path) -> None:
     figure.savefig(path)
 
 
-def _shortened(name: str, length: int) -> str:
-    return name if len(name) <= length else name[: length - 1].rstrip(" ,") + "\u2026"
+def _fitted(line: str, name: str, size: float, width: float) -> str:
+    """``line`` with ``name`` for its braces, as much of the name as fits in ``width`` points at this font size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size)
+    cuts = [name, *(name[:length].rstrip(" ,") + "\u2026" for length in range(min(len(name) - 1, 60), 0, -1))]
+    lines = [line.format(cut) for cut in cuts]
+    return next((text for text in lines if text_to_path.get_text_width_height_descent(text, font, False)[0] <= width), lines[-1])
 
 
 def curves(rows: list[dict], path) -> None:
@@ -80,8 +87,8 @@ def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
     picture = axis.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     figure.colorbar(picture, ax=axis, fraction=0.045, label="share of the true class")
     ticks = np.arange(0, count, -(-count // 100))
-    names = [_shortened(classes[tick], 30) for tick in ticks]
     size = min(10.0, 0.55 * 72 * side / len(ticks))  # points; a name is about as tall as its row
+    names = [_fitted("{}", classes[tick], size, 15 * size) for tick in ticks]
     axis.set_xticks(ticks, names, fontsize=size, rotation=90 if max(map(len, names)) * count > 30 else 0)
     axis.set_yticks(ticks, names, fontsize=size)
     axis.set_xlabel("predicted")
@@ -130,9 +137,9 @@ def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.
         color = _RIGHT if found == true else _WRONG
         axis.axis("on")
         _show(axis, images[index])
-        text = f"{_shortened(classes[found], 20)} {row[found]:.0%}"
-        text += "" if found == true else f"\ntrue: {_shortened(classes[true], 14)} {row[true]:.0%}"
-        axis.set_title(text, fontsize=7, color=color)
+        lines = [f"{{}} {row[found]:.0%}", f"true: {{}} {row[true]:.0%}"][: 1 if found == true else 2]
+        names = (classes[found], classes[true])
+        axis.set_title("\n".join(_fitted(*pair, 7, 92) for pair in zip(lines, names, strict=False)), fontsize=7, color=color)
         for spine in axis.spines.values():
             spine.set(color=color, linewidth=1.5)
     figure.suptitle(f"{(probabilities.argmax(-1) != labels).sum()} of {len(images)} wrong, the surest first", fontsize=9)

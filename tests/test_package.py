@@ -80,11 +80,12 @@ for call in (lambda: jv.data.digits("train"), lambda: jv.plots.confusion([[1]], 
     assert found.returncode == 0, found.stdout + found.stderr
     said = [line for line in found.stdout.splitlines() if line.startswith("SAYS")]
     assert len(said) == 4 and all("pip install" in line for line in said)
-    assert "no pictures: matplotlib" in found.stdout and "no TensorBoard events" in found.stdout
+    assert "no pictures: jv.plots" in found.stdout and "no TensorBoard events" in found.stdout
 
 
 def test_a_missing_command_line_package_is_named():
-    found = python(BLOCK.format(blocked=("tyro",)) + "from experiments import lenet_digits\nimport jaxvision as jv\njv.train.main(lenet_digits.config, [])")
+    code = "from experiments import lenet_digits\nimport jaxvision as jv\njv.train.main(lenet_digits.config, [])"
+    found = python(BLOCK.format(blocked=("tyro",)) + code)
     assert found.returncode == 1 and "pip install tyro" in found.stderr
 
 

@@ -10,4 +10,4 @@ def need(module: str, *, install: str, reason: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         missing = "" if (error.name or module).partition(".")[0] == module.partition(".")[0] else f" ({error.name} is missing)"
-        raise ImportError(f"{reason} needs {module.partition('.')[0]}{missing}: pip install {install}") from error
+        raise ModuleNotFoundError(f"{reason} needs {module.partition('.')[0]}{missing}: pip install {install}") from error

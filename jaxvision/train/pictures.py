@@ -1,6 +1,5 @@
 """The pictures that a finished run leaves in its folder: curves, confusion, predictions, first filters."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,10 +29,10 @@ def _worst_first(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
     """Draw whatever the run has figures for into the folder ``where``."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return report("no pictures: matplotlib is not installed (pip install matplotlib)")
-    where.mkdir(parents=True, exist_ok=True)
-    plots.curves(rows, where / "curves.png")
+    try:
+        plots.curves(rows, where / "curves.png")
+    except ModuleNotFoundError as missing:
+        return report(f"no pictures: {missing}")
     now = _first_filters(variables(state)["params"])
     if now is not None:
         plots.filters(now, where / "filters.png", before=_first_filters(variables(folder.fresh(experiment))["params"]))

@@ -35,8 +35,9 @@ def test_accuracy_is_better_when_higher():
     assert (best.step, best.stale) == (2, 1) and best.value == np.float32(0.9)
 
 
-def test_a_tie_keeps_the_earlier_and_counts_as_stale():
-    best, new = track(Best(np.float32(0.5), np.int32(3), np.int32(0)), 0.5, 4)
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_tie_keeps_the_earlier_and_counts_as_stale(higher):
+    best, new = track(Best(np.float32(0.5), np.int32(3), np.int32(0)), 0.5, 4, higher_is_better=higher)
     assert (best.step, best.stale, new) == (3, 1, False)
 
 

@@ -22,6 +22,11 @@ def fresh(features: int) -> dict:
     return {"params": {name: rows[name] for name in ("scale", "bias")}, "batch_stats": {name: rows[name] for name in ("mean", "var")}}
 
 
+def last(tensor) -> np.ndarray:
+    """PyTorch's [B, C, ...] as [B, ..., C]."""
+    return np.moveaxis(tensor.detach().numpy(), 1, -1)
+
+
 def step(params, batch_stats, x):
     """The output in training, the moved statistics, and the gradients of this shard's share of a loss in parameters and input."""
 
@@ -46,7 +51,6 @@ def test_batch_norm_is_pytorchs_in_training_and_evaluation(shape):
     theirs = network(tensor)
     torch.sin(3 * theirs).mean().backward()
     out, moved, grads, grad_x = jax.jit(step)(variables["params"], variables["batch_stats"], x)
-    last = (lambda tensor: np.moveaxis(tensor.detach().numpy(), 1, -1))
     np.testing.assert_allclose(out, last(theirs), atol=1e-5)
     np.testing.assert_allclose(grad_x, last(tensor.grad), atol=1e-6)
     np.testing.assert_allclose(grads["scale"], network.weight.grad.numpy(), atol=1e-5)

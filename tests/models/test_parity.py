@@ -1,4 +1,4 @@
-"""The same weights, the same image: torchvision's and timm's logits, gradients and running statistics."""
+"""The same weights, the same image: PyTorch's, torchvision's and timm's logits, gradients and running statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,12 @@ from tests.oracles import torch_layouts
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The references draw their first weights from one global generator."""
+    torch.manual_seed(0)
 
 
 def randomised(network, seed: int = 0):
@@ -37,6 +43,15 @@ def assert_close(ours, theirs, tolerance: float) -> None:
     assert np.max(np.abs(np.asarray(ours) - theirs)) <= tolerance * np.std(theirs)
 
 
+def test_lenet_logits():
+    nn = torch.nn
+    trunk = [nn.Conv2d(1, 6, 5), nn.Tanh(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten()]
+    network = nn.Sequential(*trunk, nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10))
+    image = image_of(3, 32, 32, 1)
+    ours = jv.create_model("lenet5").apply(torch_layouts.lenet(network.state_dict()), image)
+    assert_close(ours, network(torch.tensor(image).permute(0, 3, 1, 2)), 1e-4)
+
+
 @pytest.mark.parametrize(("name", "size"), [("resnet18", 65), ("resnet50", 64)])
 def test_resnet_logits(name, size):
     network = randomised(getattr(torchvision.models, name)(num_classes=11)).eval()
@@ -49,35 +64,30 @@ def test_resnet_logits(name, size):
 
 
 def test_resnet_training_loss_gradients_and_statistics():
+    """In float64: in float32 a ReLU whose input is rounded across zero in one library alone moves gradients by a tenth of a percent."""
     network = randomised(torchvision.models.resnet18(num_classes=5)).train()
     network.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     network.maxpool = torch.nn.Identity()
     model = jv.create_model("resnet18", num_classes=5, stem="cifar")
-    variables = torch_layouts.resnet(network.state_dict(), model.depths, 2)
-    image, labels = image_of(6, 16, 16, 3), np.array([0, 1, 2, 3, 4, 0])
+    variables = jax.tree.map(np.float64, torch_layouts.resnet(network.state_dict(), model.depths, 2))
+    image, labels = image_of(6, 16, 16, 3).astype(np.float64), np.array([0, 1, 2, 3, 4, 0])
 
-    @jax.jit
-    @jax.value_and_grad
-    def loss(params):
-        logits, _ = model.apply(variables | {"params": params}, image, train=True, mutable=["batch_stats"])
-        return jv.losses.cross_entropy(logits, jnp.asarray(labels))
+    def loss(params, image):
+        logits, moved = model.apply(variables | {"params": params}, image, train=True, mutable=["batch_stats"])
+        return jv.losses.cross_entropy(logits, jnp.asarray(labels)), moved["batch_stats"]
 
-    ours, grads = loss(variables["params"])
-    _, moved = jax.jit(lambda: model.apply(variables, image, train=True, mutable=["batch_stats"]))()
-    theirs = torch.nn.functional.cross_entropy(network(torch.tensor(image).permute(0, 3, 1, 2)), torch.tensor(labels))
+    with jax.enable_x64(True):
+        (ours, moved), grads = jax.tree.map(np.asarray, jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"], image))
+    theirs = torch.nn.functional.cross_entropy(network.double()(torch.tensor(image).permute(0, 3, 1, 2)), torch.tensor(labels))
     theirs.backward()
-    np.testing.assert_allclose(ours, theirs.item(), rtol=1e-5)
-    wanted = torch_layouts.resnet(
-        {name: parameter.grad for name, parameter in network.named_parameters()}
-        | {name: tensor for name, tensor in network.named_buffers()},
-        model.depths,
-        2,
-    )
+    np.testing.assert_allclose(ours, theirs.item(), rtol=1e-6)
+    moments = {name: parameter.grad for name, parameter in network.named_parameters()} | dict(network.named_buffers())
+    wanted = torch_layouts.resnet(moments, model.depths, 2)
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted["params"]))
     for ours_leaf, theirs_leaf in zip(jax.tree.leaves(grads), jax.tree.leaves(wanted["params"]), strict=True):
-        assert np.abs(ours_leaf - theirs_leaf).max() <= 1e-3 * min(largest, max(np.abs(theirs_leaf).max(), 1e-3 * largest))
-    for ours_leaf, theirs_leaf in zip(jax.tree.leaves(moved["batch_stats"]), jax.tree.leaves(wanted["batch_stats"]), strict=True):
-        np.testing.assert_allclose(ours_leaf, theirs_leaf, rtol=2e-4, atol=2e-5)
+        assert np.abs(ours_leaf - theirs_leaf).max() <= 1e-5 * max(np.abs(theirs_leaf).max(), 1e-3 * largest)
+    for ours_leaf, theirs_leaf in zip(jax.tree.leaves(moved), jax.tree.leaves(wanted["batch_stats"]), strict=True):
+        np.testing.assert_allclose(ours_leaf, theirs_leaf, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("pool", "final_norm"), [("token", "norm"), ("mean", "fc_norm")])
@@ -90,7 +100,18 @@ def test_vit_logits_at_its_own_and_another_size(pool, final_norm):
         image = image_of(2, *shape, 3)
         ours = jax.jit(model.apply)(variables, image)
         with torch.no_grad():
-            assert_close(ours, network(torch.tensor(image).permute(0, 3, 1, 2)), 1e-4 if shape == (48, 48) else 3e-4)
+            assert_close(ours, network(torch.tensor(image).permute(0, 3, 1, 2)), 1e-4)
+
+
+def test_vit_is_torchvisions_too():
+    sizes = {"image_size": 16, "patch_size": 8, "num_layers": 2, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768, "num_classes": 5}
+    network = randomised(torchvision.models.VisionTransformer(**sizes)).eval()
+    torch.nn.init.normal_(network.heads.head.weight, std=0.1)
+    model = jv.create_model("vit_tiny_patch16_224", image_size=16, patch_size=8, num_classes=5).clone(depth=2)
+    image = image_of(2, 16, 16, 3)
+    ours = jax.jit(model.apply)(torch_layouts.vit(torch_layouts.timm_names(network.state_dict()), 2), image)
+    with torch.no_grad():
+        assert_close(ours, network(torch.tensor(image).permute(0, 3, 1, 2)), 1e-4)
 
 
 def test_vit_tokens_and_gradients():
@@ -100,11 +121,16 @@ def test_vit_tokens_and_gradients():
     image = image_of(2, 32, 32, 3)
     tensor = torch.tensor(image).permute(0, 3, 1, 2).requires_grad_()
     tokens = network.forward_features(tensor)
-    features = model.apply(variables, image, method="features")
+
+    @jax.jit
+    def features_and_gradient(image):
+        grad = jax.grad(lambda image: model.apply(variables, image)[:, 1].sum())(image)
+        return model.apply(variables, image, method="features"), grad
+
+    features, ours = features_and_gradient(image)
     assert_close(features.tokens, tokens[:, 1:], 1e-4)
     assert_close(features.pooled, tokens[:, 0], 1e-4)
     network(tensor)[:, 1].sum().backward()
-    ours = jax.grad(lambda image: model.apply(variables, image)[:, 1].sum())(jnp.asarray(image))
     assert_close(ours, tensor.grad.permute(0, 2, 3, 1), 1e-3)
 
 

@@ -28,6 +28,21 @@ def statistics(tensors: dict, name: str) -> dict:
     return {"mean": _array(tensors[f"{name}.running_mean"]), "var": _array(tensors[f"{name}.running_var"])}
 
 
+def lenet(tensors: dict) -> dict:
+    """LeNet-5 as a PyTorch Sequential (layers 0, 3, 7, 9, 11) as {"params"}; PyTorch flattens channels first, we flatten them last."""
+    wide = dense(tensors, "7")
+    wide["kernel"] = wide["kernel"].reshape(16, 5, 5, 120).transpose(1, 2, 0, 3).reshape(400, 120)  # [5 * 5 * 16, 120]
+    return {
+        "params": {
+            "stem": conv(tensors, "0"),
+            "stage1": conv(tensors, "3"),
+            "stage2": wide,
+            "stage3": dense(tensors, "9"),
+            "head": dense(tensors, "11"),
+        }
+    }
+
+
 def resnet(tensors: dict, depths: tuple[int, ...], convolutions: int) -> dict:
     """torchvision's residual network as {"params", "batch_stats"}."""
     params = {"stem": {"conv": conv(tensors, "conv1"), "norm": norm(tensors, "bn1")}, "head": dense(tensors, "fc")}
@@ -47,6 +62,26 @@ def resnet(tensors: dict, depths: tuple[int, ...], convolutions: int) -> dict:
             params[f"stage{stage}"][f"block{block + 1}"] = new
             stats[f"stage{stage}"][f"block{block + 1}"] = new_stats
     return {"params": params, "batch_stats": stats}
+
+
+def timm_names(tensors: dict) -> dict:
+    """torchvision's Vision Transformer under timm's names."""
+    renamed = {
+        "conv_proj.": "patch_embed.proj.",
+        "class_token": "cls_token",
+        "encoder.pos_embedding": "pos_embed",
+        "encoder.layers.encoder_layer_": "blocks.",
+        "encoder.ln.": "norm.",
+        "heads.head.": "head.",
+        ".ln_": ".norm",
+        ".self_attention.in_proj_": ".attn.qkv.",
+        ".self_attention.out_proj.": ".attn.proj.",
+        ".mlp.0.": ".mlp.fc1.",
+        ".mlp.3.": ".mlp.fc2.",
+    }
+    for old, new in renamed.items():
+        tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def vit(tensors: dict, depth: int, *, final_norm: str = "norm") -> dict:

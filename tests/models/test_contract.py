@@ -1,0 +1,205 @@
+"""What every family promises: parameter counts and tree, features, encoders, types, refusals. Shapes are traced, not computed."""
+
+import functools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvision as jv
+
+KEY = jax.random.key(0)
+COUNTS = {
+    "lenet5": 61_706,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "vit_tiny_patch16_224": 5_717_416,
+    "vit_small_patch16_224": 22_050_664,
+    "vit_base_patch16_224": 86_567_656,
+    "vit_base_patch32_224": 88_224_232,
+    "vit_large_patch16_224": 304_326_632,
+    "vit_large_patch32_224": 306_535_400,
+    "vit_huge_patch14_224": 632_045_800,
+}
+_BLOCKS = [f"block{index}" for index in range(1, 13)]
+# name: options, image, width of the pooled features, top level of the tree
+SMALL = {
+    "lenet5": ({}, (2, 32, 32, 1), 84, "stem stage1 stage2 stage3"),
+    "resnet18": ({"stem": "cifar"}, (2, 9, 11, 3), 512, "stem stage1 stage2 stage3 stage4"),
+    "resnet50": ({}, (2, 33, 40, 3), 2048, "stem stage1 stage2 stage3 stage4"),
+    "vit_tiny_patch16_224": (
+        {"image_size": 16, "patch_size": 8},
+        (2, 16, 24, 3),
+        192,
+        "stem norm " + " ".join(f"block{i}" for i in range(1, 13)),
+    ),
+}
+
+
+def count(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+@functools.cache
+def small(name: str, **options):
+    """The small form of a family's model, the shapes of its variables and of an image."""
+    defaults, shape, *_ = SMALL[name]
+    model = jv.create_model(name, **{"num_classes": 5, **defaults, **options})
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return model, jax.eval_shape(model.init, KEY, image), image
+
+
+def drawn(model, image) -> dict:
+    """Variables near one for scales and variances, small for the rest: drawn in numpy, since compiling an initialisation takes seconds."""
+    generator = np.random.default_rng(1)
+
+    def draw(path, leaf):
+        center = 1.0 if path[-1].key in ("scale", "var") else 0.0
+        return (center + 0.1 * generator.standard_normal(leaf.shape)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, KEY, image))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_are_counted_exactly(name):
+    model = jv.create_model(name)
+    side, channels = (32, 1) if name == "lenet5" else (getattr(model, "image_size", 64), 3)
+    variables = jax.eval_shape(model.init, KEY, jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32))
+    assert count(variables["params"]) == COUNTS[name]
+
+
+def test_lenets_rows():
+    params = small("lenet5", num_classes=10)[1]["params"]
+    assert [count(params[name]) for name in ("stem", "stage1", "stage2", "stage3", "head")] == [156, 2_416, 48_120, 10_164, 850]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_tree_logits_and_encoder(name):
+    model, variables, image = small(name)
+    *_, width, top = SMALL[name]
+    assert set(variables["params"]) == {*top.split(), "head"}
+    logits = jax.eval_shape(model.apply, variables, image)
+    assert logits.shape == (2, 5) and logits.dtype == jnp.float32
+    encoder, headless, _ = small(name, num_classes=0)
+    assert set(headless["params"]) == set(top.split())
+    pooled = jax.eval_shape(encoder.apply, headless, image)
+    features = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
+    assert pooled.shape == features.pooled.shape == (2, width)
+    assert pooled.dtype == features.pooled.dtype == jnp.float32
+
+
+def test_maps_and_tokens():
+    def shapes(name):
+        model, variables, image = small(name)
+        found = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
+        return found.tokens and found.tokens.shape, {name: leaf.shape[1:] for name, leaf in found.maps.items()}
+
+    assert shapes("lenet5") == (None, {"stem": (28, 28, 6), "stage1": (10, 10, 16)})
+    assert shapes("resnet18") == (None, {f"stage{i + 1}": (*side, 64 * 2**i) for i, side in enumerate([(9, 11), (5, 6), (3, 3), (2, 2)])})
+    sides = [(9, 10), (5, 5), (3, 3), (2, 2)]  # strides 4, 8, 16, 32, rounded up
+    assert shapes("resnet50") == (None, {f"stage{i + 1}": (*side, 256 * 2**i) for i, side in enumerate(sides)})
+    assert shapes("vit_tiny_patch16_224") == ((2, 6, 192), {})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bfloat16_computes_but_parameters_and_logits_are_float32(name):
+    model, variables, image = small(name, dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    features = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
+    assert features.pooled.dtype == jax.eval_shape(model.apply, variables, image).dtype == jnp.float32
+    inner = [leaf for leaf in (features.tokens, *features.maps.values()) if leaf is not None]
+    assert {leaf.dtype for leaf in inner} == {jnp.dtype("bfloat16")}
+
+
+def test_bfloat16_logits_are_near_the_float32_ones():
+    options = {"image_size": 16, "patch_size": 8, "num_classes": 5}
+    wide, narrow = (jv.create_model("vit_tiny_patch16_224", dtype=dtype, **options).clone(depth=2) for dtype in (None, "bfloat16"))
+    image = jax.random.normal(KEY, (4, 16, 16, 3))
+    variables = drawn(wide, image)
+    wanted = jax.jit(wide.apply)(variables, image)
+    assert 0 < float(jnp.abs(jax.jit(narrow.apply)(variables, image) - wanted).max()) < 0.1 * float(jnp.std(wanted))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_fields_can_be_written_down(name):
+    model = small(name, dtype="bfloat16")[0]
+    fields = {field: getattr(model, field) for field in model.__dataclass_fields__ if field not in ("parent", "name")}
+    json.dumps(fields)
+    assert type(model)(**fields) == model
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_refusals_name_the_argument(name):
+    model, variables, image = small(name)
+    features = functools.partial(jax.eval_shape, functools.partial(model.apply, method="features"), variables)
+    with pytest.raises(ValueError, match=r"image: found shape \(9, 9, 3\)"):
+        features(jax.ShapeDtypeStruct((9, 9, 3), jnp.float32))
+    with pytest.raises(TypeError, match="image: found dtype uint8"):
+        features(jax.ShapeDtypeStruct(image.shape, jnp.uint8))
+    with pytest.raises(ValueError, match="^mask: "):
+        features(image, mask=jax.ShapeDtypeStruct(image.shape[:3], jnp.float32))
+    if "vit" not in name:
+        with pytest.raises(ValueError, match="^keep: .* cannot leave out"):
+            features(image, keep=jax.ShapeDtypeStruct((2, 1), jnp.int32))
+        return
+    with pytest.raises(ValueError, match="^image: .* ViT expects H and W divisible by patch_size=8"):
+        features(jax.ShapeDtypeStruct((2, 12, 16, 3), jnp.float32))
+    for shape, dtype in (((2,), jnp.int32), ((3, 1), jnp.int32), ((2, 1), jnp.float32)):
+        with pytest.raises(ValueError, match=r"^keep: found .*, expected integers \[2, n\]"):
+            features(image, keep=jax.ShapeDtypeStruct(shape, dtype))
+
+
+def test_lenet_refuses_another_image_size():
+    model, variables, _ = small("lenet5")
+    with pytest.raises(ValueError, match=r"image: found shape \(1, 28, 28, 1\), LeNet-5 expects \[B, 32, 32, C\]"):
+        jax.eval_shape(model.apply, variables, jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
+
+
+@pytest.mark.parametrize("pool", ["token", "mean"])
+def test_a_vit_sees_only_what_keep_names(pool):
+    model = jv.create_model("vit_tiny_patch16_224", image_size=24, patch_size=8, num_classes=0, pool=pool).clone(depth=2)
+    image = jax.random.normal(KEY, (2, 24, 24, 3))
+    params = drawn(model, image)
+    features = jax.jit(functools.partial(model.apply, method="features"))
+    keep = jnp.array([[4, 0, 7], [8, 1, 2]])
+    found = features(params, image, keep=keep)
+    assert found.tokens.shape == (2, 3, 192)
+    # Patches 3 and 5 of the grid are kept by neither image.
+    changed = image.at[:, 8:16, 0:8].add(1.0).at[:, 8:16, 16:24].add(1.0)
+    np.testing.assert_array_equal(features(params, changed, keep=keep).pooled, found.pooled)
+    assert not np.allclose(features(params, changed).pooled, features(params, image).pooled, atol=1e-3)
+    # All patches in another order are the same set: tokens follow the order, the pooled vector does not see it.
+    order = jnp.array([[8, 3, 0, 1, 6, 2, 5, 4, 7], [0, 1, 2, 3, 4, 5, 6, 7, 8]])
+    everything, shuffled = features(params, image), features(params, image, keep=order)
+    np.testing.assert_allclose(shuffled.pooled, everything.pooled, atol=1e-5)
+    np.testing.assert_allclose(shuffled.tokens, jnp.take_along_axis(everything.tokens, order[:, :, None], axis=1), atol=1e-5)
+
+
+def test_drop_path_rises_linearly_and_zero_initialised_blocks_are_their_shortcuts():
+    model = jv.create_model("resnet18", stem="cifar", drop_path_rate=0.7, zero_init_residual=True)
+    bound = model.bind({})
+    rates = [rate for index in range(1, 5) for rate in getattr(bound, f"stage{index}").drop_path_rates]
+    np.testing.assert_allclose(rates, np.linspace(0, 0.7, 8), atol=1e-12)
+    vit = jv.create_model("vit_tiny_patch16_224", drop_path_rate=0.2).bind({})
+    np.testing.assert_allclose([getattr(vit, f"block{i}").drop_path_rate for i in range(1, 13)], np.linspace(0, 0.2, 12), atol=1e-12)
+    block = jax.jit(model.clone(depths=(1,)).init)(KEY, jnp.zeros((1, 4, 4, 3)))["params"]["stage1"]["block1"]
+    np.testing.assert_array_equal(block["norm1"]["scale"], 1)
+    np.testing.assert_array_equal(block["norm2"]["scale"], 0)
+
+
+def test_training_draws_from_the_key_and_moves_the_statistics():
+    model = jv.create_model("resnet18", stem="cifar", num_classes=3, drop_rate=0.5, drop_path_rate=0.3).clone(depths=(1, 1))
+    image = jax.random.normal(KEY, (4, 8, 8, 3))
+    variables = drawn(model, image)
+    train = jax.jit(lambda key: model.apply(variables, image, train=True, mutable=["batch_stats"], rngs={"dropout": key}))
+    (first, moved), (again, _), (other, _) = train(KEY), train(KEY), train(jax.random.key(1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert jax.tree.structure(moved["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+    assert all(bool(jnp.any(one != two)) for one, two in zip(*map(jax.tree.leaves, (moved["batch_stats"], variables["batch_stats"]))))

@@ -1,0 +1,69 @@
+"""Names and options: the catalog equals the families' tables, loads nothing, and a slip is answered in one line."""
+
+import importlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import pytest
+
+import jaxvision as jv
+from jaxvision.models.catalog import ALIASES, FAMILIES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_catalog_equals_the_familys_table(family):
+    assert set(FAMILIES[family]) == set(importlib.import_module(f"jaxvision.models.{family}").MODELS)
+
+
+def test_names_are_unique_and_aliases_lead_to_one():
+    names = [name for names in FAMILIES.values() for name in names]
+    assert len(set(names)) == len(names) and set(ALIASES.values()) <= set(names) and not set(ALIASES) & set(names)
+
+
+def test_listing_follows_the_pattern_and_is_sorted():
+    assert jv.list_models("resnet*") == ["resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
+    assert jv.list_models("vit_h*") == ["vit_huge_patch14_224"]
+    assert jv.list_models("nothing*") == []
+    assert jv.list_models() == sorted(jv.list_models())
+
+
+def test_listing_loads_neither_jax_nor_flax():
+    code = "import sys, jaxvision as jv; jv.list_models(); print([name for name in ('jax', 'flax', 'numpy') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_another_librarys_name_makes_the_same_network():
+    assert jv.create_model("vit_b_16", num_classes=3) == jv.create_model("vit_base_patch16_224", num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean resnet50"),
+        ("qqqqq", {}, ValueError, r"unknown model 'qqqqq'; jv.list_models\(\) lists all"),
+        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; it has num_classes, stem, zero_init"),
+        ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, dtype$"),
+        ("resnet18", {"drop_ratte": 0.1}, TypeError, "did you mean drop_rate"),
+        ("resnet18", {"num_classes": -1}, ValueError, "num_classes: found -1, expected 0"),
+        ("vit_b_16", {"num_classes": "10"}, ValueError, "num_classes: found '10'"),
+        ("resnet18", {"stem": "foo"}, ValueError, "stem: found 'foo', expected 'imagenet' or 'cifar'"),
+        ("resnet18", {"drop_rate": 1.0}, ValueError, "drop_rate: found 1.0, expected at least 0"),
+        ("vit_b_16", {"drop_path_rate": -0.1}, ValueError, "drop_path_rate: found -0.1"),
+        ("resnet18", {"dtype": "bfloat"}, ValueError, "dtype: found 'bfloat', expected a floating-point type"),
+        ("lenet5", {"dtype": "int32"}, ValueError, "dtype: found 'int32'"),
+        ("vit_b_16", {"pool": "max"}, ValueError, "pool: found 'max', expected 'token' or 'mean'"),
+        ("vit_b_16", {"patch_size": 15}, ValueError, "patch_size: 15 does not divide image_size=224"),
+        ("vit_b_16", {"patch_size": 0}, ValueError, "patch_size: found 0, expected a positive integer"),
+        ("vit_b_16", {"image_size": (224, 224)}, ValueError, r"image_size: found \(224, 224\), expected a positive integer"),
+    ],
+)
+def test_slips_are_answered_in_one_line(name, options, error, message):
+    with pytest.raises(error, match=message) as caught:
+        jv.create_model(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_dtype_may_be_a_name_or_a_type():
+    for dtype in ("bfloat16", jnp.bfloat16, jnp.dtype("bfloat16"), None):
+        jv.create_model("resnet18", dtype=dtype)

@@ -1,0 +1,129 @@
+"""The contract of every recipe in experiments/, in smoke mode, found by glob: what is not run here does not count as a recipe."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvision as jv
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
+
+
+class Prepared:
+    """A recipe's experiment, its first batch, its state and its step compiled for one device; made once a recipe."""
+
+    def __init__(self, name: str):
+        self.name = f"experiments.{name}"
+        self.experiment = importlib.import_module(self.name).config(smoke=True)
+        self.key = jax.random.key(self.experiment.seed)
+        size = min(self.experiment.batch_size, 16)
+        self.batch = next(jv.data.batches(self.experiment.train, size, steps=1, threads=0))
+        self.pure = jv.train.make_step(
+            self.experiment.objective,
+            self.experiment.optimizer,
+            augment=self.experiment.augment,
+            accumulate=self.experiment.accumulate,
+            ema=self.experiment.ema,
+        )
+        self.step = jv.train.compile_step(self.pure, devices=jax.devices()[:1])
+        self.initial = self.fresh()
+
+    def fresh(self) -> jv.train.TrainState:
+        """The initial state on one device, to be donated."""
+        state = jv.train.init(
+            self.experiment.objective,
+            self.experiment.optimizer,
+            self.batch,
+            key=self.key,
+            augment=self.experiment.augment,
+            ema=self.experiment.ema,
+        )
+        return jv.train.place(state, devices=jax.devices()[:1])
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def recipe(request) -> Prepared:
+    return Prepared(request.param)
+
+
+def leaves(tree) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_every_recipe_is_found_and_says_what_to_expect():
+    assert {"lenet_digits", "lenet_mnist", "resnet18_cifar10", "resnet50_imagenet", "vit_s16_imagenet"} <= set(RECIPES)
+    for name in RECIPES:
+        documentation = importlib.import_module(f"experiments.{name}").__doc__
+        assert f"python -m experiments.{name}" in documentation
+        expected = re.search(r"Expected: (.+)", documentation, re.DOTALL)
+        assert expected and len(expected.group(1)) > 40, f"{name}: say what figure to expect on what hardware, or that it was not run"
+
+
+def test_the_loss_is_finite_and_a_function_of_the_key(recipe):
+    state, metrics = recipe.step(recipe.fresh(), recipe.batch, recipe.key)
+    assert metrics["loss"].dtype == jnp.float32 and np.isfinite(metrics["loss"])
+    again, metrics_again = recipe.step(recipe.fresh(), recipe.batch, recipe.key)
+    assert float(metrics["loss"]) == float(metrics_again["loss"])
+    shape = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), recipe.initial)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == shape
+    for ours, theirs in zip(leaves(state), leaves(again), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_every_leaf_moves_and_the_loss_falls_on_one_batch(recipe):
+    """Twenty steps of the recipe's own on one batch, whose augmentation stays the same: it is that of its epoch and index."""
+    state, losses = recipe.fresh(), []
+    for _ in range(20):
+        state, metrics = recipe.step(state, recipe.batch, recipe.key)
+        losses.append(float(metrics["loss"]))
+    assert np.mean(losses[-3:]) < losses[0]
+    before = dict(jax.tree_util.tree_leaves_with_path(recipe.initial.params))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.params):
+        assert not np.array_equal(leaf, before[path]), f"{jax.tree_util.keystr(path)} never moved: no gradient reaches it"
+
+
+def test_eight_devices_are_one(recipe):
+    """Loss, statistics and what the optimizer collected of the gradient (an adaptive optimizer's first step turns rounding into signs).
+
+    The bound leaves room for a unit at the very kink of its ReLU, which rounding switches on or off; test_drivers.py has the close one.
+    """
+    one, metrics_one = recipe.step(recipe.fresh(), recipe.batch, recipe.key)
+    step = jv.train.compile_step(recipe.pure, driver="shard_map", devices=jax.devices()[:8])
+    eight, metrics_eight = step(jv.train.place(jax.tree.map(jnp.copy, recipe.initial)), recipe.batch, recipe.key)
+    np.testing.assert_allclose(metrics_eight["loss"], metrics_one["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics_eight["gradient_norm"], metrics_one["gradient_norm"], rtol=1e-3)
+    collected = [leaf.ndim > 0 for leaf in jax.tree.leaves(one.opt_state)]
+    trees = ("carry", "opt_state") if any(collected) else ("carry", "params")
+    for ours, theirs in zip((leaves(getattr(eight, tree)) for tree in trees), (leaves(getattr(one, tree)) for tree in trees), strict=True):
+        largest = max((np.abs(leaf).max() for leaf in theirs), default=0)
+        for our, their in zip(ours, theirs, strict=True):
+            assert np.abs(our - their).max() <= 1e-2 * largest
+
+
+def test_save_restore_step_is_an_uninterrupted_step(recipe, tmp_path):
+    state, _ = recipe.step(recipe.fresh(), recipe.batch, recipe.key)
+    checkpoints = jv.train.Checkpoints(tmp_path)
+    checkpoints.save(state, step=1)
+    checkpoints.wait()
+    restored = checkpoints.restore(1, recipe.initial)
+    checkpoints.close()
+    after, _ = recipe.step(state, recipe.batch, recipe.key)
+    resumed, _ = recipe.step(restored, recipe.batch, recipe.key)
+    for ours, theirs in zip(leaves(resumed), leaves(after), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_command_runs_to_its_end(recipe, tmp_path):
+    command = [sys.executable, "-m", recipe.name, "--smoke", "--workdir", str(tmp_path / "run")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ""})
+    assert found.returncode == 0, found.stderr
+    assert "test top1" in found.stdout and (tmp_path / "run" / "summary.json").is_file()

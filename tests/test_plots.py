@@ -1,0 +1,160 @@
+"""Pictures: files that open, nothing cut off or overlapping, the order and the numbers that they show."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import jaxvision as jv
+
+pytest.importorskip("matplotlib")
+DRAW = np.random.default_rng(0)
+LONG = "African hunting dog, hyena dog, Cape hunting dog"
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list:
+    """The figures that are drawn, still open to be looked at, and no way to open a window."""
+    drawn, save = [], jv.plots._save
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setattr(jv.plots, "_save", lambda figure, path: (save(figure, path), drawn.append(figure)))
+    return drawn
+
+
+def picture(path) -> np.ndarray:
+    """The pixels of a file; it is no blank sheet."""
+    image = np.asarray(pytest.importorskip("PIL.Image").open(path).convert("RGB"))
+    assert image.std() > 5
+    return image
+
+
+def extents(figure, texts) -> np.ndarray:
+    """Boxes [n, 4] (left, bottom, right, top) of texts that are there, as shares of the figure; all of them within it."""
+    figure.canvas.draw()
+    boxes = [text.get_window_extent().transformed(figure.transFigure.inverted()).extents for text in texts if text.get_text()]
+    assert np.min(boxes) >= 0 and np.max(boxes) <= 1
+    return np.array(boxes)
+
+
+def assert_apart(boxes: np.ndarray) -> None:
+    """No two boxes share any ground."""
+    overlap = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])  # [n, n, 2]
+    covered = (overlap > 0).all(-1)
+    np.fill_diagonal(covered, False)
+    assert not covered.any(), np.argwhere(covered)
+
+
+def rows(splits: tuple[str, ...], epochs: int = 3) -> list[dict]:
+    found = []
+    for step in range(10, 100 * epochs + 1, 10):
+        split = ("train", *splits) if step % 100 == 0 else ("train",)
+        found += [{"step": step, "epoch": -(-step // 100), "split": name, "loss": 9 / step, "top1": step / 400} for name in split]
+    return found
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 120])
+def test_curves_of_loss_and_accuracy(tmp_path, figures, epochs):
+    jv.plots.curves(rows(("train_epoch", "validation"), epochs), tmp_path / "new" / "curves.png")
+    picture(tmp_path / "new" / "curves.png")
+    loss, accuracy = figures[0].axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel(), loss.get_xlabel()) == ("loss", "top-1 accuracy (%)", "epoch")
+    assert accuracy.get_legend_handles_labels()[1] == ["train", "validation"]
+    steps, train, validation = accuracy.lines
+    np.testing.assert_allclose(train.get_xydata(), [[epoch, 25 * epoch] for epoch in range(1, epochs + 1)])
+    assert len(steps.get_xdata()) == 10 * epochs and steps.get_xdata()[-1] == epochs
+    ticks = np.array([tick for tick in loss.get_xticks() if tick <= epochs])
+    np.testing.assert_array_equal(ticks, ticks.round())
+    assert_apart(extents(figures[0], [tick for tick in loss.get_xticklabels() if float(tick.get_text()) <= loss.get_xlim()[1]]))
+
+
+def test_curves_leave_out_what_there_is_not(tmp_path, figures):
+    lossy = [{**row, "top1": None, "loss": "nan" if row["step"] == 200 else row["loss"]} for row in rows(("train_epoch",))]
+    jv.plots.curves([*lossy, {"step": 300, "epoch": 3, "split": "test", "loss": 0.1}], tmp_path / "curves.png")
+    (loss,) = figures[0].axes
+    assert [len(line.get_xdata()) for line in loss.lines] == [29, 2, 1]  # steps, epochs, the test's single star
+    jv.plots.curves([], tmp_path / "empty.png")
+    assert (tmp_path / "empty.png").stat().st_size
+
+
+@pytest.mark.parametrize("count", [2, 10, 37, 100, 250])
+def test_confusion_is_readable_at_any_size(tmp_path, figures, count):
+    matrix = np.diag(DRAW.integers(1, 12000, count))
+    matrix[0, 1] = 7
+    jv.plots.confusion(matrix, [f"{index} {LONG}" for index in range(count)], tmp_path / "confusion.png")
+    assert max(picture(tmp_path / "confusion.png").shape) < 2000
+    axis = figures[0].axes[0]
+    assert len(axis.texts) == (count + 1 if count <= 20 else 0)
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted", "true")
+    assert axis.get_title() == f"{np.trace(matrix) / matrix.sum():.2%} of {matrix.sum():,} right"
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+        assert len(labels) == (count if count <= 100 else 84)
+        assert_apart(extents(figures[0], labels))
+    if axis.texts:
+        assert_apart(extents(figures[0], axis.texts))
+
+
+def test_rows_of_the_confusion_are_the_truth(tmp_path, figures):
+    jv.plots.confusion(np.array([[3, 1], [0, 0]]), ["cat", "dog"], tmp_path / "confusion.png")
+    np.testing.assert_allclose(figures[0].axes[0].images[0].get_array(), [[0.75, 0.25], [0, 0]])
+    with pytest.raises(ValueError, match=r"matrix: found shape \(2, 2\), expected \[K, K\] with K = 3"):
+        jv.plots.confusion(np.eye(2), ["a", "b", "c"], tmp_path / "confusion.png")
+
+
+PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
+LABELS = np.array([0, 0, 0, 0, 1])  # right, wrong, wrong and sure, right and unsure, right
+
+
+def test_worst_first():
+    assert list(jv.plots.worst_first(LABELS, PROBABILITIES)) == [2, 1, 3, 0, 4]
+
+
+def test_predictions_show_the_surest_mistake_first(tmp_path, figures):
+    images = [np.full((4, 4, 3), 50 * index, np.uint8) for index in range(5)]
+    jv.plots.predictions(images, LABELS, PROBABILITIES, ["cat", "dog", "emu"], tmp_path / "predictions.png")
+    picture(tmp_path / "predictions.png")
+    titles = [axis.get_title() for axis in figures[0].axes]
+    assert titles == ["emu 90%\ntrue: cat 5%", "dog 70%\ntrue: cat 20%", "cat 40%", "cat 60%", "dog 80%"]
+    assert [int(axis.images[0].get_array()[0, 0, 0]) for axis in figures[0].axes] == [100, 50, 150, 0, 200]
+    assert len({axis.title.get_color() for axis in figures[0].axes[:2]}) == 1
+    assert figures[0].axes[1].title.get_color() != figures[0].axes[2].title.get_color()
+    assert figures[0].get_suptitle() == "2 of 5 wrong, the surest first"
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (3, 3), (24, 1), (13, 3)])
+def test_names_in_the_grid_do_not_overlap(tmp_path, figures, count, channels):
+    images = [DRAW.random((6, 9, channels)).astype(np.float32) for _ in range(count)]
+    labels, probabilities = DRAW.integers(0, 3, count), DRAW.dirichlet(np.ones(3), count)
+    jv.plots.predictions(images, labels, probabilities, [LONG, "W" * 40, "cat"], tmp_path / "predictions.png")
+    picture(tmp_path / "predictions.png")
+    assert_apart(extents(figures[0], [figures[0]._suptitle, *(axis.title for axis in figures[0].axes)]))
+
+
+def test_predictions_refuse_what_does_not_fit(tmp_path):
+    for images, classes in (([], "abc"), ([np.zeros((2, 2, 1))] * 4, "abc"), ([np.zeros((2, 2, 1))] * 5, "ab")):
+        with pytest.raises(ValueError, match=f"found {len(images)}, .* with K = {len(classes)}, the number of classes"):
+            jv.plots.predictions(images, LABELS, PROBABILITIES, list(classes), tmp_path / "no.png")
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 1, 6), (7, 7, 3, 64), (3, 3, 2, 130)], ids=str)
+def test_filters_before_and_after(tmp_path, figures, shape):
+    kernel = DRAW.standard_normal(shape)
+    jv.plots.filters(kernel, tmp_path / "filters.png", before=np.zeros(shape))
+    picture(tmp_path / "filters.png")
+    before, after = figures[0].axes
+    assert (before.get_title(), after.get_title()) == ("before training", "after training")
+    tiles = np.asarray(after.images[0].get_array())
+    shown = kernel[..., 0] if shape[2] == 3 else kernel[..., 0].mean(-1, keepdims=True)
+    first = np.broadcast_to((shown - shown.min()) / np.ptp(shown), (*shape[:2], 3))
+    np.testing.assert_allclose(tiles[1 : 1 + shape[0], 1 : 1 + shape[1]], first, atol=1e-6)
+
+
+def test_filters_refuse_other_shapes(tmp_path):
+    for kernel, before in ((np.zeros((3, 3, 4)), None), (np.zeros((3, 3, 1, 4)), np.zeros((3, 3, 1, 5)))):
+        with pytest.raises(ValueError, match=r"kernel: found shape .*expected \[kh, kw, C, D\], and before the same"):
+            jv.plots.filters(kernel, tmp_path / "no.png", before=before)
+
+
+def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
+        jv.plots.curves([], tmp_path / "curves.png")
