@@ -59,7 +59,9 @@ OPTIONAL = ("tensorflow_datasets", "grain", "PIL", "sklearn", "safetensors", "ty
 
 
 def test_a_run_needs_only_the_core_packages(tmp_path):
-    code = BLOCK.format(blocked=OPTIONAL) + f"""
+    code = (
+        BLOCK.format(blocked=OPTIONAL)
+        + f"""
 import jaxvision as jv, flax.linen as nn
 class Linear(nn.Module):
     @nn.compact
@@ -76,6 +78,7 @@ for call in (lambda: jv.data.digits("train"), lambda: jv.plots.confusion([[1]], 
     except ModuleNotFoundError as error: print("SAYS", error)
     else: raise SystemExit("nothing was said")
 """
+    )
     found = python(code, XLA_FLAGS="")
     assert found.returncode == 0, found.stdout + found.stderr
     said = [line for line in found.stdout.splitlines() if line.startswith("SAYS")]

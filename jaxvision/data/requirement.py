@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 def need(module: str, *, install: str, reason: str) -> ModuleType:
-    """The imported ``module``; raises ImportError, in one line, that names the missing package and the command that installs it."""
+    """The imported ``module``; raises ModuleNotFoundError, in one line, that names the missing package and the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -20,13 +20,6 @@ def _first_filters(params: dict) -> np.ndarray | None:
     return next((np.asarray(kernel) for kernel in kernels), None)
 
 
-def _worst_first(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Indices [n]: the mistakes by falling confidence, then, where mistakes are few, the least sure of the right answers."""
-    wrong = probabilities.argmax(-1) != labels
-    confidence = probabilities.max(-1)
-    return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[:_SHOWN]
-
-
 def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
     """Draw whatever the run has figures for into the folder ``where``."""
     try:
@@ -46,7 +39,7 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, where / "confusion.png")
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
-    shown = _worst_first(probabilities, labels)
+    shown = plots.worst_first(labels, probabilities)[:_SHOWN]
     images = [source[int(index)]["image"] for index in shown]
     plots.predictions(images, labels[shown], probabilities[shown], classes, where / "predictions.png")
     return None

@@ -31,7 +31,8 @@ def make_state(seed: int = 0) -> TrainState:
 
 def equal(a, b) -> bool:
     return jax.tree.structure(a) == jax.tree.structure(b) and all(
-        np.asarray(x).tobytes() == np.asarray(y).tobytes() and x.dtype == y.dtype for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        np.asarray(x).tobytes() == np.asarray(y).tobytes() and x.dtype == y.dtype
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     )
 
 

@@ -57,7 +57,14 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     probabilities = jv.evaluate.predict(experiment.model, jv.train.variables(state), [experiment.test[i]["image"] for i in range(40)])
     assert summary["top1"] == np.mean(probabilities.argmax(1) == experiment.test.labels) == rows_of(tmp_path, "test")[-1]["top1"]
-    for words in ("Train epoch 3: loss: ", "Eval epoch 3: loss: ", "top-1 accuracy: ", f"run folder: {tmp_path}", "effective batch 16", "0.01"):
+    for words in (
+        "Train epoch 3: loss: ",
+        "Eval epoch 3: loss: ",
+        "top-1 accuracy: ",
+        f"run folder: {tmp_path}",
+        "effective batch 16",
+        "0.01",
+    ):
         assert words in said
 
 
