@@ -24,7 +24,7 @@ def config(
     if smoke:
         train, test, epochs = jv.data.subset(train, range(128)), jv.data.subset(test, range(64)), 2
     model = jv.create_model("lenet5", num_classes=10)
-    steps = -(-epochs * len(train) // batch_size)
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model),

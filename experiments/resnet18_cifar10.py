@@ -31,7 +31,7 @@ def config(
         batch_size: Images an update, over all devices.
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
         weight_decay: Added to the gradient of kernels; biases and norms are left alone.
-        warmup_epochs: Epochs in which the rate rises from zero.
+        warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
@@ -43,8 +43,8 @@ def config(
         read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
         train, test = read(data, "train"), read(data, "test")
     model = jv.create_model("resnet18", num_classes=len(train.classes), stem="cifar", dtype=dtype)
-    steps = -(-epochs * len(train) // batch_size)
-    rate = jv.train.warmup_cosine(learning_rate, steps, warmup=round(warmup_epochs * steps / epochs))
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    rate = jv.train.warmup_cosine(learning_rate, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2))
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model),

@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet: the 90-epoch recipe of Goyal et al. (2017), linear scaling rule and five epochs of warm-up.
+"""ResNet-50 on ImageNet in 90 epochs: linear scaling rule and warm-up of Goyal et al. (2017), with a cosine and label smoothing.
 
     python -m experiments.resnet50_imagenet --data FOLDER [--batch-size 1024] [--dtype bfloat16]
     python -m experiments.resnet50_imagenet --tfds imagenet2012
@@ -38,7 +38,7 @@ def config(
         learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
         weight_decay: Added to the gradient of kernels; biases and norms are left alone.
         label_smoothing: Share of the label spread over all classes.
-        warmup_epochs: Epochs in which the rate rises from zero.
+        warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         accumulate: Micro-batches an update, where the batch does not fit.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
@@ -50,8 +50,8 @@ def config(
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.8, 0.0
     train, test = imagenet(data, tfds, size, smoke=smoke)
     model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
-    steps = -(-epochs * len(train) // batch_size)
-    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=round(warmup_epochs * steps / epochs))
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2))
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model, label_smoothing=label_smoothing),

@@ -38,7 +38,7 @@ def config(
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled, on kernels only.
         mixup: The alpha of mixup's Beta distribution.
-        warmup_steps: Steps in which the rate rises from zero.
+        warmup_steps: Steps in which the rate rises from zero; at most half the run.
         accumulate: Micro-batches an update, where the batch does not fit.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
@@ -51,7 +51,7 @@ def config(
     train, test = imagenet(data, tfds, size, smoke=smoke)
     classes = len(train.classes)
     model = jv.create_model(name, num_classes=classes, pool="mean", dtype=dtype, **options)
-    steps = -(-epochs * len(train) // batch_size)
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     augment = jv.augment.chain(
         jv.augment.each(jv.augment.imagenet_train(size, crop=False)),
         jv.augment.mixup(mixup, num_classes=classes),
@@ -59,7 +59,9 @@ def config(
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model),
-        jv.train.adamw(jv.train.warmup_cosine(learning_rate, steps, warmup=warmup_steps), weight_decay=weight_decay, clip_norm=1.0),
+        jv.train.adamw(
+            jv.train.warmup_cosine(learning_rate, steps, warmup=min(warmup_steps, steps // 2)), weight_decay=weight_decay, clip_norm=1.0
+        ),
         train,
         test=test,
         epochs=epochs,

@@ -35,11 +35,14 @@ def _split_run(path: Path) -> tuple[Path, int | None]:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    if arguments.top < 1:
+        raise ValueError(f"--top: found {arguments.top}, expected at least 1")
     run_folder, step = _split_run(arguments.run)
     images = [jv.data.read_image(path) for path in arguments.images]  # a wrong path is told before jax is loaded
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
     shape = experiment.train[0]["image"].shape
-    fitted = [jv.data.fit_image(image, shape) for image in images]
+    fit = getattr(experiment.test, "crop", None) or (lambda image: jv.data.fit_image(image, shape))
+    fitted = [fit(image) for image in images]
     variables = jv.train.variables(state)
     probabilities = jv.evaluate.predict(experiment.model, variables, fitted, recipe=experiment.recipe)
     classes = list(experiment.train.classes)

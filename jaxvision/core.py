@@ -117,7 +117,7 @@ def _kept(carry: Carry, term: _Term, part: Carry, share: tuple) -> Carry:
 
 
 def _check_shared(term: _Term, key: Key, batch: Batch, params: dict, share: tuple) -> None:
-    """A module that two terms share must be the same module in both: the term alone would have made the same shapes."""
+    """A module that two terms share must be the same in both: the term alone would have made parameters of the same shapes."""
     alone, _ = jax.eval_shape(term.objective.init, key, batch)
     for name in share:
         if name not in alone or name not in params:
@@ -137,7 +137,7 @@ def combine(*, share: tuple[str, ...] = (), **terms) -> Objective:
     shared ``stats`` flow from one to the next, ``memory`` is each term's own, and a term's key is folded with its name.
     Metrics come back as ``term/metric``, the total as ``loss``.
 
-    Raises TypeError for a term of another form, ValueError for a shared name that no term has or that means two different modules.
+    Raises TypeError for a term of another form, ValueError for a shared name that no term has or whose parameters differ in shape.
     """
     share = (share,) if isinstance(share, str) else tuple(share)
     if not terms:

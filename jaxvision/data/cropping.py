@@ -78,12 +78,16 @@ class _CenterCrops(_Cropped):
         super().__init__(source, size)
         self.resize = resize
 
-    def __getitem__(self, i: int) -> dict:
-        example = self.source[i]
-        height, width = example["image"].shape[:2]
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """Any image [H, W, C] uint8 as this source would give it."""
+        height, width = image.shape[:2]
         tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
         top, left = round((tall - self.size) / 2), round((wide - self.size) / 2)
-        return {**example, "image": _resize(example["image"], wide, tall)[top : top + self.size, left : left + self.size]}
+        return _resize(image, wide, tall)[top : top + self.size, left : left + self.size]
+
+    def __getitem__(self, i: int) -> dict:
+        example = self.source[i]
+        return {**example, "image": self.crop(example["image"])}
 
 
 def fit_image(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

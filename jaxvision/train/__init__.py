@@ -2,7 +2,7 @@
 
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
-from jaxvision.train.experiment import Experiment
+from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.folder import load, restore
 from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
@@ -37,6 +37,7 @@ __all__ = [
     "run",
     "sgd",
     "step_decay",
+    "total_steps",
     "variables",
     "warmup_cosine",
 ]

@@ -108,8 +108,8 @@ class Checkpoints:
                 unfinished.rename(self.folder / str(step))
                 _sync(self.folder)
                 for old in self.steps()[: -self.keep]:
-                    if old != best:
-                        shutil.rmtree(self.folder / str(old))
+                    if old != best:  # renamed first: a kill in the middle of removing must not leave half a step
+                        shutil.rmtree((self.folder / str(old)).rename(self.folder / f"unfinished-{old}"))
         except BaseException as error:  # handed to the main thread by wait()
             self._error = error
 
@@ -124,22 +124,24 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish what is being saved and let go of orbax's threads."""
-        self.wait()
-        self._checkpointer.close()
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
 
-    def latest(self, *, report: Callable[[str], None] = print) -> int | None:
+    def latest(self, *, report: Callable[[str], None], set_aside: bool = True) -> int | None:
         """The newest step whose every byte is sound, None when nothing was ever saved.
 
-        Damaged steps on the way are reported, with the damaged file, and set aside as ``damaged-<step>``.
+        Damaged steps on the way are reported, with the damaged file, and set aside as ``damaged-<step>`` unless the folder is only read.
         Raises DamagedCheckpoint when there are steps and none is sound.
         """
-        chosen = self._newest_sound(report) if sharding.is_primary() else 0
+        chosen = self._newest_sound(report, set_aside) if sharding.is_primary() else 0
         chosen = int(sharding.agree(chosen))
         if chosen == -2:
             raise DamagedCheckpoint(f"{self.folder}: no checkpoint is sound; move the folder away to train again from the start")
         return None if chosen == -1 else chosen
 
-    def _newest_sound(self, report: Callable[[str], None]) -> int:
+    def _newest_sound(self, report: Callable[[str], None], set_aside: bool) -> int:
         steps = self.steps()
         aside = any(self.folder.glob("damaged-*")) if self.folder.is_dir() else False
         for step in reversed(steps):
@@ -151,7 +153,8 @@ class Checkpoints:
                 f"checkpoint {step} is damaged ({damage[0]}{f' and {len(damage) - 1} more' if len(damage) > 1 else ''}): "
                 + (f"falling back to step {older[-1]}" if older else "there is none before it")
             )
-            self._set_aside(step)
+            if set_aside:
+                self._set_aside(step)
         return -2 if steps or aside else -1
 
     def _set_aside(self, step: int) -> None:
@@ -174,17 +177,17 @@ class Checkpoints:
         wanted = _shapes(target)
         if saved != wanted:
             name = min(name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name))
+            there, here = (" of ".join(map(str, tree[name])) if name in tree else "absent" for tree in (saved, wanted))
             raise ValueError(
-                f"checkpoint {folder}: {name} is {saved.get(name, 'absent')} there and {wanted.get(name, 'absent')} here; "
-                "it belongs to other settings: give another run folder"
+                f"checkpoint {folder}: {name} is {there} there and {here} here; it belongs to other settings: give another run folder"
             )
         return self._checkpointer.restore(folder, target)
 
 
-def _shapes(tree) -> dict[str, tuple]:
-    """{path: shape} of a tree's leaves; a NamedTuple's field, a dict's key and a list's position are written alike."""
+def _shapes(tree) -> dict[str, tuple[tuple, str]]:
+    """{path: (shape, type)} of a tree's leaves; a NamedTuple's field, a dict's key and a list's position are written alike."""
 
     def name(part) -> str:
         return str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part))))
 
-    return {"/".join(map(name, path)): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {"/".join(map(name, path)): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 
 from jaxvision.train import folder, sharding
-from jaxvision.train.checkpoint import DamagedCheckpoint
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.interruption import Interrupted
 from jaxvision.train.loop import NotFinite, run
@@ -18,9 +17,9 @@ from jaxvision.train.loop import NotFinite, run
 # name -> (type, default, meaning); every experiment has them beside its own
 _RUN_OPTIONS = {
     "workdir": (Path | None, None, "The run folder; by default runs/<experiment>. The same command again resumes there."),
-    "driver": (str, "jit", "How the step runs on several devices: jit, shard_map or pmap; the same numbers each."),
-    "fsdp": (bool, False, "Also split parameters and optimizer state over the devices (driver jit)."),
-    "threads": (int, 2, "Threads that read and decode images."),
+    "driver": (sharding.Driver | None, None, "How the step runs on several devices; the same numbers each. By default jit."),
+    "fsdp": (bool | None, None, "Also split parameters and optimizer state over the devices (driver jit)."),
+    "threads": (int | None, None, "Threads that read and decode images."),
     "coordinator": (str | None, None, "host:port of process 0, for a run over several processes."),
     "processes": (int | None, None, "The number of processes of the run."),
     "process": (int | None, None, "The number of this process, from 0."),
@@ -72,21 +71,21 @@ def main(config: Callable[..., Experiment], arguments: list[str] | None = None) 
         sharding.initialize_distributed(own["coordinator"], own["processes"], own["process"])
         _cache_compilations()
         experiment = config(**options)
-        experiment = dataclasses.replace(experiment, driver=own["driver"], fsdp=own["fsdp"], threads=own["threads"])
+        experiment = dataclasses.replace(experiment, **{name: own[name] for name in folder.EXECUTION if own[name] is not None})
         workdir = own["workdir"] or Path("runs") / (_name(config) + ("-smoke" if options.get("smoke") else ""))
         run(experiment, workdir, origin=folder.origin_of(config, options))
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         raise
-    except (ValueError, FileNotFoundError, PermissionError, NotFinite, DamagedCheckpoint, ModuleNotFoundError) as error:
+    except (ValueError, OSError, NotFinite, ModuleNotFoundError) as error:
         if os.environ.get("JAXVISION_TRACEBACK"):
             raise
-        print(f"{_name(config)}: {error}", file=sys.stderr)
+        print(f"{_name(config)}: {error} (JAXVISION_TRACEBACK=1 shows where)", file=sys.stderr)
         sys.exit(2)
 
 
 def _cache_compilations() -> None:
     """Compiled programs are kept between runs, unless the user's own settings say otherwise."""
     if not jax.config.jax_compilation_cache_dir:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxvision" / "compilations"
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxvision" / "compilations"
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -102,7 +102,9 @@ def run_folder(folder: Path) -> Section:
             facts += [] if damage else [f"checkpoint {path.name} is sound"]
             problems += [f"checkpoint {path.name}: {what}" for what in damage]
         else:
-            facts.append(f"{path.name}: left by an {'interrupted save' if path.name.startswith('unfinished') else 'earlier damage'}")
+            facts.append(
+                f"{path.name}: {'a save in progress or interrupted' if path.name.startswith('unfinished') else 'set aside as damaged'}"
+            )
     return Section("run folder", facts, problems)
 
 

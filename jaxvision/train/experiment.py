@@ -1,6 +1,7 @@
 """What a run is: data, model, objective, optimizer and the numbers around them; checked before the first step."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,17 @@ from jaxvision import data, evaluate
 from jaxvision.core import Objective
 from jaxvision.train import sharding
 from jaxvision.train.optimizers import never_updates
+
+
+def total_steps(source, *, epochs: float, batch_size: int) -> int:
+    """The steps in which every example of a source is seen ``epochs`` times; the last batch runs over.
+
+    Raises ValueError where one of the two is not positive.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value <= 0:
+            raise ValueError(f"{name}: found {value}, expected at least 1")
+    return math.ceil(epochs * len(source) / batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +53,9 @@ class Experiment:
     fsdp: bool = False
     threads: int = 2  # that decode
     log_every: int = 10  # steps between training rows
-    save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, or 100 steps if that is more
+    save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, but 100 to 1,000 steps
     keep: int = 2  # newest checkpoints kept, beside the best
-    best: str = "top1"  # the validation figure that selects the epoch; "loss" is better when lower
+    best: str | None = None  # the validation figure that selects the epoch: top1, else map, else loss (a loss is better when lower)
     patience: int | None = None  # epochs without a better figure before the run stops
     title: str = ""  # what the console calls it
     hint: str = ""  # what to try next, printed at the end
@@ -51,12 +63,12 @@ class Experiment:
     @property
     def steps(self) -> int:
         """The steps of the whole run: every example ``epochs`` times, the last batch running over."""
-        return -(-self.epochs * len(self.train) // self.batch_size)
+        return total_steps(self.train, epochs=self.epochs, batch_size=self.batch_size)
 
     @property
     def save_interval(self) -> int:
         """Steps between two saves that a kill may cost."""
-        return self.save_every or max(100, -(-len(self.train) // self.batch_size))
+        return self.save_every or min(max(100, -(-len(self.train) // self.batch_size)), 1000)
 
     def epoch_ends(self) -> dict[int, int]:
         """{step: epoch (from 1)}: after that many steps, every example has been seen that many times."""

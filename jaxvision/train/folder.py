@@ -1,5 +1,7 @@
 """The run folder: what was asked for, where it ran, what came out, and the way back from a folder to its experiment."""
 
+import contextlib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -13,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 
+from jaxvision import data
 from jaxvision.train import sharding, state
 from jaxvision.train.checkpoint import Checkpoints
 from jaxvision.train.experiment import Experiment
@@ -43,6 +47,17 @@ def read_json(path: Path) -> dict:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
 
 
+def _commit() -> str | None:
+    """The commit of the checkout that jaxvision runs from, None where it was installed otherwise or git is not there."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=root).stdout.strip() or None
+    except OSError:
+        return None
+
+
 def environment() -> dict:
     """Versions, devices, machine and command line of this process."""
     packages = ("jaxvision", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy")
@@ -52,7 +67,6 @@ def environment() -> dict:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed as a package"
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     return {
         "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "python": platform.python_version(),
@@ -60,31 +74,57 @@ def environment() -> dict:
         "processors": os.cpu_count(),
         "devices": [str(device.device_kind) for device in jax.devices()],
         "processes": jax.process_count(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
         "versions": versions,
     }
 
 
-def settings(experiment: Experiment, origin: dict | None) -> dict:
-    """What ``config.json`` says: the experiment file and its options, and the numbers that any run has."""
+def _fingerprint(source) -> str:
+    """A digest that other data do not have: the labels, where they are known without reading everything, and the first image."""
+    digest = hashlib.sha256(np.ascontiguousarray(source[0]["image"]).tobytes())
+    if not getattr(source, "labels_fit_classes", False):
+        digest.update(np.ascontiguousarray(source.labels).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def settings(experiment: Experiment, origin: dict | None, learning_rate: float | None) -> dict:
+    """What ``config.json`` says: the experiment file and its options, and what tells any run from another."""
+    sources = {name: source for name in ("train", "validation", "test") if (source := getattr(experiment, name)) is not None}
     scalars = {name: "schedule" if callable(value := getattr(experiment, name)) else value for name in _NUMBERS}
     return {
         "experiment": origin,
-        "settings": scalars,
+        "settings": scalars | {"peak learning rate": learning_rate, "model": repr(experiment.model)},
         "steps": experiment.steps,
         "classes": list(getattr(experiment.train, "classes", []) or []),
-        "examples": {name: len(source) for name in ("train", "validation", "test") if (source := getattr(experiment, name)) is not None},
+        "examples": {name: len(source) for name, source in sources.items()},
+        "data": {name: _fingerprint(source) for name, source in sources.items()},
     }
 
 
 def _flat(config: dict) -> dict:
-    options = (config.get("experiment") or {}).get("options", {})
-    return {
-        **options,
-        **config["settings"],
-        **{f"{name} examples": count for name, count in config["examples"].items()},
-        "steps": config["steps"],
-    }
+    """Everything that must be equal, by name. Paths need not: the data are told by what is in them."""
+    origin = config["experiment"] or {}
+    options = {name: value for name, value in origin.get("options", {}).items() if name not in origin["paths"]}
+    data = {f"{name} {what}": value for what in ("examples", "data") for name, value in config[what].items()}
+    return {**options, **config["settings"], **data, "classes": config["classes"], "steps": config["steps"]}
+
+
+@contextlib.contextmanager
+def held(workdir: Path):
+    """Hold the run folder for this run alone. Raises ValueError where another process is training in it."""
+    if not sharding.is_primary():
+        yield
+        return
+    with (workdir / ".lock").open("w") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            pass  # a system without such locks
+        except BlockingIOError:
+            raise ValueError(f"{workdir}: another process is training in this folder; wait for it, or give another --workdir") from None
+        yield
 
 
 def claim(workdir: Path, config: dict) -> None:
@@ -113,7 +153,14 @@ def origin_of(config: Callable, options: dict) -> dict:
     if module == "__main__":
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         module = spec.name if spec else None
-    return {"module": module, "file": str(Path(config.__code__.co_filename).resolve()), "function": config.__name__, "options": options}
+    paths = [name for name, value in options.items() if isinstance(value, Path)]
+    return {
+        "module": module,
+        "file": str(Path(config.__code__.co_filename).resolve()),
+        "function": config.__name__,
+        "options": {name: str(value.resolve()) if name in paths else value for name, value in options.items()},
+        "paths": paths,
+    }
 
 
 def _config_function(origin: dict) -> Callable:
@@ -130,14 +177,28 @@ def _config_function(origin: dict) -> Callable:
 
 
 def _typed(function: Callable, options: dict) -> dict:
-    """Options read from JSON, in the types that the function's signature names where JSON has no word for them."""
+    """Options from JSON or the command line, in the types of the function's signature.
+
+    Raises ValueError for a name that the function does not have or a word that is no such value.
+    """
     hints = typing.get_type_hints(function)
+    if unknown := set(options) - set(hints):
+        known = ", ".join(name for name in hints if name != "return")
+        raise ValueError(f"{', '.join(sorted(unknown))}: no option of this experiment, which has {known}")
 
     def convert(name: str, value):
-        types = {hints.get(name), *typing.get_args(hints.get(name))}
-        if isinstance(value, str) and Path in types:
-            return Path(value)
-        return tuple(value) if isinstance(value, list) else value
+        types = {hints[name], *typing.get_args(hints[name])}
+        if isinstance(value, list):
+            return tuple(value)
+        if not isinstance(value, str) or str in types:
+            return value
+        if bool in types:
+            return value.lower() in ("1", "true", "yes")
+        kind = next((kind for kind in (Path, int, float) if kind in types), str)
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError(f"{name}: found {value!r}, expected {kind.__name__}") from None
 
     return {name: convert(name, value) for name, value in options.items()}
 
@@ -145,8 +206,8 @@ def _typed(function: Callable, options: dict) -> dict:
 def load(run_folder: str | os.PathLike, *, step: int | None = None, **options) -> tuple[Experiment, state.TrainState]:
     """``(experiment, state)`` of a run that an experiment file made: its best step if it has one, else its newest, or ``step``.
 
-    ``options`` replace those the run was started with, for example ``data=`` when the data have moved. The folder is not changed
-    (but a damaged checkpoint is set aside). Raises ValueError when the folder is no run folder, holds no checkpoint, or was started
+    ``options`` replace those the run was started with, for example ``data=`` when the data have moved. The folder is only read.
+    Raises ValueError when the folder is no run folder, holds no checkpoint, or was started
     from Python without an experiment file: build the experiment there and call ``restore(experiment, run_folder)``.
     """
     run_folder = Path(run_folder)
@@ -156,7 +217,7 @@ def load(run_folder: str | os.PathLike, *, step: int | None = None, **options) -
             f"{run_folder}: not made by an experiment file; build its Experiment and call jv.train.restore(experiment, folder)"
         )
     function = _config_function(origin)
-    experiment = function(**(_typed(function, origin["options"]) | options))
+    experiment = function(**_typed(function, origin["options"] | options))
     return experiment, restore(experiment, run_folder, step=step)
 
 
@@ -166,22 +227,23 @@ def restore(experiment: Experiment, run_folder: str | os.PathLike, *, step: int 
     Raises ValueError when there is no such checkpoint.
     """
     checkpoints = Checkpoints(Path(run_folder) / "checkpoints", keep=experiment.keep)
-    newest = checkpoints.latest()
-    if newest is None or (step is not None and step not in checkpoints.steps()):
-        raise ValueError(f"{run_folder}: found checkpoints {checkpoints.steps() or 'none'}" + (f", expected step {step}" if step else ""))
-    template = sharding.place(fresh(experiment), fsdp=experiment.fsdp)
-    loaded = checkpoints.restore(newest if step is None else step, template)
-    best = int(loaded.best.step)
-    if step is None and best >= 0 and best in checkpoints.steps():
-        loaded = checkpoints.restore(best, template)
-    checkpoints.close()
-    return loaded
+    try:
+        chosen = step
+        if step is None:
+            chosen = checkpoints.latest(report=lambda line: print(line, file=sys.stderr), set_aside=False)
+        if chosen is None or chosen not in checkpoints.steps():
+            found = ", ".join(map(str, checkpoints.steps())) or "none"
+            raise ValueError(f"{run_folder}: found checkpoints {found}" + (f", expected step {step}" if step else ""))
+        template = sharding.place(fresh(experiment), fsdp=experiment.fsdp)
+        loaded = checkpoints.restore(chosen, template)
+        best = int(loaded.best.step)
+        return checkpoints.restore(best, template) if step is None and best in checkpoints.steps() and best != chosen else loaded
+    finally:
+        checkpoints.close()
 
 
 def fresh(experiment: Experiment) -> state.TrainState:
     """The state of an experiment before its first step."""
-    from jaxvision import data
-
     batches = data.batches(experiment.train, min(2, len(experiment.train)), seed=experiment.seed, steps=1, threads=0, prefetch=0)
     return state.init(
         experiment.objective,

@@ -68,3 +68,4 @@ class Journal:
         """Everything said so far is on disk."""
         if self._primary:
             self._metrics.sync()
+            self._tensorboard.sync()

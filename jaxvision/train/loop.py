@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxvision import data, evaluate
 from jaxvision.train import folder, pictures, sharding
-from jaxvision.train.checkpoint import Checkpoints
+from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.experiment import Experiment, check, check_sources, describe
 from jaxvision.train.interruption import Interrupted, Interruption
 from jaxvision.train.journal import Journal
@@ -53,6 +53,15 @@ def _compile_infer(experiment: Experiment) -> Callable:
     return infer
 
 
+def selecting_figure(experiment: Experiment, figures: dict) -> str:
+    """The validation figure that selects the epoch. Raises ValueError where the one asked for is not there."""
+    wanted = (experiment.best,) if experiment.best else ("top1", "map", "loss")
+    for name in wanted:
+        if name in figures:
+            return name
+    raise ValueError(f"best: expected one of {', '.join(wanted)} to select the epoch by, but validation gives {', '.join(figures)}")
+
+
 class _Loop:
     """One run in progress: what it is made of, and the four things that happen in it."""
 
@@ -65,15 +74,17 @@ class _Loop:
             experiment.objective, experiment.optimizer, augment=experiment.augment, accumulate=experiment.accumulate, ema=experiment.ema
         )
         self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp)
+        self.best = evaluate.Best()  # the state's, on the host: reading it from there would wait for the device
 
-    def out_of_patience(self, state: TrainState) -> bool:
+    def out_of_patience(self) -> bool:
         """Whether validation has not improved for as many epochs as the experiment allows."""
-        return self.experiment.patience is not None and int(state.best.stale) >= self.experiment.patience
+        return self.experiment.patience is not None and int(self.best.stale) >= self.experiment.patience
 
     def train(self, state: TrainState, interruption: Interruption) -> TrainState:
         """All steps from ``state`` to the end of the run."""
         experiment, start, ends = self.experiment, int(state.step), self.experiment.epoch_ends()
-        half = -(-experiment.save_interval // 2)  # a save in flight does not count yet, so that two saves share an interval
+        half = max(1, experiment.save_interval // 2)  # a save in flight does not count yet, so that two saves share an interval
+        self.best = jax.tree.map(np.asarray, state.best)
         batches = data.batches(
             experiment.train,
             experiment.batch_size,
@@ -85,7 +96,7 @@ class _Loop:
         )
         waiting = None  # the metrics of the step before, read while the device works on this one
         for number, batch in enumerate(batches, start + 1):
-            if self.out_of_patience(state):
+            if self.out_of_patience():
                 break
             state, metrics = self.step(state, batch, self.key)
             self.read(waiting)
@@ -96,13 +107,16 @@ class _Loop:
                 waiting = None
             if number in ends:
                 state = self.end_epoch(state, number, ends[number])
-            fresh_best = int(state.best.step) == number
-            if fresh_best or number % half == 0 or number == experiment.steps or stop or self.out_of_patience(state):
+            fresh_best = int(self.best.step) == number
+            if fresh_best or number % half == 0 or number == experiment.steps or stop or self.out_of_patience():
                 self.save(state, number)
             if stop:
                 self.checkpoints.wait()
                 raise Interrupted(f"{stop}: saved step {number} of {experiment.steps}; the same command goes on from there")
         batches.close()
+        self.checkpoints.wait()
+        if sharding.anywhere(interruption.requested is not None):
+            raise Interrupted(f"{interruption.requested or 'asked to stop'}: training is over and saved; the same command evaluates it")
         return state
 
     def read(self, waiting: tuple | None) -> None:
@@ -110,17 +124,22 @@ class _Loop:
         if waiting is None:
             return
         number, metrics = waiting[0], {name: float(value) for name, value in jax.device_get(waiting[1]).items()}
-        in_row = int(metrics.pop("skipped_in_row"))
+        in_row, metrics["skipped"] = int(metrics.pop("skipped_in_row")), int(metrics["skipped"])
         self.journal.step(number, metrics)
+        if in_row == 1:
+            self.journal.line(f"step {number}: loss or gradient not finite, update skipped ({metrics['skipped']} so far)")
         if in_row >= _SKIPS_IN_A_ROW:
-            first = number - in_row + 1
-            size, length = self.experiment.batch_size, len(self.experiment.train)
-            index, _ = data.positions(length, (number - 1) * size, size, seed=self.experiment.seed)
+            steps = range(number - in_row + 1, number + 1)
+            examples = "; ".join(f"step {step}: {', '.join(map(str, self.examples_of(step)))}" for step in steps)
             raise NotFinite(
-                f"loss or gradient not finite in {in_row} updates in a row, steps {first} to {number}; parameters are those before step "
-                f"{first}. Step {number} read the training examples {', '.join(map(str, index[:32]))}{', ...' if size > 32 else ''}. "
-                "A lower learning rate, a longer warm-up or clip_norm=1.0 usually helps"
+                f"loss or gradient not finite in {in_row} updates in a row, steps {steps[0]} to {number}; parameters are those before step "
+                f"{steps[0]}. A lower learning rate, a longer warm-up or clip_norm=1.0 usually helps. Training examples: {examples}"
             )
+
+    def examples_of(self, step: int) -> np.ndarray:
+        """The indices [B] of the training examples that a step (from 1) reads."""
+        size = self.experiment.batch_size
+        return data.positions(len(self.experiment.train), (step - 1) * size, size, seed=self.experiment.seed)[0]
 
     def end_epoch(self, state: TrainState, number: int, epoch: int) -> TrainState:
         """Close the epoch's sums, judge the model, remember the best."""
@@ -128,22 +147,19 @@ class _Loop:
         updates = sums.pop("updates")
         self.journal.epoch("train", number, epoch, {name: total / max(updates, 1) for name, total in sums.items()})
         name, source = self.judged
-        best = state.best
         if source is not None:
-            figures = self.experiment.evaluate(lambda *inputs: self.infer(variables(state), *inputs), source)
+            figures = self.judge(state, source)
             self.journal.epoch(name, number, epoch, figures)
             if name == "validation":
-                best = self.judge(best, figures, number)
+                chosen = selecting_figure(self.experiment, figures)
+                self.best, _ = evaluate.track(self.best, figures[chosen], number, higher_is_better=not chosen.endswith("loss"))
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
-        return sharding.place(state._replace(sums=zeros, best=best), fsdp=self.experiment.fsdp)
+        return sharding.place(state._replace(sums=zeros, best=self.best), fsdp=self.experiment.fsdp)
 
-    def judge(self, best: evaluate.Best, figures: dict, number: int) -> evaluate.Best:
-        """The best so far with this epoch's figure in it."""
-        name = self.experiment.best
-        if name not in figures:
-            raise ValueError(f"best: found {name!r}, but validation gives {', '.join(figures)}")
-        tracked, _ = evaluate.track(best, figures[name], number, higher_is_better=name != "loss")
-        return jax.tree.map(lambda new, old: np.asarray(new, old.dtype), tracked, best)
+    def judge(self, state: TrainState, source) -> dict[str, float]:
+        """The experiment's figures of a source."""
+        figures = self.experiment.evaluate(lambda *inputs: self.infer(variables(state), *inputs), source)
+        return {name: float(value) for name, value in figures.items()}
 
     def asked_to_stop(self, interruption: Interruption, number: int) -> str | None:
         """The name of the signal that asks for an end, the same on every process at the same step."""
@@ -154,7 +170,9 @@ class _Loop:
     def save(self, state: TrainState, number: int) -> None:
         """Start a checkpoint, once every row up to its step is on disk."""
         self.journal.sync()
-        self.checkpoints.save(state, step=number, best=int(state.best.step))
+        self.checkpoints.save(state, step=number, best=int(self.best.step))
+        if self.experiment.save_interval == 1:
+            self.checkpoints.wait()
 
 
 def _resume(experiment: Experiment, state: TrainState, checkpoints: Checkpoints, workdir: Path) -> tuple[TrainState, list[str]]:
@@ -172,30 +190,38 @@ def _resume(experiment: Experiment, state: TrainState, checkpoints: Checkpoints,
     return checkpoints.restore(newest, state), lines
 
 
+def _best_state(loop: _Loop, state: TrainState) -> TrainState:
+    """The best epoch's state where validation selected one and its checkpoint is sound, else the last."""
+    best = int(loop.best.step)
+    if best < 0 or best == int(state.step):
+        return state
+    try:
+        return loop.checkpoints.restore(best, state)
+    except DamagedCheckpoint as damage:
+        loop.journal.line(f"the best epoch's checkpoint is damaged ({damage}): the last step is taken instead")
+        return state
+
+
 def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> TrainState:
     """Take the best epoch, judge it on the test data, draw, and say how it went."""
     experiment, journal, last = loop.experiment, loop.journal, int(state.step)
-    best = int(state.best.step)
-    if best >= 0 and best != last:
-        state = loop.checkpoints.restore(best, state)
     summary = {"steps": last, "epochs": min(experiment.epochs, last * experiment.batch_size // len(experiment.train))}
-    if best >= 0:
-        summary |= {
-            "best_step": best,
-            "best_epoch": experiment.epoch_ends()[best],
-            f"validation_{experiment.best}": float(state.best.value),
-        }
+    summary |= {"skipped_updates": int(state.skipped[0])}
+    state = _best_state(loop, state)
+    if int(loop.best.step) >= 0:
+        taken = int(state.step)
+        summary |= {"best_step": taken, "best_epoch": experiment.epoch_ends().get(taken), "validation": float(loop.best.value)}
     if experiment.test is not None:
-        figures = experiment.evaluate(lambda *inputs: loop.infer(variables(state), *inputs), experiment.test)
-        if best >= 0 and not any(row["split"] == "test" for row in Journal.rows(workdir)):
+        figures = loop.judge(state, experiment.test)
+        if experiment.validation is not None and not any(row["split"] == "test" for row in Journal.rows(workdir)):
             journal.epoch("test", last, summary["epochs"], figures)
         summary |= figures
     summary["session_seconds"] = seconds
     journal.sync()
+    pictures.draw(
+        experiment, state, Journal.rows(workdir), lambda source: loop.infer(variables(state), source), workdir / "plots", journal.line
+    )
     if sharding.is_primary():
-        pictures.draw(
-            experiment, state, Journal.rows(workdir), lambda source: loop.infer(variables(state), source), workdir / "plots", journal.line
-        )
         folder.write_json(workdir / "summary.json", summary)
     for line in _closing(experiment, summary, workdir):
         journal.line(line)
@@ -203,12 +229,11 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
 
 
 def _closing(experiment: Experiment, summary: dict, workdir: Path) -> list[str]:
-    name = next((name for name in (experiment.best, "top1", "loss") if name in summary), None)
+    name = next((name for name in ("top1", "map", "loss") if name in summary), None)
     lines = []
     if name:
-        value = summary[name]
         chosen = f" (best epoch {summary['best_epoch']} on validation)" if "best_epoch" in summary else ""
-        lines.append(f"test {name} {value:.4f}{chosen}" if name == "loss" else f"test {name} {value:.2%}{chosen}")
+        lines.append(f"test {name} {format(summary[name], '.4f' if name == 'loss' else '.2%')}{chosen}")
     lines.append(f"run folder: {workdir} (metrics.jsonl, plots/, checkpoints/, summary.json)")
     return lines + ([f"try next: {experiment.hint.format(workdir=workdir)}"] if experiment.hint else [])
 
@@ -224,29 +249,39 @@ def run(experiment: Experiment, workdir: str | Path, *, origin: dict | None = No
     in a row without a finite loss and gradient, DamagedCheckpoint where no checkpoint is sound.
     """
     workdir = Path(workdir)
-    check_sources(experiment)
-    state = folder.fresh(experiment)
-    check(experiment, state.params)
-    folder.claim(workdir, folder.settings(experiment, origin))
-    rate = peak_learning_rate(experiment.optimizer, state.params, experiment.steps)
-    state = sharding.place(state, fsdp=experiment.fsdp)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=experiment.keep)
     with Interruption() as interruption:
-        try:
-            if (workdir / "summary.json").is_file():
-                print(f"{workdir}: this run is complete; delete the folder or give another --workdir to train again")
-                for line in _closing(experiment, folder.read_json(workdir / "summary.json"), workdir):
-                    print(line)
-                return folder.restore(experiment, workdir)
-            state, lines = _resume(experiment, state, checkpoints, workdir)
-            if sharding.is_primary():
-                folder.write_json(workdir / "environment.json", folder.environment())
-            with Journal(experiment, workdir, step=int(state.step)) as journal:
-                for line in [*describe(experiment, rate), *lines]:
-                    journal.line(line)
-                loop, begun = _Loop(experiment, checkpoints, journal), time.perf_counter()
-                state = loop.train(state, interruption)
-                checkpoints.wait()
-                return _finish(loop, state, workdir, time.perf_counter() - begun)
-        finally:
-            checkpoints.close()
+        check_sources(experiment)
+        state = folder.fresh(experiment)
+        check(experiment, state.params)
+        rate = peak_learning_rate(experiment.optimizer, state.params, experiment.steps)
+        folder.claim(workdir, folder.settings(experiment, origin, rate))
+        if (workdir / "summary.json").is_file():
+            return _completed(experiment, workdir)
+        with folder.held(workdir):
+            return _run(experiment, sharding.place(state, fsdp=experiment.fsdp), workdir, interruption, rate)
+
+
+def _completed(experiment: Experiment, workdir: Path) -> TrainState:
+    """Say that a run is complete, and give its state."""
+    if sharding.is_primary():
+        print(f"{workdir}: this run is complete; delete the folder or give another --workdir to train again")
+        for line in _closing(experiment, folder.read_json(workdir / "summary.json"), workdir):
+            print(line)
+    return folder.restore(experiment, workdir)
+
+
+def _run(experiment: Experiment, state: TrainState, workdir: Path, interruption: Interruption, rate: float | None) -> TrainState:
+    """From wherever the run folder is to the end of the run."""
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=experiment.keep)
+    try:
+        state, lines = _resume(experiment, state, checkpoints, workdir)
+        if sharding.is_primary():
+            folder.write_json(workdir / "environment.json", folder.environment())
+        with Journal(experiment, workdir, step=int(state.step)) as journal:
+            for line in [*describe(experiment, rate), *lines]:
+                journal.line(line)
+            loop, begun = _Loop(experiment, checkpoints, journal), time.perf_counter()
+            state = loop.train(state, interruption)
+            return _finish(loop, state, workdir, time.perf_counter() - begun)
+    finally:
+        checkpoints.close()

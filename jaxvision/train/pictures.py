@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxvision import evaluate, plots
-from jaxvision.train import folder
+from jaxvision.train import folder, sharding
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.state import TrainState, variables
 
@@ -17,29 +17,32 @@ _SHOWN = 24  # images in the grid of predictions
 def _first_filters(params: dict) -> np.ndarray | None:
     """The kernel [kh, kw, C, D] of the first convolution, which every family keeps in its stem."""
     kernels = (leaf for leaf in jax.tree.leaves(params.get("stem", {})) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] > 1)
-    return next((np.asarray(kernel) for kernel in kernels), None)
+    return next((sharding.fetch(kernel) for kernel in kernels), None)
 
 
 def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
-    """Draw whatever the run has figures for into the folder ``where``."""
+    """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws."""
+    now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
+    source = experiment.test if experiment.test is not None else experiment.validation
+    logits, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
+    if not sharding.is_primary():
+        return
     try:
         plots.curves(rows, where / "curves.png")
     except ModuleNotFoundError as missing:
-        return report(f"no pictures: {missing}")
-    now = _first_filters(variables(state)["params"])
+        report(f"no pictures: {missing}")
+        return
     if now is not None:
-        plots.filters(now, where / "filters.png", before=_first_filters(variables(folder.fresh(experiment))["params"]))
-    source = experiment.test if experiment.test is not None else experiment.validation
-    if source is None:
-        return None
-    logits, labels = infer(source)
-    classes = list(source.classes)
-    if logits.ndim != 2 or labels.ndim != 1 or logits.shape[1] != len(classes):
-        return None
+        plots.filters(now, where / "filters.png", before=before)
+    classes = list(source.classes) if source is not None else []
+    if logits.ndim == 2 and labels.ndim == 1 and logits.shape[1] == len(classes):
+        _draw_answers(source, logits, labels, classes, where)
+
+
+def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
     plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, where / "confusion.png")
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
     shown = plots.worst_first(labels, probabilities)[:_SHOWN]
     images = [source[int(index)]["image"] for index in shown]
     plots.predictions(images, labels[shown], probabilities[shown], classes, where / "predictions.png")
-    return None

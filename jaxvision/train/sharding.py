@@ -5,6 +5,7 @@ The step is pure; here it becomes a program for any number of devices in one of 
 
 import os
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from jax.sharding import PartitionSpec as P
 from jaxvision import axis
 from jaxvision.typing import Batch, Key
 
-DRIVERS = ("jit", "shard_map", "pmap")
+Driver = Literal["jit", "shard_map", "pmap"]
+DRIVERS = get_args(Driver)
 _SMALLEST_SHARD = 1024  # a leaf with fewer elements costs more to gather than to keep
 
 
@@ -28,17 +30,20 @@ def data_mesh(devices=None) -> Mesh:
 def initialize_distributed(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> bool:
     """Join the other processes of this run, if there are any; returns whether there are.
 
-    Explicit ``coordinator`` ("host:port"), ``processes`` and ``process`` come first; otherwise a SLURM job of several tasks, a Kubernetes
-    indexed job, an MPI launch or JAX_COORDINATOR_ADDRESS says so and JAX reads the rest from the environment.
+    Explicit ``coordinator`` ("host:port"), ``processes`` and ``process`` come first (``processes=1``: there are none); otherwise a SLURM
+    step of several tasks (srun), a Kubernetes indexed job, an MPI launch or JAX_COORDINATOR_ADDRESS says so and JAX reads the rest from
+    the environment.
     Raises ValueError when only some of the three are given. Call it before anything touches a device.
     """
+    if processes == 1:
+        return False
     explicit = (coordinator, processes, process)
     if any(value is not None for value in explicit):
         if any(value is None for value in explicit):
             raise ValueError(f"coordinator, processes, process: found {explicit}, expected all three or none")
         jax.distributed.initialize(coordinator, processes, process)
         return True
-    several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    several = any(int(os.environ.get(name) or 1) > 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
     if several or "JAX_COORDINATOR_ADDRESS" in os.environ or {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= set(os.environ):
         jax.distributed.initialize()
         return True
@@ -149,6 +154,12 @@ def compile_forward(function: Callable, *, devices=None) -> Callable:
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis.NAME))
     program = jax.jit(function, in_shardings=(None, rows), out_shardings=whole)
     return lambda variables, batch: jax.tree.map(np.asarray, program(variables, _rows_on_devices(batch, mesh)))
+
+
+def fetch(leaf: jax.Array) -> np.ndarray:
+    """A leaf of the state as numpy, whole, however it is split; every process must ask."""
+    mesh = leaf.sharding.mesh if isinstance(leaf.sharding, NamedSharding) else data_mesh()
+    return np.asarray(jax.jit(lambda whole: whole, out_shardings=NamedSharding(mesh, P()))(leaf))
 
 
 def is_primary() -> bool:

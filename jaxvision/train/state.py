@@ -45,16 +45,17 @@ def init(
     params, carry = objective.init(draws(key, few, 0).init, views, given)
     _, aux = jax.eval_shape(lambda: objective.loss(params, carry, views, key=key, step=jnp.int32(0)))
     names = ["loss", *(name for name in aux.metrics if name != "loss")]
-    return TrainState(
+    state = TrainState(
         step=jnp.int32(0),
         params=params,
         carry=carry,
         opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, {"params": params, "stats": carry.stats}) if ema is not None else {},
+        ema={"params": params, "stats": carry.stats} if ema is not None else {},
         sums={name: jnp.float32(0) for name in [*names, "updates"]},
         skipped=jnp.zeros(2, jnp.int32),
         best=Best(),
     )
+    return jax.tree.map(jnp.copy, state)  # a step donates its state: no leaf may be another's buffer, or the caller's
 
 
 def variables(state: TrainState, module: str | None = None) -> dict:

@@ -90,8 +90,8 @@ def make_step(
     a schedule of step.
 
     A step whose loss or gradient is not finite changes no parameter, no carry and no optimizer state; it is counted in
-    ``state.skipped``. Metrics: the objective's, ``loss``, ``gradient_norm``, ``skipped_in_row`` and, where the optimizer shows it,
-    ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the (local) batch.
+    ``state.skipped``. Metrics: the objective's, ``loss``, ``gradient_norm``, ``skipped`` (so far), ``skipped_in_row`` and, where the
+    optimizer shows it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the (local) batch.
     """
     if accumulate < 1:
         raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
@@ -119,7 +119,7 @@ def make_step(
         sums = {name: total + jnp.where(finite, seen[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
         in_row = jnp.where(finite, 0, state.skipped[1] + 1)
         skipped = jnp.stack([state.skipped[0] + (1 - finite.astype(jnp.int32)), in_row])
-        metrics |= {"gradient_norm": norm, "skipped_in_row": in_row}
+        metrics |= {"gradient_norm": norm, "skipped": skipped[0], "skipped_in_row": in_row}
         if (rate := learning_rate_of(opt_state)) is not None:
             metrics["learning_rate"] = rate
         state = state._replace(

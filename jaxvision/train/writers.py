@@ -4,7 +4,10 @@ import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
+
+_SILENCE = 60.0  # seconds without a word before a run that has no progress bar says where it is
 
 
 def _storable(value):
@@ -82,6 +85,11 @@ class TensorBoard:
             if name not in ("step", "epoch", "split") and value is not None:
                 self._writer.add_scalar(f"{row['split']}/{name}", float(value), row["step"])
 
+    def sync(self) -> None:
+        """Hand every event to the operating system."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def close(self) -> None:
         """Flush and close the event file."""
         if self._writer is not None:
@@ -89,17 +97,15 @@ class TensorBoard:
 
 
 class Console:
-    """A progress bar with loss, accuracy, images/s and ETA on a terminal; plain lines where there is none, or no rich."""
+    """A progress bar with loss, accuracy, images/s and ETA on a terminal; where there is none, plain lines, one a minute."""
 
     def __init__(self, steps: int, epochs: int, start: int = 0):
         self._progress = self._task = None
-        self._steps, self._epochs = steps, epochs
-        try:
-            from rich import console, progress
-        except ImportError:
-            return
+        self._steps, self._epochs, self._told = steps, epochs, time.monotonic()
         if not sys.stdout.isatty():
             return
+        from rich import console, progress  # flax needs it too: it is always there
+
         columns = (
             progress.TextColumn("epoch {task.fields[epoch]}"),
             progress.BarColumn(),
@@ -114,13 +120,17 @@ class Console:
 
     def update(self, step: int, figures: dict) -> None:
         """Move the bar to ``step`` and show its loss, accuracy and images/s."""
-        if self._progress is None:
+        quiet = self._progress is None
+        if quiet and time.monotonic() - self._told < _SILENCE:
             return
         shown = [f"loss {float(figures['loss']):.4f}"] if "loss" in figures else []
         shown += [f"top-1 {float(figures['top1']):.2%}"] if "top1" in figures else []
         shown += [f"{float(figures['images_per_second']):,.0f} images/s"] if "images_per_second" in figures else []
         epoch = min(self._epochs, 1 + (step - 1) * self._epochs // max(self._steps, 1))
-        self._progress.update(self._task, completed=step, epoch=f"{epoch}/{self._epochs}", figures="  ".join(shown))
+        if quiet:
+            self._told = time.monotonic()
+            return self.line("  ".join([f"step {step}/{self._steps} (epoch {epoch})", *shown]))
+        return self._progress.update(self._task, completed=step, epoch=f"{epoch}/{self._epochs}", figures="  ".join(shown))
 
     def line(self, text: str) -> None:
         """Print a line, above the bar if there is one."""

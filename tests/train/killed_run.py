@@ -13,7 +13,7 @@ def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0) -> j
     """
     train, validation = jv.data.split(jv.data.digits("train"), 0.2)
     model = jv.create_model("lenet5")
-    steps = -(-epochs * len(train) // 64)
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=64)
     crop = jv.augment.each(jv.augment.random_crop(32, padding=2))
     return jv.train.Experiment(
         model,

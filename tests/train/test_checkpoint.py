@@ -48,7 +48,7 @@ def saved(tmp_path):
 
 
 def test_a_state_comes_back_bit_for_bit(saved):
-    assert saved.steps() == [1, 2] and saved.latest() == 2
+    assert saved.steps() == [1, 2] and saved.latest(report=print) == 2
     assert equal(saved.restore(2, sharding.place(make_state(0))), make_state(2))
 
 
@@ -145,7 +145,7 @@ def test_an_interrupted_save_leaves_nothing(saved):
 def test_other_settings_are_named(saved):
     other = make_state(0)
     other.params["model"]["head"]["kernel"] = jnp.zeros((64, 10))
-    with pytest.raises(ValueError, match=r"params/model/head/kernel is \(64, 32\) there and \(64, 10\) here"):
+    with pytest.raises(ValueError, match=r"params/model/head/kernel is \(64, 32\) of float32 there and \(64, 10\) of float32 here"):
         saved.restore(2, other)
 
 

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -147,6 +148,24 @@ def test_a_request_to_stop_saves_and_says_so(tmp_path, number):
     assert f"saved step {steps[-1]} of" in output(folder)
     assert max(row["step"] for row in Journal.rows(folder)) == steps[-1]
     assert not list((folder / "checkpoints").glob("unfinished-*"))
+
+
+def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
+    """The whole run over two processes, stopped once by a signal to one of them: both stop at the same step, and go on together."""
+    folder = tmp_path / "run"
+    for options, codes in ((["--epochs", "4"], {jv.train.EXIT_CODE}), (["--epochs", "4"], {0})):
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            port = probe.getsockname()[1]
+        shared = ["--coordinator", f"localhost:{port}", "--processes", "2"]
+        workers = [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
+        if codes == {jv.train.EXIT_CODE}:
+            assert wait_for(lambda: len(Journal.rows(folder)) > 5, workers[0]), output(folder)
+            workers[1].send_signal(signal.SIGTERM)
+        assert {worker.wait(120) for worker in workers} == codes, output(folder)
+    assert (folder / "summary.json").is_file() and (folder / "plots" / "predictions.png").is_file()
+    steps = [row["step"] for row in Journal.rows(folder) if row["split"] == "train"]
+    assert steps == list(range(1, killed_run.config(epochs=4).steps + 1))
 
 
 def test_a_second_request_leaves_at_once():
