@@ -3,7 +3,7 @@
     python -m experiments.lenet_mnist --data FOLDER [--epochs 10]
 
 FOLDER holds the four idx files of MNIST (or Fashion-MNIST, KMNIST), gzip-compressed or not.
-Expected: EXPECTED
+Expected: eval top-1 96.9, 96.5, 96.4 % (seeds 0, 1, 2) after 10 epochs; 75 to 95 s on 2 CPU cores, jax 0.10.2 (docs/results.md).
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@
     python -m experiments.resnet50_imagenet --tfds imagenet2012
 
 FOLDER has train/ and val/, each with one sub-folder of images a class.
-Expected: EXPECTED
+Expected: not run here; only its smoke form (a smaller network on synthetic images) was, on 2 CPU cores.
 """
 
 from pathlib import Path
