@@ -136,9 +136,10 @@ running statistics. The bound is {BOUND:.0e}; a test holds a shorter form of thi
 |---|---|---|---|---|---|
 {table}
 
-The peak learning rate is {CALM}, and training moved the weights and statistics by {moved:.1e} of the largest. At {WILD} the same twenty steps magnify rounding: a unit at the kink of its ReLU switches on one side
-and not on the other, and batch statistics of a small batch carry it on. Eight devices under shard_map then differ from one by {eight:.1e},
-and one device differs from itself by {nudged:.1e} when its first weights are changed by a relative 1e-7.
+The peak learning rate is {CALM}, and training moved the weights and statistics by {moved:.1e} of the largest. At {WILD} the same
+twenty steps magnify rounding: a unit at the kink of its ReLU switches on one side and not on the other, and batch statistics of a small
+batch carry it on. Eight devices under shard_map then differ from one by {eight:.1e}, and one device differs from itself by {nudged:.1e}
+when its first weights are changed by a relative 1e-7.
 
 Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m benchmarks.driver_agreement`.
 """
