@@ -74,6 +74,7 @@ class _Loop:
             experiment.objective, experiment.optimizer, augment=experiment.augment, accumulate=experiment.accumulate, ema=experiment.ema
         )
         self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp)
+        self.judged_last: tuple[int, Callable] = (-1, lambda source: None)  # the last step judged, and its inference
         self.best = evaluate.Best()  # the state's, on the host: reading it from there would wait for the device
 
     def out_of_patience(self) -> bool:
@@ -148,7 +149,8 @@ class _Loop:
         self.journal.epoch("train", number, epoch, {name: total / max(updates, 1) for name, total in sums.items()})
         name, source = self.judged
         if source is not None:
-            figures = self.judge(state, source)
+            self.judged_last = (number, self.inference(state))
+            figures = self.judge(self.judged_last[1], source)
             self.journal.epoch(name, number, epoch, figures)
             if name == "validation":
                 chosen = selecting_figure(self.experiment, figures)
@@ -156,9 +158,20 @@ class _Loop:
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return sharding.place(state._replace(sums=zeros, best=self.best), fsdp=self.experiment.fsdp)
 
-    def judge(self, state: TrainState, source) -> dict[str, float]:
+    def inference(self, state: TrainState) -> Callable:
+        """``infer(source, method=None)`` of the model in a state; what it has run once it remembers."""
+        model_variables, known = variables(state), {}
+
+        def infer(source, method: str | None = None):
+            if (id(source), method) not in known:
+                known[id(source), method] = self.infer(model_variables, source, method)
+            return known[id(source), method]
+
+        return infer
+
+    def judge(self, infer: Callable, source) -> dict[str, float]:
         """The experiment's figures of a source."""
-        figures = self.experiment.evaluate(lambda *inputs: self.infer(variables(state), *inputs), source)
+        figures = self.experiment.evaluate(infer, source)
         return {name: float(value) for name, value in figures.items()}
 
     def asked_to_stop(self, interruption: Interruption, number: int) -> str | None:
@@ -211,16 +224,16 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
     if int(loop.best.step) >= 0:
         taken = int(state.step)
         summary |= {"best_step": taken, "best_epoch": experiment.epoch_ends().get(taken), "validation": float(loop.best.value)}
+    step, infer = loop.judged_last
+    infer = infer if step == int(state.step) else loop.inference(state)
     if experiment.test is not None:
-        figures = loop.judge(state, experiment.test)
+        figures = loop.judge(infer, experiment.test)
         if experiment.validation is not None and not any(row["split"] == "test" for row in Journal.rows(workdir)):
             journal.epoch("test", last, summary["epochs"], figures)
         summary |= figures
     summary["session_seconds"] = seconds
     journal.sync()
-    pictures.draw(
-        experiment, state, Journal.rows(workdir), lambda source: loop.infer(variables(state), source), workdir / "plots", journal.line
-    )
+    pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)
     if sharding.is_primary():
         folder.write_json(workdir / "summary.json", summary)
     for line in _closing(experiment, summary, workdir):
