@@ -87,6 +87,6 @@ def test_modules_have_few_fields():
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_comments_of_a_package_do_not_repeat_names_of_files_that_are_gone(path):
+def test_nothing_is_marked_as_unfinished(path):
     for line in path.read_text(encoding="utf-8").splitlines():
         assert "TODO" not in line and "FIXME" not in line and "XXX" not in line

@@ -29,19 +29,20 @@ def _unchanged(image):
     return image
 
 
-def _prepared(image, recipe: Callable | None):
+def prepared(image, recipe: Callable | None):
+    """Images [B, H, W, C], uint8 or float, as a model judges them: float, and through ``recipe`` one by one where there is one."""
     image = to_float(jnp.asarray(image))
     return jax.vmap(lambda one: recipe(None, one))(image) if recipe else image
 
 
 @partial(jax.jit, static_argnames=("model", "recipe"))
 def _pooled(model, variables, image, recipe):
-    return model.apply(variables, _prepared(image, recipe), method="features").pooled.astype(jnp.float32)
+    return model.apply(variables, prepared(image, recipe), method="features").pooled.astype(jnp.float32)
 
 
 @partial(jax.jit, static_argnames=("model", "recipe", "transforms"))
 def _probabilities(model, variables, image, recipe, transforms):
-    image = _prepared(image, recipe)
+    image = prepared(image, recipe)
     views = [model.apply(variables, jax.vmap(transform)(image)) for transform in transforms]
     return jnp.mean(jnp.stack([jax.nn.softmax(logits.astype(jnp.float32)) for logits in views]), axis=0)
 

@@ -8,15 +8,15 @@ from jaxvision import axis
 from jaxvision.typing import Array
 
 
-def _keep_per_example(key, x: Array, shape: tuple[int, ...], rate: float) -> Array:
-    """Bernoulli(1 - rate) of [B, *shape]; example i's draw folds in its position in the global batch."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, axis.position(x.shape[0]))
-    return jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, shape))(keys)
-
-
-def _check_rate(rate: float) -> None:
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: found {rate}, expected at least 0 and less than 1")
+def _drop(module: nn.Module, x: Array, shape: tuple[int, ...], *, train: bool) -> Array:
+    """x [B, ...] times an independent Bernoulli(1 - rate) / (1 - rate) of [B, *shape]; example i's draw folds in its global position."""
+    if not 0 <= module.rate < 1:
+        raise ValueError(f"rate: found {module.rate}, expected at least 0 and less than 1")
+    if not train or module.rate == 0:
+        return x
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(module.make_rng("dropout"), axis.position(x.shape[0]))
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - module.rate, shape))(keys)
+    return jnp.where(keep, x / (1 - module.rate), 0).astype(x.dtype)
 
 
 class Dropout(nn.Module):
@@ -29,11 +29,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        _check_rate(self.rate)
-        if not train or self.rate == 0:
-            return x
-        keep = _keep_per_example(self.make_rng("dropout"), x, x.shape[1:], self.rate)
-        return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)
+        return _drop(self, x, x.shape[1:], train=train)
 
 
 class DropPath(nn.Module):
@@ -43,8 +39,4 @@ class DropPath(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        _check_rate(self.rate)
-        if not train or self.rate == 0:
-            return x
-        keep = _keep_per_example(self.make_rng("dropout"), x, (1,) * (x.ndim - 1), self.rate)
-        return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)
+        return _drop(self, x, (1,) * (x.ndim - 1), train=train)

@@ -186,8 +186,7 @@ class Checkpoints:
 
 def _shapes(tree) -> dict[str, tuple[tuple, str]]:
     """{path: (shape, type)} of a tree's leaves; a NamedTuple's field, a dict's key and a list's position are written alike."""
-
-    def name(part) -> str:
-        return str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part))))
-
-    return {"/".join(map(name, path)): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (tuple(leaf.shape), str(leaf.dtype))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }

@@ -17,7 +17,6 @@ from jaxvision.train.journal import Journal
 from jaxvision.train.optimizers import peak_learning_rate
 from jaxvision.train.state import TrainState, variables
 from jaxvision.train.step import make_step
-from jaxvision.typing import to_float
 
 _SKIPS_IN_A_ROW = 5
 _STEPS_BETWEEN_AGREEMENTS = 10  # how often processes ask one another whether one of them was told to stop
@@ -33,9 +32,7 @@ def _compile_infer(experiment: Experiment) -> Callable:
     batch_size = experiment.batch_size // experiment.accumulate
 
     def forward(method: str | None, model_variables: dict, batch: dict):
-        image = to_float(batch["image"])
-        if experiment.recipe:
-            image = jax.vmap(lambda one: experiment.recipe(None, one))(image)
+        image = evaluate.prepared(batch["image"], experiment.recipe)
         return experiment.model.apply(model_variables, image, **({"method": method} if method else {}))
 
     def infer(model_variables: dict, source, method: str | None = None):
@@ -63,7 +60,7 @@ def selecting_figure(experiment: Experiment, figures: dict) -> str:
 
 
 class _Loop:
-    """One run in progress: what it is made of, and the four things that happen in it."""
+    """One run in progress: what it is made of, and what happens in it."""
 
     def __init__(self, experiment: Experiment, checkpoints: Checkpoints, journal: Journal):
         self.experiment, self.checkpoints, self.journal = experiment, checkpoints, journal

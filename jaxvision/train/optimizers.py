@@ -55,7 +55,7 @@ def decay_mask(params):
 
 
 def _names(path: tuple) -> list[str]:
-    return [str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path]
+    return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
 
 
 def _place_in_model(path: tuple) -> tuple[str, str]:
