@@ -9,7 +9,6 @@ which a network does not magnify rounding; what happens at 100 times that rate, 
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
+from benchmarks.two_processes import together
 
 BATCH, SIZE, CLASSES = 32, 16, 5
 BOUND = 1e-5
@@ -66,21 +66,9 @@ def difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
 
 def two_processes(driver: str, steps: int) -> list[np.ndarray]:
     """The same over two processes of four devices each, on this machine."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "leaves.npz"
-        command = [sys.executable, "-m", "benchmarks.driver_agreement", "--worker", driver, "--steps", str(steps), "--out", str(out)]
-        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-        root = Path(__file__).parents[1]
-        workers = [
-            subprocess.Popen([*command, "--coordinator", f"localhost:{port}", "--process", str(process)], env=environment, cwd=root)
-            for process in range(2)
-        ]
-        codes = [worker.wait(600) for worker in workers]
-        if any(codes):
-            raise RuntimeError(f"two processes, {driver}: exit codes {codes}")
+        together("benchmarks.driver_agreement", ["--worker", driver, "--steps", str(steps), "--out", str(out)])
         with np.load(out) as file:
             return [file[name] for name in sorted(file.files, key=int)]
 

@@ -1,4 +1,4 @@
-"""Pictures of a run, from arrays to a PNG file: curves, confusion, predictions, filters. No window is ever opened."""
+"""Pictures of a run, from arrays to a PNG file: curves, confusion, predictions, augmentations, filters. No window is ever opened."""
 
 from pathlib import Path
 
@@ -143,6 +143,26 @@ def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.
         for spine in axis.spines.values():
             spine.set(color=color, linewidth=1.5)
     figure.suptitle(f"{(probabilities.argmax(-1) != labels).sum()} of {len(images)} wrong, the surest first", fontsize=9)
+    _save(figure, path)
+
+
+def augmentations(original: np.ndarray, pictures: dict[str, np.ndarray], path) -> None:
+    """What augmentation makes of an image: the original [H, W, C], then each of ``pictures`` [h, w, C] under its name, five in a row.
+
+    Floats are cut to [0, 1]. Raises ValueError for an array that is no image.
+    """
+    panels = {"original": np.asarray(original), **{name: np.asarray(picture) for name, picture in pictures.items()}}
+    for name, picture in panels.items():
+        if picture.ndim != 3 or picture.shape[2] not in (1, 3):
+            raise ValueError(f"{name}: found shape {picture.shape}, expected an image [H, W, C] with C = 1 or 3")
+    rows, side = -(-len(panels) // 5), 1.42
+    figure, axes = _figure(5 * side, rows * (side + 0.2), rows, 5)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (name, picture) in zip(axes.flat, panels.items(), strict=False):
+        _show(axis, picture if picture.dtype == np.uint8 else np.clip(picture, 0, 1))
+        axis.set_title(_fitted("{}", name, 8, 72 * side - 6), fontsize=8, pad=3)
     _save(figure, path)
 
 

@@ -1,6 +1,7 @@
 """Pictures: files that open, nothing cut off or overlapping, the order and the numbers that they show."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,35 @@ def test_predictions_refuse_what_does_not_fit(tmp_path):
     for images, classes in (([], "abc"), ([np.zeros((2, 2, 1))] * 4, "abc"), ([np.zeros((2, 2, 1))] * 5, "ab")):
         with pytest.raises(ValueError, match=f"found {len(images)}, .* with K = {len(classes)}, the number of classes"):
             jv.plots.predictions(images, LABELS, PROBABILITIES, list(classes), tmp_path / "no.png")
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_augmentations_stand_beside_the_original(tmp_path, figures, count):
+    original = DRAW.integers(0, 256, (8, 9, 3), np.uint8)
+    pictures = {f"{index} {LONG[: 7 * index]}": DRAW.normal(0.5, 1.0, (6, 6, 1 + 2 * (index % 2))) for index in range(count)}
+    jv.plots.augmentations(original, pictures, tmp_path / "augmentations.png")
+    picture(tmp_path / "augmentations.png")
+    shown = [axis for axis in figures[0].axes if axis.images]
+    assert len(shown) == count + 1 and len(figures[0].axes) == 5 * (1 + count // 5)
+    assert [axis.get_title()[:1] for axis in shown] == ["o", *map(str, range(count))]
+    np.testing.assert_array_equal(shown[0].images[0].get_array(), original)
+    for axis, expected in zip(shown[1:], pictures.values(), strict=True):
+        np.testing.assert_array_equal(axis.images[0].get_array(), np.clip(expected, 0, 1).squeeze())
+    assert_apart(extents(figures[0], [axis.title for axis in shown]))
+
+
+def test_augmentations_refuse_what_is_no_image(tmp_path):
+    with pytest.raises(ValueError, match=r"blur: found shape \(4, 4\), expected an image \[H, W, C\] with C = 1 or 3"):
+        jv.plots.augmentations(np.zeros((4, 4, 3)), {"blur": np.zeros((4, 4))}, tmp_path / "no.png")
+
+
+def test_the_figure_in_the_docs_is_drawn_from_any_photograph(tmp_path):
+    from benchmarks import draw_augmentations
+
+    draw_augmentations.draw(DRAW.integers(0, 256, (190, 230, 3), np.uint8), tmp_path / "new" / "figure.png")
+    drawn = picture(tmp_path / "new" / "figure.png")
+    committed = Path(__file__).parents[1] / "docs" / "images" / "augmentations.png"
+    assert picture(committed).shape == drawn.shape and committed.stat().st_size < 150_000
 
 
 @pytest.mark.parametrize("shape", [(5, 5, 1, 6), (7, 7, 3, 64), (3, 3, 2, 130)], ids=str)

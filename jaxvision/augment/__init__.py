@@ -1,28 +1,82 @@
 """Augmentation on the device: pure functions of a key and an image, batched by vmap, compiled with the step."""
 
 from jaxvision.augment.batching import chain, each, example_keys
-from jaxvision.augment.crops import center_crop, random_crop, random_resized_crop
+from jaxvision.augment.choice import one_of, random_apply
+from jaxvision.augment.colors import brightness, color_jitter, contrast, grayscale, hue, saturation
+from jaxvision.augment.crops import center_crop, five_crop, random_crop, random_resized_crop
+from jaxvision.augment.erasing import cutout, random_erasing
+from jaxvision.augment.filtering import gaussian_blur, sharpness, sobel
+from jaxvision.augment.geometry import affine, quarter_turns, rotate, shear, translate
 from jaxvision.augment.mixing import cutmix, mixup, mixup_or_cutmix
+from jaxvision.augment.noise import gaussian_noise
 from jaxvision.augment.pixels import normalize, random_horizontal_flip, random_vertical_flip
-from jaxvision.augment.recipes import cifar_eval, cifar_train, imagenet_eval, imagenet_train
+from jaxvision.augment.policies import aug_mix, rand_augment, trivial_augment
+from jaxvision.augment.recipes import (
+    EvalRecipe,
+    cifar_eval,
+    cifar_train,
+    dino,
+    imagenet_eval,
+    imagenet_train,
+    mae,
+    simclr,
+    three_augment,
+)
 from jaxvision.augment.scaling import resize
+from jaxvision.augment.tones import autocontrast, equalize, invert, posterize, solarize
+from jaxvision.augment.viewing import on, views
 
 __all__ = [
+    "EvalRecipe",
+    "affine",
+    "aug_mix",
+    "autocontrast",
+    "brightness",
     "center_crop",
     "chain",
     "cifar_eval",
     "cifar_train",
+    "color_jitter",
+    "contrast",
     "cutmix",
+    "cutout",
+    "dino",
     "each",
+    "equalize",
     "example_keys",
+    "five_crop",
+    "gaussian_blur",
+    "gaussian_noise",
+    "grayscale",
+    "hue",
     "imagenet_eval",
     "imagenet_train",
+    "invert",
+    "mae",
     "mixup",
     "mixup_or_cutmix",
     "normalize",
+    "on",
+    "one_of",
+    "posterize",
+    "quarter_turns",
+    "rand_augment",
+    "random_apply",
     "random_crop",
+    "random_erasing",
     "random_horizontal_flip",
     "random_resized_crop",
     "random_vertical_flip",
     "resize",
+    "rotate",
+    "saturation",
+    "sharpness",
+    "shear",
+    "simclr",
+    "sobel",
+    "solarize",
+    "three_augment",
+    "translate",
+    "trivial_augment",
+    "views",
 ]

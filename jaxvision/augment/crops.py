@@ -1,4 +1,4 @@
-"""Crops: in the middle, anywhere, anywhere at any size."""
+"""Crops: in the middle, in the corners, anywhere, anywhere at any size."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.scaling import check_method, pair
+from jaxvision.augment.scaling import check_method, pair, within
 from jaxvision.typing import Array, Key
 
 _TRIES = 10  # rectangles drawn before torchvision, too, gives up
@@ -38,7 +38,7 @@ def resized_crop(image: Array, rectangle: Array, size: tuple[int, int], *, metho
     columns = _weights(image.shape[1], left, width, size[1], method)  # [w, W]
     exact = jax.lax.Precision.HIGHEST  # accelerators would otherwise round pixels to a few bits
     narrow = jnp.einsum("wk,rkc->rwc", columns, image, precision=exact)  # [H, w, C]
-    return jnp.einsum("hr,rwc->hwc", rows, narrow, precision=exact).astype(image.dtype)
+    return within(jnp.einsum("hr,rwc->hwc", rows, narrow, precision=exact), method).astype(image.dtype)
 
 
 def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
@@ -75,6 +75,21 @@ def center_crop(size: int | tuple[int, int]) -> Callable:
             raise ValueError(f"image: {image.shape[0]} x {image.shape[1]} is smaller than the crop of {height} x {width}; resize it first")
         top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
         return image[top : top + height, left : left + width]
+
+    return apply
+
+
+def five_crop(size: int | tuple[int, int]) -> Callable:
+    """The four corners and the middle: ``(key, image [H, W, C]) -> images [5, h, w, C]``: top left, top right, bottom left, bottom right,
+    middle. Raises ValueError for an image that is smaller.
+    """
+    height, width = pair(size)
+    middle = center_crop(size)
+
+    def apply(key, image):
+        center = middle(key, image)
+        rows, columns = (slice(height), slice(image.shape[0] - height, None)), (slice(width), slice(image.shape[1] - width, None))
+        return jnp.stack([*(image[row, column] for row in rows for column in columns), center])
 
     return apply
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.augment.batching import example_keys
+from jaxvision.augment.choice import check_probability
 from jaxvision.typing import Array, Batch, Key, to_float
 
 _DRAW = 0x3177  # sets mixing's keys apart from those of the recipe before it
@@ -38,14 +39,9 @@ def _check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name}: found {alpha}, expected more than 0")
 
 
-def _check_probability(probability: float, name: str = "probability") -> None:
-    if not 0 <= probability <= 1:
-        raise ValueError(f"{name}: found {probability}, expected 0 to 1")
-
-
 def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
     """A batch function from ``draw(key, height, width) -> [H, W]``, the share of each pixel that an example keeps."""
-    _check_probability(probability)
+    check_probability(probability)
 
     def mix(key: Key, batch: Batch) -> Batch:
         image, label = to_float(batch["image"]), _soft_labels(batch["label"], num_classes)
@@ -55,7 +51,7 @@ def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
 
         def share(key):
             apply_key, draw_key = jax.random.split(jax.random.fold_in(key, _DRAW))
-            return jnp.where(jax.random.bernoulli(apply_key, probability), draw(draw_key, height, width), 1.0)
+            return jnp.where(jax.random.bernoulli(apply_key, float(probability)), draw(draw_key, height, width), 1.0)
 
         kept = jax.vmap(share)(example_keys(key, batch))[..., None]  # [B, H, W, 1]
         mixed = kept * image + (1 - kept) * axis.previous(image)
@@ -102,12 +98,12 @@ def mixup_or_cutmix(
     """Each example gets cutmix with probability ``switch``, else mixup; the defaults are DeiT's (Touvron et al., 2021)."""
     _check_alpha(mixup_alpha, "mixup_alpha")
     _check_alpha(cutmix_alpha, "cutmix_alpha")
-    _check_probability(switch, "switch")
+    check_probability(switch, "switch")
     mixup_share, cutmix_share = _mixup_share(mixup_alpha), _cutmix_share(cutmix_alpha)
 
     def share(key, height, width):
         choose, draw = jax.random.split(key)
-        chosen = jax.random.bernoulli(choose, switch)
+        chosen = jax.random.bernoulli(choose, float(switch))
         return jnp.where(chosen, cutmix_share(draw, height, width), mixup_share(draw, height, width))
 
     return _mixer(share, num_classes, probability)

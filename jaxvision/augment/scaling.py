@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image
+from jaxvision.typing import Array
 
 METHODS = ("bilinear", "bicubic", "nearest")
 
@@ -23,6 +25,11 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return lengths
 
 
+def within(image: Array, method: str) -> Array:
+    """An image after an interpolation, in [0, 1]: of the methods only bicubic leaves it, beside edges."""
+    return jnp.clip(image, 0, 1) if method == "bicubic" else image
+
+
 def output_size(shape: tuple[int, ...], size: int | tuple[int, int]) -> tuple[int, int]:
     """(height, width): ``size`` itself, or, for one number, the shorter side at that length and the other in proportion."""
     if hasattr(size, "__len__"):
@@ -34,8 +41,8 @@ def output_size(shape: tuple[int, ...], size: int | tuple[int, int]) -> tuple[in
 def resize(size: int | tuple[int, int], *, method: str = "bilinear", antialias: bool = True) -> Callable:
     """``(key, image [H, W, C]) -> image [h, w, C]``. ``size``: (h, w), or the length of the shorter side.
 
-    ``antialias`` widens the filter where the image shrinks, as Pillow always does; bicubic has a = -0.5 and nearest takes the
-    pixel under the centre, Pillow's ways too.
+    ``antialias`` widens the filter where the image shrinks, as Pillow always does; bicubic has a = -0.5, what it overshoots is cut to
+    [0, 1], and nearest takes the pixel under the centre, Pillow's ways too.
     Raises ValueError for another ``method`` than bilinear, bicubic and nearest, or a size below 1.
     """
     check_method(method)
@@ -44,6 +51,6 @@ def resize(size: int | tuple[int, int], *, method: str = "bilinear", antialias: 
     def apply(key, image):
         check_image(image)
         shape = (*output_size(image.shape, size), image.shape[2])
-        return image if shape == image.shape else jax.image.resize(image, shape, method, antialias=antialias)
+        return image if shape == image.shape else within(jax.image.resize(image, shape, method, antialias=antialias), method)
 
     return apply

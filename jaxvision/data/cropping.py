@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 
+from jaxvision.data.boxes import cropped_fields
+from jaxvision.data.decoding import Choose
 from jaxvision.data.requirement import need
 from jaxvision.data.sequence import uniforms
+from jaxvision.data.source import Wrapped
 
 _ATTEMPTS = 10
 
@@ -37,22 +40,28 @@ def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
-class _Cropped:
+def _part(example: dict, choose: Choose) -> dict:
+    """An example with the resized part of its image that ``choose`` chooses; its boxes and its mask follow."""
+    image = example["image"]
+    (top, left, tall, wide), (height, width) = choose(*image.shape[:2])
+    part = _resize(image[top : top + tall, left : left + wide], width, height)
+    return {**cropped_fields(example, (top, left, tall, wide), (height, width)), "image": part}
+
+
+def _view(source, i: int, choose: Choose) -> dict:
+    """The same of example i of a source, which may decode no more than that needs."""
+    return source.view(i, choose) if hasattr(source, "view") else _part(source[i], choose)
+
+
+class _Cropped(Wrapped):
     """A source whose images go through a crop."""
 
     def __init__(self, source, size: int):
         need("PIL", install="pillow", reason="cropping on the host")
         if size < 1:
             raise ValueError(f"size: found {size}, expected at least 1")
-        self.source, self.size, self.classes = source, size, source.classes
-        self.labels_fit_classes = getattr(source, "labels_fit_classes", False)
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.source.labels
-
-    def __len__(self) -> int:
-        return len(self.source)
+        super().__init__(source)
+        self.size = size
 
 
 class _RandomCrops(_Cropped):
@@ -63,11 +72,12 @@ class _RandomCrops(_Cropped):
     def draw(self, i: int, *, seed: int, epoch: int) -> dict:
         """Example i with the crop that belongs to (seed, epoch, i)."""
         i = range(len(self))[i]
-        example = self.source[i]
-        height, width = example["image"].shape[:2]
         numbers = uniforms(4 * _ATTEMPTS, seed, epoch, i).reshape(_ATTEMPTS, 4)
-        top, left, tall, wide = rectangle(height, width, self.scale, self.ratio, numbers)
-        return {**example, "image": _resize(example["image"][top : top + tall, left : left + wide], self.size, self.size)}
+
+        def choose(height: int, width: int) -> tuple:
+            return rectangle(height, width, self.scale, self.ratio, numbers), (self.size, self.size)
+
+        return _view(self.source, i, choose)
 
     def __getitem__(self, i: int) -> dict:
         return self.draw(i, seed=0, epoch=0)
@@ -78,16 +88,23 @@ class _CenterCrops(_Cropped):
         super().__init__(source, size)
         self.resize = resize
 
+    def _whole(self, height: int, width: int) -> tuple:
+        tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
+        return (0, 0, height, width), (tall, wide)
+
+    def _middle(self, example: dict) -> dict:
+        """The middle of an example that is already resized."""
+        image, size = example["image"], self.size
+        top, left = (round((side - size) / 2) for side in image.shape[:2])
+        fields = cropped_fields(example, (top, left, size, size), (size, size))
+        return {**fields, "image": image[top : top + size, left : left + size]}
+
     def crop(self, image: np.ndarray) -> np.ndarray:
         """Any image [H, W, C] uint8 as this source would give it."""
-        height, width = image.shape[:2]
-        tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
-        top, left = round((tall - self.size) / 2), round((wide - self.size) / 2)
-        return _resize(image, wide, tall)[top : top + self.size, left : left + self.size]
+        return self._middle(_part({"image": image}, self._whole))["image"]
 
     def __getitem__(self, i: int) -> dict:
-        example = self.source[i]
-        return {**example, "image": self.crop(example["image"])}
+        return self._middle(_view(self.source, i, self._whole))
 
 
 def fit_image(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -105,9 +122,10 @@ def fit_image(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 def random_crops(source, size: int, *, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
     """A source of random crops, [size, size, 3] uint8, of a source whose images may differ in size; gray becomes RGB.
 
-    Area in ``scale`` of the image, aspect in ``ratio``, bilinear with antialiasing. The crop of example i is a pure function of the seed of
-    ``batches``, the epoch and i; ``source[i]`` is that of seed 0, epoch 0. Source: Szegedy et al., Going Deeper with Convolutions, 2014
-    (section 6).
+    Area in ``scale`` of the image, aspect in ``ratio``, bilinear with antialiasing; boxes and masks follow. A JPEG whose crop is at least
+    twice as large as ``size`` is decoded at a half, a quarter or an eighth of its size. The crop of example i is a pure function of the
+    seed of ``batches``, the epoch and i; ``source[i]`` is that of seed 0, epoch 0. Source: Szegedy et al., Going Deeper with Convolutions,
+    2014 (section 6).
     """
     if not 0 < scale[0] <= scale[1] <= 1:
         raise ValueError(f"scale: found {scale}, expected 0 < smallest <= largest <= 1")
@@ -119,7 +137,8 @@ def random_crops(source, size: int, *, scale: tuple[float, float] = (0.08, 1.0),
 def center_crops(source, size: int, *, resize: int = 256):
     """A source of the middles, [size, size, 3] uint8, of images whose short side is first resized to ``resize``; gray becomes RGB.
 
-    Bilinear with antialiasing. Raises ValueError when ``resize`` is smaller than ``size``.
+    Bilinear with antialiasing, large JPEGs as in ``random_crops``; boxes and masks follow. Raises ValueError when ``resize`` is smaller
+    than ``size``.
     """
     if resize < size:
         raise ValueError(f"resize: found {resize}, expected at least the size of the crop, {size}")

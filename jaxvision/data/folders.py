@@ -1,96 +1,145 @@
-"""Reader for image folders: one sub-folder a class, images decoded when they are asked for."""
+"""Reader for image folders and .zip archives of them: one sub-folder a class, images decoded when they are asked for."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.paths import contents, existing_folder
-from jaxvision.data.requirement import need
+from jaxvision.data.decoding import MAX_PIXELS, WHITE, Choose, check_decoding, decode, decode_part
+from jaxvision.data.paths import listed
+from jaxvision.data.storage import Files, open_files
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-EXPECTED = "a folder with one sub-folder of images a class"
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-
-
-class BrokenImage(ValueError):
-    """An image file that cannot be decoded: its path and the reason, in one line."""
-
-
-def decode(path: str) -> np.ndarray:
-    """An image file as [H, W, 3] uint8, turned upright as its EXIF orientation says; raises BrokenImage."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError as error:
-        raise BrokenImage(f"{path}: the file is gone") from error
-    except UnidentifiedImageError as error:
-        raise BrokenImage(f"{path}: {'no image that Pillow can read' if os.path.getsize(path) else 'the file is empty'}") from error
-    except Exception as error:  # damaged files raise almost anything: OSError, SyntaxError, struct.error, DecompressionBombError, ...
-        raise BrokenImage(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".avif"),
+)
+EXPECTED = "a folder or .zip with one sub-folder of images a class"
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+_ALIASES = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
 
 
-class _ImageFolder:
-    """Files and labels; nothing is decoded before it is asked for."""
+class ImageFiles:
+    """Image files and their labels; nothing is decoded before it is asked for."""
 
-    def __init__(self, files: list[str], labels: np.ndarray, classes: list[str]):
-        self.files, self.labels, self.classes = files, labels, classes
+    def __init__(self, storage: Files, files: list[str], labels: np.ndarray, classes: list[str], decoding: dict):
+        self.storage, self.files, self.labels, self.classes, self.decoding = storage, files, labels, classes, decoding
 
     def __len__(self) -> int:
         return len(self.files)
 
+    def _read(self, i: int, decoder, *options) -> dict:
+        name = self.files[i]
+        image = decoder(self.storage.read(name), self.storage.path(name), *options, **self.decoding)
+        return {"image": image, "label": int(self.labels[i])}
+
     def __getitem__(self, i: int) -> dict:
-        return {"image": decode(self.files[i]), "label": int(self.labels[i])}
+        return self._read(i, decode)
+
+    def view(self, i: int, choose: Choose) -> dict:
+        """Example i with the resized part of its image that ``choose`` chooses, see ``decode_part``."""
+        return self._read(i, decode_part, choose)
 
 
-def _images_below(folder: Path) -> list[str]:
-    """The image files in a folder and its sub-folders, sorted by path, hidden ones left out."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(parent, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(found)
+def class_folders(files: Files) -> list[str]:
+    """The names of the folders that may be classes, sorted."""
+    return [name for name in files.folders if not name.startswith("__")]
 
 
-def class_folders(folder: Path) -> list[str]:
-    """The names of the visible sub-folders, sorted."""
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return name.lower().endswith(SUFFIXES)
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """An image file as [H, W, 3] uint8, upright. Raises BrokenImage where it cannot be decoded, FileNotFoundError where it is not."""
-    need("PIL", install="pillow", reason="jv.data.read_image")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path: {path} is no file, expected an image")
-    return decode(str(path))
+def held(files: Files) -> str:
+    """What is at the top, in a few words."""
+    return listed([f"{name}/" for name in files.folders] or files.names)
 
 
-def image_folder(folder: str | Path, *, classes: Sequence[str] | None = None):
-    """A folder with one sub-folder a class, all images RGB [H, W, 3] uint8, turned upright as their EXIF orientation says.
+def split_folders(files: Files) -> dict[str, str]:
+    """The folders that are named as splits are, by split: {"train": "training", ...}."""
+    return {_ALIASES[name.lower()]: name for name in reversed(class_folders(files)) if name.lower() in _ALIASES}
 
-    Sizes may differ: ``random_crops`` and ``center_crops`` make them one. ``classes``: the sub-folders to read, in the order of their
-    labels; all, by name, without. Files are known by their suffix and decoded by Pillow when they are asked for: a broken one raises
-    BrokenImage at ``source[i]``. Raises FileNotFoundError or ValueError for a folder that is not laid out so.
-    """
-    need("PIL", install="pillow", reason="jv.data.image_folder")
-    if str(folder).lower().endswith(".zip"):
-        raise ValueError(f"folder: {folder} is an archive, expected {EXPECTED}: unpack it first")
-    folder = existing_folder(folder, "folder", EXPECTED)
-    found = class_folders(folder)
-    if not found:
-        raise FileNotFoundError(f"folder: {folder} has no sub-folders, only {contents(folder)}, expected {EXPECTED}")
-    if classes is None and set(map(str.lower, found)) <= _SPLITS:
-        raise ValueError(f"folder: {folder} holds the splits {', '.join(found)}, expected {EXPECTED}: give {folder / found[0]}")
-    classes = found if classes is None else list(classes)
+
+def entered(files: Files) -> Files:
+    """What is in the one folder of an archive that was made of that folder; else the same files."""
+    while files.where.is_file() and len(found := class_folders(files)) == 1 and not split_folders(files):
+        inside = files.within(found[0])
+        if not inside.folders or any(map(is_image, inside.top())):
+            break
+        files = inside
+    return files
+
+
+def _split_of(files: Files, split: str) -> tuple[Files, list[str]]:
+    """The files of a split and the classes that it shares with the training split, if there is one."""
+    found = split_folders(files)
+    wanted = _ALIASES.get(split.lower())
+    if wanted not in found:
+        fix = "train, held_out = jv.data.split(source, 0.2, seed=0) makes one"
+        names = f"a sub-folder {' or '.join(SPLITS[wanted])}" if wanted else f"one of {', '.join(SPLITS)}"
+        raise ValueError(f"split: found {split!r} and {files.where} with {held(files)}, expected {names}; {fix}")
+    inside = files.within(found[wanted])
+    classes = class_folders(inside)
+    trained = class_folders(files.within(found["train"])) if "train" in found else classes
+    if unknown := sorted(set(classes) - set(trained)):
+        raise ValueError(f"split: {found[wanted]} has the classes {listed(unknown)}, which {found['train']} has not, expected the same")
+    return inside, trained
+
+
+def _check_classes(classes: list[str], found: list[str], files: Files) -> None:
     if missing := [name for name in classes if name not in found]:
-        raise FileNotFoundError(f"classes: {folder} has no sub-folder {', '.join(missing)}, it holds {contents(folder)}")
-    files = [_images_below(folder / name) for name in classes]
-    if empty := [name for name, inside in zip(classes, files, strict=True) if not inside]:
-        raise FileNotFoundError(
-            f"folder: no image in {folder / empty[0]}, expected files ending in {' '.join(SUFFIXES)}; classes=[...] leaves a sub-folder out"
-        )
-    labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in files])
-    return _ImageFolder([path for inside in files for path in inside], labels, classes)
+        raise FileNotFoundError(f"classes: {files.path('')} has no sub-folder {', '.join(missing)}, it holds {held(files)}")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"classes: found {listed(classes)}, expected each name once")
+
+
+def labelled(files: Files, folders: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The images below the given folders, in the order of these and then by path, and the number of the folder of each, [N] int64."""
+    inside: dict[str, list[str]] = {name: [] for name in folders}
+    for name in files.names:
+        folder, slash, _ = name.partition("/")
+        if slash and folder in inside and is_image(name):
+            inside[folder].append(name)
+    labels = np.repeat(np.arange(len(inside)), [len(names) for names in inside.values()])
+    return [name for names in inside.values() for name in names], labels
+
+
+def image_folder(
+    folder: str | Path,
+    split: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    background: Sequence[int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+):
+    """A folder or .zip archive with one sub-folder a class, all images RGB [H, W, 3] uint8, upright.
+
+    ``split``: "train", "val" or "test" (or validation, training, ...), where sub-folders of such names hold the classes; labels then count
+    in the training split's classes, so that they agree. ``classes``: the sub-folders to read, in the order of their labels; all, by name,
+    without. Sizes may differ: ``random_crops`` and ``center_crops`` make them one. Files are known by their suffix, their format by their
+    content; ``background`` and ``max_pixels`` as in ``read_image``. A broken one raises BrokenImage at ``source[i]``.
+
+    Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError for what is not laid out so.
+    """
+    decoding = check_decoding("jv.data.image_folder", background, max_pixels)
+    files = entered(open_files(folder, "folder", EXPECTED))
+    if split is None:
+        found = class_folders(files)
+        if classes is None and found and set(map(str.lower, found)) <= set(_ALIASES):
+            fix = f"image_folder(folder, {found[0]!r}) or {files.path(found[0])}"
+            raise ValueError(f"folder: {files.path('')} holds the splits {', '.join(found)}, expected {EXPECTED}: give {fix}")
+    else:
+        files, found = _split_of(files, split)
+    if not found:
+        lists = "; jv.data.image_list reads a flat folder with a list of labels"
+        raise FileNotFoundError(f"folder: {files.path('')} has no sub-folders, only {held(files)}, expected {EXPECTED}{lists}")
+    if classes is not None:
+        _check_classes(list(classes), found, files)
+    classes = found if classes is None else list(classes)
+    names, labels = labelled(files, classes)
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if empty and (split is None or _ALIASES[split.lower()] == "train" or len(empty) == len(classes)):
+        endings = f"expected files ending in {' '.join(SUFFIXES)}"
+        raise FileNotFoundError(f"folder: no image in {files.path(empty[0])}, {endings}; classes=[...] leaves a sub-folder out")
+    return ImageFiles(files, names, labels, classes, decoding)

@@ -11,7 +11,12 @@ and, where it helps,
 
     source.take(indices)              -> {"image": [n, H, W, C], "label": [n]}: many examples at once, with the fields of source[i]
     source.draw(i, *, seed, epoch)    -> an example that differs from epoch to epoch, a pure function of its arguments; training asks for it
+    source.view(i, choose)            -> as source[i], with a resized part of its image: ``choose(height, width)`` says which,
+                                         ((top, left, height, width), (h, w)); a file may then be decoded at reduced scale
     source.labels_fit_classes = True  where labels are slow to read: all classes occur and nothing else, so that checks need not look
+    source.streams                    {name: (source, ratio)}: further streams that travel beside this one, see ``together``
+
+An example that cannot be read raises BrokenImage.
 
 Further fields of an example pass through to the batch where they are numbers. Examples may be read from several threads at once.
 """
@@ -41,19 +46,42 @@ class _Arrays:
         return {"image": self.images[indices], "label": self.labels[indices]}
 
 
-class _Subset:
+class Wrapped:
+    """A source in front of another: its length, its classes, its labels, and, beside it, the same further streams."""
+
+    def __init__(self, source):
+        self.source, self.classes = source, source.classes
+        self.labels_fit_classes = getattr(source, "labels_fit_classes", False)
+        self.streams = dict(getattr(source, "streams", {}))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of the source behind it."""
+        return self.source.labels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict:
+        return self.source[i]
+
+
+class _Subset(Wrapped):
     """Some examples of a source, in a given order; as fast as the source, and as random."""
 
     def __init__(self, source, indices: np.ndarray):
-        self.source, self.indices, self.classes = source, indices, source.classes
-        self.labels_fit_classes = getattr(source, "labels_fit_classes", False)
+        super().__init__(source)
+        self.indices = indices
         if hasattr(source, "take"):
             self.take = lambda rows: source.take(indices[rows])
         if hasattr(source, "draw"):
             self.draw = lambda i, *, seed, epoch: source.draw(int(indices[i]), seed=seed, epoch=epoch)
+        if hasattr(source, "view"):
+            self.view = lambda i, choose: source.view(int(indices[i]), choose)
 
     @property
     def labels(self) -> np.ndarray:
+        """The labels of the chosen examples."""
         return self.source.labels[self.indices]
 
     def __len__(self) -> int:
@@ -61,6 +89,28 @@ class _Subset:
 
     def __getitem__(self, i: int) -> dict:
         return self.source[int(self.indices[i])]
+
+
+class _Together(Wrapped):
+    """A source beside which others travel."""
+
+    def __init__(self, source, streams: dict[str, tuple]):
+        super().__init__(source)
+        self.streams |= streams
+        for name in ("take", "draw", "view"):
+            if hasattr(source, name):
+                setattr(self, name, getattr(source, name))
+
+
+class _WithoutImages(Wrapped):
+    """Everything of a source in memory but its images."""
+
+    def __getitem__(self, i: int) -> dict:
+        return {name: value for name, value in self.source[i].items() if name != "image"}
+
+    def take(self, indices: np.ndarray) -> dict:
+        """The examples at ``indices`` [n], stacked."""
+        return {name: value for name, value in self.source.take(indices).items() if name != "image"}
 
 
 def _read_images(images) -> np.ndarray:
@@ -117,6 +167,26 @@ def arrays(images, labels, *, classes: Sequence[str] | None = None):
         count = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
         classes = [str(number) for number in range(count)]
     return _Arrays(images, labels, list(classes))
+
+
+def together(source, **streams: tuple):
+    """``source`` with further streams beside it: ``together(labelled, unlabelled=(pictures, 7))``.
+
+    Each is (source, ratio): a batch of b examples then holds, under the stream's name, a batch of ratio x b of its examples (``image``,
+    ``label``, ``index``, ``epoch``, ...) in an order of its own. An epoch is one of ``source``; a stream's own epochs go on regardless.
+    Raises ValueError for an empty stream, a ratio that is not positive, or the name of a field that a batch has anyway.
+    """
+    for name, (other, ratio) in streams.items():
+        if name in ("image", "label", "index", "epoch"):
+            raise ValueError(f"{name}: a batch has a field of that name, expected another, such as unlabelled=(source, 7)")
+        if not len(other) or ratio <= 0:
+            raise ValueError(f"{name}: found {len(other)} examples and ratio {ratio}, expected at least one example and a ratio above 0")
+    return _Together(source, streams)
+
+
+def without_images(source):
+    """A source in memory (with ``take``) whose examples leave their images behind, for steps that find those on the device."""
+    return _WithoutImages(source)
 
 
 def subset(source, indices):

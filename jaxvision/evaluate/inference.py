@@ -12,17 +12,26 @@ from jaxvision.typing import to_float
 
 
 def outputs(
-    forward: Callable, source, *, batch_size: int = 256, rows: tuple[int, int] | None = None, threads: int = 2
+    forward: Callable,
+    source,
+    *,
+    batch_size: int = 256,
+    rows: tuple[int, int] | None = None,
+    threads: int = 2,
+    breakage: data.Breakage | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``forward`` over all examples of a source, in order: (outputs [N, ...], labels [N]).
+    """``forward`` over all readable examples of a source, in order: (outputs [N, ...], labels [N]).
 
-    ``forward``: ``batch -> array [batch_size, ...]``. Of several processes each reads ``rows`` (first, stop) of every batch, and
-    ``forward`` returns the rows of all.
+    ``forward``: ``batch -> (array [batch_size, ...], batch["valid"])``. Of several processes each reads ``rows`` (first, stop) of every
+    batch, and ``forward`` returns both for the rows of all. ``breakage``: of the examples that cannot be read, which have no row.
     """
-    collected = []
-    for batch in data.padded_batches(source, batch_size, rows=rows, threads=threads):
-        collected.append(np.asarray(forward(batch)))
-    return np.concatenate(collected)[: len(source)], np.asarray(source.labels)
+    collected, valid = [], []
+    for batch in data.padded_batches(source, batch_size, rows=rows, threads=threads, breakage=breakage):
+        found = forward(batch)
+        collected.append(np.asarray(found[0]))
+        valid.append(np.asarray(found[1]))
+    valid = np.concatenate(valid)
+    return np.concatenate(collected)[valid], np.asarray(source.labels)[valid[: len(source)]]
 
 
 def _unchanged(image):
@@ -52,7 +61,7 @@ def features(model, variables, source, *, recipe: Callable | None = None, batch_
 
     ``recipe``: ``(key, image) -> image`` for evaluation; it gets no key.
     """
-    return outputs(lambda batch: _pooled(model, variables, batch["image"], recipe), source, batch_size=batch_size)
+    return outputs(lambda batch: (_pooled(model, variables, batch["image"], recipe), batch["valid"]), source, batch_size=batch_size)
 
 
 def predict(

@@ -20,6 +20,8 @@ _RUN_OPTIONS = {
     "driver": (sharding.Driver | None, None, "How the step runs on several devices; the same numbers each. By default jit."),
     "fsdp": (bool | None, None, "Also split parameters and optimizer state over the devices (driver jit)."),
     "threads": (int | None, None, "Threads that read and decode images."),
+    "resident": (bool | None, None, "Keep the training images on the device (small sets in memory)."),
+    "broken_share": (float | None, None, "Share of a source that may be unreadable before the run stops. By default 0.01."),
     "coordinator": (str | None, None, "host:port of process 0, for a run over several processes."),
     "processes": (int | None, None, "The number of processes of the run."),
     "process": (int | None, None, "The number of this process, from 0."),

@@ -52,6 +52,8 @@ class Experiment:
     driver: str = "jit"
     fsdp: bool = False
     threads: int = 2  # that decode
+    resident: bool = False  # the training images live on the device, for small sets in memory: a batch then travels as indices
+    broken_share: float = 0.01  # of a source that may be unreadable before the run stops
     log_every: int = 10  # steps between training rows
     save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, but 100 to 1,000 steps
     keep: int = 2  # newest checkpoints kept, beside the best
@@ -100,11 +102,17 @@ def check(experiment: Experiment, params) -> None:
 
 
 def check_sources(experiment: Experiment) -> None:
-    """Raises ValueError for empty sources and, where the model classifies, for labels that it cannot tell apart."""
+    """Raises ValueError for empty sources, for options that do not fit them and, where the model classifies, for labels that it cannot
+    tell apart.
+    """
     classes = getattr(experiment.model, "num_classes", 0) or None
     for name in ("train", "validation", "test"):
         if (source := getattr(experiment, name)) is not None:
             data.check(source, num_classes=classes, name=name, at_least_two_classes=bool(classes) and name == "train")
+    if experiment.resident and (not hasattr(experiment.train, "take") or hasattr(experiment.train, "draw")):
+        raise ValueError("resident: found training data that are read from files or drawn anew, expected arrays in memory (jv.data.arrays)")
+    if not 0 <= experiment.broken_share <= 1:
+        raise ValueError(f"broken_share: found {experiment.broken_share}, expected the part of a source that may be unreadable, 0 to 1")
 
 
 def describe(experiment: Experiment, learning_rate: float | None) -> list[str]:

@@ -24,10 +24,10 @@ from jaxvision.train.experiment import Experiment
 
 _NUMBERS = (
     *("epochs", "batch_size", "seed", "accumulate", "ema", "log_every", "save_every", "keep", "best", "patience"),
-    *("driver", "fsdp", "threads"),
+    *("driver", "fsdp", "threads", "resident", "broken_share"),
 )
 # Options that change how a run is executed and not one number of its result: a run may go on with others.
-EXECUTION = ("driver", "fsdp", "threads")
+EXECUTION = ("driver", "fsdp", "threads", "resident", "broken_share")
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -79,9 +79,15 @@ def environment() -> dict:
     }
 
 
+def _unheard(source, share: float) -> data.Breakage:
+    """Counts what is broken without a word: the training loop will say it."""
+    return data.Breakage(len(source), share=share, report=lambda line: None)
+
+
 def _fingerprint(source) -> str:
     """A digest that other data do not have: the labels, where they are known without reading everything, and the first image."""
-    digest = hashlib.sha256(np.ascontiguousarray(source[0]["image"]).tobytes())
+    first = next(data.padded_batches(source, 1, threads=0, breakage=_unheard(source, 1.0)))["image"]  # zeros where it is broken
+    digest = hashlib.sha256(np.ascontiguousarray(first).tobytes())
     if not getattr(source, "labels_fit_classes", False):
         digest.update(np.ascontiguousarray(source.labels).tobytes())
     return digest.hexdigest()[:16]
@@ -244,7 +250,10 @@ def restore(experiment: Experiment, run_folder: str | os.PathLike, *, step: int 
 
 def fresh(experiment: Experiment) -> state.TrainState:
     """The state of an experiment before its first step."""
-    batches = data.batches(experiment.train, min(2, len(experiment.train)), seed=experiment.seed, steps=1, threads=0, prefetch=0)
+    train, rows = experiment.train, sharding.process_rows(experiment.batch_size)
+    few = rows if hasattr(train, "streams") else (0, 2)  # further streams may give less than a row to two
+    breakage = _unheard(train, experiment.broken_share)
+    batches = data.batches(train, max(2, rows[1]), seed=experiment.seed, steps=1, rows=few, threads=0, prefetch=0, breakage=breakage)
     return state.init(
         experiment.objective,
         experiment.optimizer,

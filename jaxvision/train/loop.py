@@ -12,6 +12,7 @@ from jaxvision import data, evaluate
 from jaxvision.train import folder, pictures, sharding
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.experiment import Experiment, check, check_sources, describe
+from jaxvision.train.feed import Feed
 from jaxvision.train.interruption import Interrupted, Interruption
 from jaxvision.train.journal import Journal
 from jaxvision.train.optimizers import peak_learning_rate
@@ -26,25 +27,29 @@ class NotFinite(RuntimeError):
     """Several updates in a row had a loss or gradient that was not finite."""
 
 
-def _compile_infer(experiment: Experiment) -> Callable:
-    """``infer(variables, source, method=None) -> (outputs [N, ...], labels [N])``, compiled once a method, on all devices."""
+def _compile_infer(experiment: Experiment, breakage_of: Callable) -> Callable:
+    """``infer(variables, source, method=None) -> (outputs [N, ...], labels [N])``, compiled once a method, on all devices.
+
+    ``breakage_of(source)`` counts its broken examples.
+    """
     programs: dict[str | None, Callable] = {}
     batch_size = experiment.batch_size // experiment.accumulate
 
     def forward(method: str | None, model_variables: dict, batch: dict):
         image = evaluate.prepared(batch["image"], experiment.recipe)
-        return experiment.model.apply(model_variables, image, **({"method": method} if method else {}))
+        return experiment.model.apply(model_variables, image, **({"method": method} if method else {})), batch["valid"]
 
     def infer(model_variables: dict, source, method: str | None = None):
         if method not in programs:
             programs[method] = sharding.compile_forward(lambda *inputs: forward(method, *inputs))
         program = programs[method]
         return evaluate.outputs(
-            lambda batch: program(model_variables, {"image": batch["image"]}),
+            lambda batch: program(model_variables, {name: batch[name] for name in ("image", "valid")}),
             source,
             batch_size=batch_size,
             rows=sharding.process_rows(batch_size),
             threads=experiment.threads,
+            breakage=breakage_of(source),
         )
 
     return infer
@@ -65,14 +70,25 @@ class _Loop:
     def __init__(self, experiment: Experiment, checkpoints: Checkpoints, journal: Journal):
         self.experiment, self.checkpoints, self.journal = experiment, checkpoints, journal
         self.key = jax.random.key(experiment.seed)
-        self.infer = _compile_infer(experiment)
+        self.broken: dict[int, data.Breakage] = {}  # by the identity of the source
+        self.infer = _compile_infer(experiment, self.breakage_of)
         self.judged = ("validation", experiment.validation) if experiment.validation is not None else ("test", experiment.test)
         step = make_step(
             experiment.objective, experiment.optimizer, augment=experiment.augment, accumulate=experiment.accumulate, ema=experiment.ema
         )
-        self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp)
+        resident = {"image": experiment.train.take(np.arange(len(experiment.train)))["image"]} if experiment.resident else None
+        self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp, resident=resident)
+        self.feed = Feed(experiment, breakage=self.breakage_of(experiment.train))
         self.judged_last: tuple[int, Callable] = (-1, lambda source: None)  # the last step judged, and its inference
         self.best = evaluate.Best()  # the state's, on the host: reading it from there would wait for the device
+
+    def breakage_of(self, source) -> data.Breakage:
+        """The count of a source's broken examples, which every process reports that meets one."""
+        if id(source) not in self.broken:
+            named = (name for name in ("train", "validation", "test") if getattr(self.experiment, name) is source)
+            share = self.experiment.broken_share
+            self.broken[id(source)] = data.Breakage(len(source), share=share, name=next(named, "source"), report=self.journal.warn)
+        return self.broken[id(source)]
 
     def out_of_patience(self) -> bool:
         """Whether validation has not improved for as many epochs as the experiment allows."""
@@ -83,20 +99,13 @@ class _Loop:
         experiment, start, ends = self.experiment, int(state.step), self.experiment.epoch_ends()
         half = max(1, experiment.save_interval // 2)  # a save in flight does not count yet, so that two saves share an interval
         self.best = jax.tree.map(np.asarray, state.best)
-        batches = data.batches(
-            experiment.train,
-            experiment.batch_size,
-            seed=experiment.seed,
-            start=start,
-            steps=experiment.steps - start,
-            rows=sharding.process_rows(experiment.batch_size),
-            threads=experiment.threads,
-        )
+        batches = self.feed.batches(start)
         waiting = None  # the metrics of the step before, read while the device works on this one
         for number, batch in enumerate(batches, start + 1):
             if self.out_of_patience():
                 break
             state, metrics = self.step(state, batch, self.key)
+            self.feed.runs(metrics["loss"])
             self.read(waiting)
             waiting = (number, metrics)
             stop = self.asked_to_stop(interruption, number)
@@ -143,7 +152,8 @@ class _Loop:
         """Close the epoch's sums, judge the model, remember the best."""
         sums = {name: float(value) for name, value in jax.device_get(state.sums).items()}
         updates = sums.pop("updates")
-        self.journal.epoch("train", number, epoch, {name: total / max(updates, 1) for name, total in sums.items()})
+        means = {name: total / max(updates, 1) for name, total in sums.items()}
+        self.journal.epoch("train", number, epoch, means | self.feed.lap())
         name, source = self.judged
         if source is not None:
             self.judged_last = (number, self.inference(state))
@@ -152,6 +162,7 @@ class _Loop:
             if name == "validation":
                 chosen = selecting_figure(self.experiment, figures)
                 self.best, _ = evaluate.track(self.best, figures[chosen], number, higher_is_better=not chosen.endswith("loss"))
+        self.feed.resume()
         zeros = jax.tree.map(jnp.zeros_like, state.sums)
         return sharding.place(state._replace(sums=zeros, best=self.best), fsdp=self.experiment.fsdp)
 
@@ -228,11 +239,16 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
         if experiment.validation is not None and not any(row["split"] == "test" for row in Journal.rows(workdir)):
             journal.epoch("test", last, summary["epochs"], figures)
         summary |= figures
-    summary["session_seconds"] = seconds
+    if found := {breakage.name: breakage.counts for breakage in loop.broken.values() if breakage.counts}:
+        summary["broken"] = found  # met since this session began, by source and reason
+    summary |= {"session_seconds": seconds} | loop.feed.total
     journal.sync()
     pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)
     if sharding.is_primary():
         folder.write_json(workdir / "summary.json", summary)
+    if summary["training_seconds"]:
+        share = summary["input_wait_seconds"] / summary["training_seconds"]
+        journal.line(f"the devices waited for input {share:.1%} of the training time of this session")
     for line in _closing(experiment, summary, workdir):
         journal.line(line)
     return state

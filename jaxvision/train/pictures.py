@@ -36,11 +36,14 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
         plots.filters(now, where / "filters.png", before=before)
     classes = list(source.classes) if source is not None else []
     if logits.ndim == 2 and labels.ndim == 1 and logits.shape[1] == len(classes):
-        _draw_answers(source, logits, labels, classes, where)
+        _draw_answers(source, logits, labels, classes, where, report)
 
 
-def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path, report: Callable) -> None:
     plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, where / "confusion.png")
+    if len(labels) < len(source):
+        report(f"no picture of predictions: {len(source) - len(labels)} of the examples cannot be read")
+        return
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
     shown = plots.worst_first(labels, probabilities)[:_SHOWN]

@@ -107,12 +107,27 @@ def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:
     return jax.tree.map(put, batch)
 
 
-def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None) -> Callable:
+def place_batch(batch: Batch, *, driver: str = "jit") -> Batch:
+    """This process's rows on their devices, on their way while the devices work; ``pmap`` takes them as they are and places them itself."""
+    return batch if driver == "pmap" else _rows_on_devices(batch, data_mesh())
+
+
+def _with_resident(step: Callable) -> Callable:
+    """A step that takes examples [N, ...] which live on the devices, and looks the batch's rows of them up by their index."""
+
+    def looked_up(state, batch: Batch, resident: Batch, key: Key):
+        return step(state, batch | {name: rows[batch["index"]] for name, rows in resident.items()}, key)
+
+    return looked_up
+
+
+def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None, resident: Batch | None = None) -> Callable:
     """The step as a compiled program ``(state, batch, key) -> (state, metrics)`` over all devices, or those given.
 
     ``driver``: "jit" over a mesh with the batch split ("data"), "shard_map", or "pmap"; the same numbers each. ``fsdp`` (jit only) also
     splits parameters and optimizer state. The batch is the global one (of several processes, each passes its own rows, see
-    ``process_rows``). The state is donated: use the one that comes back.
+    ``process_rows``). The state is donated: use the one that comes back. ``resident``: fields [N, ...] of all N examples that stay on every
+    device; batches come without them, and the step looks them up by ``index``.
 
     Raises ValueError for an unknown driver, ``fsdp`` with another driver than jit, or a batch that the devices do not divide.
     """
@@ -120,13 +135,14 @@ def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, dev
     mesh = data_mesh(devices)
     local = mesh.size // jax.process_count()
     whole, rows = P(), P(axis.NAME)
+    step, resident = _with_resident(step), jax.device_put(resident or {}, NamedSharding(mesh, whole))
     if driver == "jit":
         program = None  # needs the state's structure: made at the first call
     elif driver == "shard_map":
-        mapped = jax.shard_map(step, mesh=mesh, in_specs=(whole, rows, whole), out_specs=(whole, whole), check_vma=False)
+        mapped = jax.shard_map(step, mesh=mesh, in_specs=(whole, rows, whole, whole), out_specs=(whole, whole), check_vma=False)
         program = jax.jit(mapped, donate_argnums=0)
     else:
-        program = jax.pmap(step, axis_name=axis.NAME, in_axes=(None, 0, None), out_axes=None, donate_argnums=0, devices=devices)
+        program = jax.pmap(step, axis_name=axis.NAME, in_axes=(None, 0, None, None), out_axes=None, donate_argnums=0, devices=devices)
 
     def compiled(state, batch: Batch, key: Key):
         nonlocal program
@@ -135,15 +151,15 @@ def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, dev
                 raise ValueError(f"batch: {leaf.shape[0]} rows do not split evenly over {local} devices")
         if driver == "pmap":
             split = jax.tree.map(lambda leaf: leaf.reshape(local, leaf.shape[0] // local, *leaf.shape[1:]), batch)  # [devices, b, ...]
-            return program(state, split, key)
+            return program(state, split, resident, key)
         if getattr(jax.tree.leaves(state)[0], "sharding", None) != NamedSharding(mesh, whole):  # the step count, never split
             state = place(state, fsdp=fsdp, devices=devices)
         if program is None:
             layout = _state_shardings(state, mesh, fsdp)
             replicated = NamedSharding(mesh, whole)
-            shardings = (layout, NamedSharding(mesh, rows), replicated)
+            shardings = (layout, NamedSharding(mesh, rows), replicated, replicated)
             program = jax.jit(step, in_shardings=shardings, out_shardings=(layout, replicated), donate_argnums=0)
-        return program(state, _rows_on_devices(batch, mesh), key)
+        return program(state, _rows_on_devices(batch, mesh), resident, key)
 
     return compiled
 

@@ -40,7 +40,8 @@ def init(
     ``batch`` is a batch as it comes from the source, of any size (shapes matter, values do not); ``augment`` the same function that
     ``make_step`` gets; ``given`` parameters by module name to start from. Everything is a function of ``key``.
     """
-    few = jax.tree.map(lambda rows: rows[:2], dict(batch))
+    size = len(next(rows for rows in batch.values() if not isinstance(rows, Mapping)))
+    few = jax.tree.map(lambda rows: rows[: max(1, 2 * len(rows) // size)], dict(batch))  # of further streams as many as belong to two
     views = jax.jit(lambda few: augmented(draws(key, few, 0).augment, few, augment))(few)
     params, carry = objective.init(draws(key, few, 0).init, views, given)
     _, aux = jax.eval_shape(lambda: objective.loss(params, carry, views, key=key, step=jnp.int32(0)))

@@ -1,8 +1,9 @@
-"""Image folders, host-side crops, prepared tensorflow-datasets, and the description of a folder."""
+"""Image folders and archives of them, host-side crops, and the description of a folder."""
 
-import io
+import json
 import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -74,22 +75,86 @@ def test_a_broken_file_is_named_where_it_is_read(pets):
 
 def test_folders_that_are_no_image_folders(pets):
     folder, _ = pets
-    message = "none does not exist .* holds cat/, dog/\\), expected a folder with"
+    message = "none does not exist .* holds cat/, dog/\\), expected a folder or .zip with"
     one_line(lambda: data.image_folder(folder / "none"), FileNotFoundError, message)
     one_line(lambda: data.image_folder(folder, classes=["cat", "bird"]), FileNotFoundError, "no sub-folder bird, it holds cat/, dog/")
     one_line(lambda: data.image_folder(folder / "dog"), FileNotFoundError, r"has no sub-folders, only c\.webp")
-    one_line(lambda: data.image_folder(folder / "photos.zip"), ValueError, "is an archive, expected .*unpack it first")
     (folder / "fish").mkdir()
     one_line(lambda: data.image_folder(folder), FileNotFoundError, r"no image in .*fish, expected files ending in \.jpg.*leaves")
     one_line(lambda: data.image_folder(folder / "fish"), FileNotFoundError, "is empty")
     for split in ("train", "val"):
         save(folder / "parent" / split / "cat" / "a.png")
-    one_line(lambda: data.image_folder(folder / "parent"), ValueError, "holds the splits train, val.*give .*parent/train")
+    one_line(lambda: data.image_folder(folder / "parent"), ValueError, "holds the splits train, val.*'train'. or .*parent/train")
 
 
 def test_without_pillow_the_package_is_named(pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     one_line(lambda: data.image_folder(pets[0]), ImportError, "jv.data.image_folder needs PIL: pip install pillow")
+
+
+def archive_of(folder, path, prefix=""):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("prefix", ["", "pets-main/", "downloads/pets/"])
+def test_an_archive_is_read_as_its_folder_is(pets, tmp_path_factory, prefix):
+    plain = data.image_folder(pets[0])
+    packed = data.image_folder(archive_of(pets[0], tmp_path_factory.mktemp("zip") / "pets.zip", prefix))
+    assert packed.classes == plain.classes and packed.files == plain.files and packed.labels.tolist() == plain.labels.tolist()
+    for one, other in zip(packed, plain, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+    assert len(pickle.loads(pickle.dumps(packed))) == 5
+
+
+@pytest.fixture
+def split_pets(tmp_path):
+    """A folder of training/{cat,dog,fish} and valid/{cat,fish}."""
+    for name in ("training/cat/a", "training/dog/a", "training/fish/a", "valid/cat/b", "valid/fish/b"):
+        save(tmp_path / "data" / f"{name}.png")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_splits_share_their_classes(split_pets, tmp_path, packed):
+    where = archive_of(split_pets, tmp_path / "data.zip") if packed else split_pets
+    train, val = data.image_folder(where, "train"), data.image_folder(where, "validation")
+    assert train.classes == val.classes == ["cat", "dog", "fish"]
+    assert train.labels.tolist() == [0, 1, 2] and val.labels.tolist() == [0, 2] and val[1]["label"] == 2
+    assert data.image_folder(where, "val", classes=["fish", "cat"]).labels.tolist() == [0, 1]
+    one_line(
+        lambda: data.image_folder(where), ValueError, r"holds the splits training, valid, expected .*image_folder\(folder, 'training'\)"
+    )
+    fix = r"expected a sub-folder test or testing; train, held_out = jv\.data\.split\(source, 0\.2, seed=0\) makes one"
+    one_line(lambda: data.image_folder(where, "test"), ValueError, rf"split: found 'test' and .* with training/, valid/, {fix}")
+    one_line(lambda: data.image_folder(where, "evaluation"), ValueError, "found 'evaluation' .*expected one of train, val, test")
+    one_line(lambda: data.image_folder(where, "val", classes=["bird"]), FileNotFoundError, "no sub-folder bird")
+    one_line(
+        lambda: data.image_folder(where, "val", classes=["cat", "cat"]), ValueError, "classes: found cat, cat, expected each name once"
+    )
+
+
+def test_a_class_that_training_lacks_is_named(split_pets):
+    save(split_pets / "valid" / "bird" / "a.png")
+    message = "split: valid has the classes bird, which training has not, expected the same"
+    one_line(lambda: data.image_folder(split_pets, "val"), ValueError, message)
+
+
+def test_a_background_and_a_limit_are_those_of_the_source(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.zeros((4, 5, 4), np.uint8)).save(tmp_path / "a" / "clear.png")
+    assert data.image_folder(tmp_path, background=(1, 2, 3))[0]["image"][0, 0].tolist() == [1, 2, 3]
+    one_line(lambda: data.image_folder(tmp_path, max_pixels=19)[0], data.BrokenImage, r"clear\.png: the image is too large \(5 x 4 pixels")
+    one_line(lambda: data.image_folder(tmp_path, max_pixels=0), ValueError, "max_pixels: found 0")
+
+
+def test_the_flowers_from_their_archive(data_folder):
+    source = data.image_folder(data_folder / "flowers96" / "flowers96.zip", "train")
+    assert np.bincount(source.labels).tolist() == [506, 718, 512, 559, 639]
+    assert source.classes == ["daisy", "dandelion", "roses", "sunflowers", "tulips"] and min(source[7]["image"].shape[:2]) == 96
 
 
 def test_random_crops_have_one_shape_and_are_a_pure_function(pets):
@@ -141,6 +206,52 @@ def test_center_crops_are_those_of_torchvision(height, width, size, resize):
     assert ours["label"] == 0
 
 
+class Boxed:
+    """One picture with a box and a mask, with or without ``view``."""
+
+    classes, labels = ["a"], np.zeros(1, np.int64)
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        image = np.zeros((40, 60, 3), np.uint8)
+        image[10:30, 20:50] = 255
+        boxes, box_label = np.float32([[20, 10, 50, 30], [0, 0, 0, 0]]), np.int32([0, -1])
+        return {"image": image, "label": 0, "boxes": boxes, "box_label": box_label, "mask": (image[..., 0] > 0).astype(np.uint8)}
+
+
+@pytest.mark.parametrize("crops", [lambda source: data.random_crops(source, 32), lambda source: data.center_crops(source, 24, resize=32)])
+def test_boxes_and_masks_follow_the_crop(crops):
+    source = crops(Boxed())
+    for epoch in range(8):
+        example = source.draw(0, seed=0, epoch=epoch) if hasattr(source, "draw") else source[0]
+        white = example["image"][..., 0] > 127
+        assert (white != example["mask"]).mean() < 0.08
+        if example["box_label"][0] == 0:
+            left, top, right, bottom = example["boxes"][0]
+            rows, columns = np.flatnonzero(white.any(1)), np.flatnonzero(white.any(0))
+            np.testing.assert_allclose([left, top, right, bottom], [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1.01)
+        else:
+            assert white.mean() < 0.05
+        assert example["box_label"][1] == -1 and not example["boxes"][1].any()
+
+
+def test_crops_of_files_are_those_of_their_pixels(tmp_path):
+    pixels = [save(tmp_path / "a" / f"{i}.png", 37 + i, 50) for i in range(3)]
+    folder = data.image_folder(tmp_path)
+    memory = [data.arrays(image[None], [0]) for image in pixels]
+    for i in range(3):
+        draw = data.random_crops(folder, 16).draw(i, seed=3, epoch=2)["image"]
+        place = rectangle(37 + i, 50, (0.08, 1.0), (3 / 4, 4 / 3), uniforms(40, 3, 2, i).reshape(10, 4))
+        top, left, tall, wide = place
+        cut = Image.fromarray(pixels[i][top : top + tall, left : left + wide]).resize((16, 16), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(draw, np.asarray(cut))
+        np.testing.assert_array_equal(
+            data.center_crops(folder, 16, resize=20)[i]["image"], data.center_crops(memory[i], 16, resize=20)[0]["image"]
+        )
+
+
 def test_crops_refuse_what_makes_no_sense():
     source = data.arrays(np.zeros((1, 4, 4, 1), np.uint8), [0])
     assert data.center_crops(source, 2, resize=3)[0]["image"].shape == (2, 2, 3)  # gray becomes RGB
@@ -152,61 +263,9 @@ def test_crops_refuse_what_makes_no_sense():
     one_line(lambda: data.random_crops(floats, 2)[0], ValueError, "image: found float32 of shape .* expected uint8")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder in which tensorflow-datasets has prepared a tiny data set, without TensorFlow."""
-    library = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed: tfds is NOT checked here")
-    folder = tmp_path_factory.mktemp("tfds")
-
-    class TinyPets(library.core.GeneratorBasedBuilder):
-        """Twelve plain images of three classes."""
-
-        VERSION = library.core.Version("1.0.0")
-
-        def _info(self):
-            image, label = library.features.Image(shape=(8, 6, 3)), library.features.ClassLabel(names=["cat", "dog", "fish"])
-            features = library.features.FeaturesDict({"image": image, "label": label, "id": library.features.Text()})
-            return library.core.DatasetInfo(builder=self, features=features)
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            for i in range(12):
-                file = io.BytesIO()
-                Image.fromarray(np.full((8, 6, 3), i, np.uint8)).save(file, "PNG")
-                file.seek(0)
-                yield i, {"image": file, "label": i % 3, "id": str(i)}
-
-    TinyPets(data_dir=folder).download_and_prepare(file_format="array_record")
-    return folder
-
-
-def test_tfds_reads_what_was_prepared(prepared):
-    source = data.tfds("tiny_pets", "train", data_dir=prepared)
-    assert len(source) == 12 and source.classes == ["cat", "dog", "fish"]
-    example = source[3]
-    assert example["image"].shape == (8, 6, 3) and type(example["label"]) is int
-    values = np.array([source[i]["image"][0, 0, 0] for i in range(12)])
-    assert sorted(values) == list(range(12))
-    np.testing.assert_array_equal(source.labels, values % 3)
-    batch = next(data.batches(source, 5, threads=3))
-    np.testing.assert_array_equal(batch["image"][:, 0, 0, 0] % 3, batch["label"])
-    assert set(batch) == {"image", "label", "index", "epoch"} and len(list(source)) == 12
-    assert len(data.tfds("tiny_pets", "train[:50%]", data_dir=prepared)) == 6
-    assert "tensorflow" not in sys.modules
-
-
-def test_tfds_says_what_to_do(prepared, tmp_path):
-    one_line(lambda: data.tfds("tiny_pets", "test", data_dir=prepared), ValueError, "cannot read 'test' of tiny_pets .* it has train")
-    one_line(lambda: data.tfds("cifar10", "train", data_dir=tmp_path), FileNotFoundError, "not prepared .* tfds build cifar10")
-    one_line(lambda: data.tfds("cifar_ten", "train", data_dir=tmp_path), FileNotFoundError, "knows no 'cifar_ten'")
-
-
-def test_describe_names_what_is_there_and_what_reads_it(pets, prepared, tmp_path):
+def test_describe_names_what_is_there_and_what_reads_it(pets, tmp_path):
     folder, _ = pets
     assert "image folder" in data.describe(folder) and "2 classes: cat, dog; jv.data.image_folder" in data.describe(folder)
-    assert "tiny_pets/1.0.0; jv.data.tfds" in data.describe(prepared)
     mixed = tmp_path / "mixed"
     for kind, rank in (("images", 3), ("labels", 1)):
         mixed.mkdir(exist_ok=True)
@@ -225,3 +284,41 @@ def test_describe_names_what_is_there_and_what_reads_it(pets, prepared, tmp_path
     nothing = data.describe(tmp_path / "notes")
     assert "holds a.txt, none of the known layouts" in nothing and "train-images-idx3-ubyte" in nothing and "\n" not in nothing
     one_line(lambda: data.describe(tmp_path / "gone"), FileNotFoundError, "gone does not exist")
+
+
+def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("layouts")
+    archive_of(pets[0], folder / "pets.zip")
+    assert "found pets.zip with image folder (2 classes: cat, dog; jv.data.image_folder)" in data.describe(folder)
+    assert "pets.zip: found image folder (2 classes: cat, dog; jv.data.image_folder)" in data.describe(folder / "pets.zip")
+    cases = {
+        "coco": (["annotations/instances_val.json", "val/a.jpg"], "COCO (annotations/instances_val.json; jv.data.coco)"),
+        "voc": (["VOC2007/Annotations/a.xml", "VOC2007/JPEGImages/a.jpg"], "VOC (VOC2007/; jv.data.voc)"),
+        "pairs": (["train/images/a.jpg", "train/labels/a.png"], "mask pairs (train/; jv.data.mask_pairs)"),
+        "net": (
+            ["train/n01440764/a.JPEG", "val/ILSVRC2012_val_00000001.JPEG"],
+            "ImageNet (train with 1 classes and val flat; jv.data.imagenet)",
+        ),
+        "list": (["list.csv", "a.jpg"], "image list (list.csv; jv.data.image_list)"),
+    }
+    for name, (files, expected) in cases.items():
+        for file in files:
+            (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name / file).touch()
+        assert expected in data.describe(folder / name)
+        if name in ("voc", "pairs", "net"):
+            assert expected in data.describe(archive_of(folder / name, folder / f"{name}.zip"))
+    for kind, expected in (
+        ("array_record", "x/1.0.0; jv"),
+        ("tfrecord", "x/1.0.0 as tfrecord, which needs TensorFlow"),
+        (None, "cannot be read"),
+    ):
+        (folder / "tfds" / "x" / "1.0.0").mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"fileFormat": kind}) if kind else "{"
+        (folder / "tfds" / "x" / "1.0.0" / "dataset_info.json").write_text(text)
+        assert expected in data.describe(folder / "tfds")
+    (folder / "broken.zip").write_bytes(b"PK")
+    one_line(lambda: data.describe(folder / "broken.zip"), ValueError, "cannot be read as a zip archive")
+    with zipfile.ZipFile(folder / "text.zip", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    assert "holds a.txt, none of the known layouts. Expected one of ImageNet" in data.describe(folder / "text.zip")

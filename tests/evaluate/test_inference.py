@@ -100,7 +100,7 @@ def test_outputs_are_those_of_exactly_n_examples(batch_size):
 
     def forward(batch):
         seen.append(batch)
-        return batch["image"].astype(np.float32).sum((1, 2))
+        return batch["image"].astype(np.float32).sum((1, 2)), batch["valid"]
 
     found, labels = jv.evaluate.outputs(forward, SOURCE, batch_size=batch_size)
     np.testing.assert_array_equal(found, IMAGES.astype(np.float32).sum((1, 2)))
@@ -111,7 +111,12 @@ def test_outputs_are_those_of_exactly_n_examples(batch_size):
 def test_each_of_two_processes_reads_its_rows():
     halves = [[], []]
     for process, rows in enumerate([(0, 2), (2, 4)]):
-        jv.evaluate.outputs(lambda batch: halves[process].append(batch["index"]) or np.zeros((4, 1)), SOURCE, batch_size=4, rows=rows)
+
+        def forward(batch):
+            halves[process].append(batch["index"])
+            return np.zeros((4, 1)), np.arange(4 * (len(halves[process]) - 1), 4 * len(halves[process])) < 10
+
+        jv.evaluate.outputs(forward, SOURCE, batch_size=4, rows=rows)
     joined = np.concatenate([np.concatenate(pair) for pair in zip(*halves, strict=True)])
     np.testing.assert_array_equal(joined[:10], np.arange(10))
 
@@ -124,7 +129,7 @@ def test_classification_counts_no_padding():
     source = jv.data.arrays(IMAGES, labels)
 
     def infer(source):
-        return jv.evaluate.outputs(lambda batch: logits[batch["index"]], source, batch_size=8)
+        return jv.evaluate.outputs(lambda batch: (logits[batch["index"]], batch["valid"]), source, batch_size=8)
 
     found = jv.evaluate.classification(infer, source)
     assert found == pytest.approx(jv.evaluate.scores(logits, labels)) and found["top1"] == pytest.approx(0.1)

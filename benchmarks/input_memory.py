@@ -1,0 +1,84 @@
+"""Does peak memory stay flat over an epoch of a large image folder? Draws docs/images/input_memory.png.
+
+    python -m benchmarks.input_memory --data FOLDER_OR_ZIP [--files 20000]
+
+Copies photographs of the given folder until there are so many JPEG files in a temporary one, then reads one epoch of random crops in
+batches of 64 with 8 threads and notes the resident memory of the process after every batch.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import jaxvision as jv
+
+BATCH, THREADS, SIZE = 64, 8, 224
+
+
+def resident() -> float:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def copied(source, count: int, folder: Path) -> None:
+    """``count`` JPEG files of the source's pictures in four classes, encoded once each and then copied."""
+    from PIL import Image
+
+    distinct = min(len(source), 500)
+    for number in range(count):
+        path = folder / f"class{number % 4}" / f"{number:06d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        if number < distinct:
+            picture = Image.fromarray(source[number]["image"])
+            picture.resize((500, 375)).save(path, quality=90)
+        else:
+            original = number % distinct
+            shutil.copyfile(folder / f"class{original % 4}" / f"{original:06d}.jpg", path)
+
+
+def draw(found: list[float], path: Path, title: str) -> None:
+    """Memory in MiB after each batch, from zero up."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3), layout="constrained", dpi=100)
+    axis = figure.subplots()
+    axis.plot(np.arange(1, len(found) + 1) * BATCH, found, color="#1f5fa8")
+    axis.set(xlabel="examples read", ylabel="resident memory (MiB)", title=title, xlim=(0, None), ylim=(0, 1.15 * max(found)))
+    axis.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Read an epoch, print the figures, draw them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and in it a sub-folder a class")
+    parser.add_argument("--files", type=int, default=20_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        copied(jv.data.image_folder(arguments.data, "train"), arguments.files, Path(folder))
+        empty = resident()
+        source = jv.data.random_crops(jv.data.image_folder(folder), SIZE)
+        built, begun, found = resident(), time.perf_counter(), []
+        for _ in jv.data.batches(source, BATCH, steps=-(-len(source) // BATCH), threads=THREADS):
+            found.append(resident())
+        seconds = time.perf_counter() - begun
+    tenth = max(1, len(found) // 10)
+    early, late = np.median(found[tenth : 2 * tenth]), np.median(found[-tenth:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{arguments.files} files of 500 x 375 in {seconds:.0f} s: {empty:.0f} MiB before, {built:.0f} with the source built,")
+    print(f"{early:.0f} in the second tenth of the epoch, {late:.0f} in the last (median), at most {max(found):.0f}; peak {peak:.0f} MiB")
+    path = Path(__file__).parents[1] / "docs" / "images" / "input_memory.png"
+    draw(found, path, f"{arguments.files:,} files of 500 x 375, batch {BATCH}, {THREADS} threads")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

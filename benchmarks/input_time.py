@@ -1,0 +1,164 @@
+"""Time from a folder of JPEG files to batches of random resized crops at 224, beside torch's DataLoader over torchvision's ImageFolder.
+
+    python -m benchmarks.input_time --data FOLDER_OR_ZIP_OF_PHOTOGRAPHS [--rounds 9]
+
+Both read the same files with the same number of workers (threads here, processes there) and make as many batches of 64 in every round; the
+rounds of all take turns, the ratio is that of one round, and the figures are medians over the rounds. The photographs (short side at
+least 300) are cut to the sizes below and saved as JPEG of quality 90 first. torchvision's row "uint8" ends in PILToTensor, as ours; the
+row "float" in ToTensor, as most recipes do.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+import jaxvision as jv
+from jaxvision.data import decoding, folders, storage
+from tests.conftest import HAS_TORCH  # declares torchvision's missing operators
+
+BATCH, CROP = 64, 224
+SIZES = {(500, 375): 512, (2000, 1500): 128}  # width and height: how many files; the first is about ImageNet's average
+WORKERS = (1, 2)
+
+
+def photographs(data: Path) -> Iterator[Image.Image]:
+    """The colour photographs of a folder or archive that are large enough, again and again, every time cut otherwise."""
+    files = storage.open_files(data, "data", "a folder or .zip of photographs")
+    found = []
+    for name in filter(folders.is_image, files.names):
+        try:
+            image = decoding.decode(files.read(name), name)
+        except decoding.BrokenImage:
+            continue
+        if min(image.shape[:2]) >= 300 and np.ptp(image, axis=2).mean() > 3:
+            found.append(Image.fromarray(image))
+    if not found:
+        raise ValueError(f"data: {data} holds no colour photograph with a short side of at least 300 pixels, expected some")
+    random = np.random.default_rng(0)
+    while True:
+        for photograph in found:
+            shares = random.uniform(0.7, 1, 2)
+            wide, high = (int(share * side) for share, side in zip(shares, photograph.size, strict=True))
+            left, top = (int(random.integers(side - part + 1)) for side, part in zip(photograph.size, (wide, high), strict=True))
+            yield photograph.crop((left, top, left + wide, top + high))
+
+
+def write_files(data: Path, folder: Path, size: tuple[int, int], count: int) -> float:
+    """Save ``count`` JPEG files of one size in two classes; their mean length in kB."""
+    lengths = []
+    for number, photograph in zip(range(count), photographs(data), strict=False):
+        path = folder / f"class{number % 2}" / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.fit(photograph, size, Image.Resampling.BICUBIC).save(path, quality=90)
+        lengths.append(path.stat().st_size / 1000)
+    return statistics.mean(lengths)
+
+
+def ours(folder: Path, count: int, workers: int) -> Callable[[], None]:
+    """One round of jaxvision; every round a further epoch."""
+    source, rounds = jv.data.random_crops(jv.data.image_folder(folder), CROP), iter(range(10**9))
+
+    def run() -> None:
+        steps = count // BATCH
+        for batch in jv.data.batches(source, BATCH, start=next(rounds) * steps, steps=steps, threads=workers):
+            assert batch["image"].shape == (BATCH, CROP, CROP, 3)
+
+    return run
+
+
+def theirs(folder: Path, workers: int, last: str) -> Callable[[], None]:
+    """One round of torchvision; its processes stay from round to round."""
+    import torch
+    from torchvision import datasets, transforms
+
+    final = {"uint8": transforms.PILToTensor, "float": transforms.ToTensor}[last]()
+    source = datasets.ImageFolder(folder, transforms.Compose([transforms.RandomResizedCrop(CROP), final]))
+    loader = torch.utils.data.DataLoader(source, BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
+
+    def run() -> None:
+        for image, _ in loader:
+            assert image.shape == (BATCH, 3, CROP, CROP)
+
+    return run
+
+
+def measure(runs: dict[str, Callable], count: int, rounds: int) -> dict[str, list[float]]:
+    """Images a second of every round, after one that is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for run in reversed(runs.values()):  # processes are forked before there are threads
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            found[name].append(count / (time.perf_counter() - begin))
+    return found
+
+
+def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds: int) -> Iterator[dict]:
+    """The table's rows for one size and number of workers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kilobytes = write_files(data, folder, size, count)
+        runs = {"jaxvision": ours(folder, count, workers)} | {kind: theirs(folder, workers, kind) for kind in ("uint8", "float")}
+        found = measure(runs, count, rounds)
+    cores = min(workers, os.cpu_count() or 1)
+    for kind in ("uint8", "float"):
+        ratios = [our / their for our, their in zip(found["jaxvision"], found[kind], strict=True)]
+        yield {
+            "width": size[0],
+            "height": size[1],
+            "kilobytes_a_file": f"{kilobytes:.0f}",
+            "workers": workers,
+            "torchvision": kind,
+            "ours_images_per_second_a_core": f"{statistics.median(found['jaxvision']) / cores:.1f}",
+            "theirs_images_per_second_a_core": f"{statistics.median(found[kind]) / cores:.1f}",
+            "ratio": f"{statistics.median(ratios):.3f}",
+            "smallest_ratio": f"{min(ratios):.3f}",
+            "largest_ratio": f"{max(ratios):.3f}",
+            "rounds": rounds,
+            "images_a_round": count,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        }
+
+
+def main() -> None:
+    """Measure every size and number of workers, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder or .zip of photographs")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of each side, taking turns")
+    arguments = parser.parse_args()
+    if not HAS_TORCH:
+        raise SystemExit("this benchmark needs torch and torchvision")
+    rows = []
+    for size, count in SIZES.items():
+        for workers in WORKERS:
+            for row in rows_of(arguments.data, size, count, workers, arguments.rounds):
+                rows.append(row)
+                spread = f"{row['smallest_ratio']} to {row['largest_ratio']}, n = {row['rounds']}"
+                what = f"{row['width']} x {row['height']}, {workers} workers, {row['torchvision']}"
+                print(f"{what}: {row['ours_images_per_second_a_core']} images/s a core, ratio {row['ratio']} ({spread})", flush=True)
+            assert not multiprocessing.active_children(), "worker processes are left over"
+    versions = f"cpu-jax{importlib.metadata.version('jax')}-torch{importlib.metadata.version('torch').partition('+')[0]}"
+    path = Path(__file__).parent / "results" / f"input_time-{versions}.csv"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Start a benchmark's own module twice, as two processes of four simulated devices each that work together."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+
+def together(module: str, arguments: list[str]) -> None:
+    """Run ``python -m module ARGUMENTS --coordinator HOST:PORT --process I`` for I of 0 and 1; raises RuntimeError when one fails."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", module, *arguments, "--coordinator", f"localhost:{port}"]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    root = Path(__file__).parents[1]
+    workers = [subprocess.Popen([*command, "--process", str(process)], env=environment, cwd=root) for process in range(2)]
+    codes = [worker.wait(600) for worker in workers]
+    if any(codes):
+        raise RuntimeError(f"{module} {' '.join(arguments)} in two processes: exit codes {codes}")

@@ -1,0 +1,64 @@
+"""The training batches on their way to the devices, and how long the devices waited for them."""
+
+import time
+from collections.abc import Iterator
+
+import jax
+
+from jaxvision import data
+from jaxvision.train import sharding
+from jaxvision.train.experiment import Experiment
+
+
+class Feed:
+    """Batches that are read while the devices work on the one before, and placed on them as soon as they are read.
+
+    A wait is counted in full when the step before turns out to be over at its end: an upper bound of the time in which nothing could be
+    computed for want of a batch.
+    """
+
+    def __init__(self, experiment: Experiment, *, breakage: data.Breakage):
+        self._experiment, self._breakage = experiment, breakage
+        self._running: jax.Array | None = None
+        self.total = {"training_seconds": 0.0, "input_wait_seconds": 0.0}
+        self.resume()
+
+    def batches(self, start: int) -> Iterator[dict]:
+        """The batches of the steps after ``start``, to the end of the run, on the devices."""
+        experiment = self._experiment
+        batches = data.batches(
+            data.without_images(experiment.train) if experiment.resident else experiment.train,
+            experiment.batch_size,
+            seed=experiment.seed,
+            start=start,
+            steps=experiment.steps - start,
+            rows=sharding.process_rows(experiment.batch_size),
+            threads=experiment.threads,
+            breakage=self._breakage,
+        )
+        try:
+            while True:
+                begun = time.perf_counter()
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch = sharding.place_batch(batch, driver=experiment.driver)
+                if self._running is None or self._running.is_ready():
+                    self._waited += time.perf_counter() - begun
+                yield batch
+        finally:
+            batches.close()
+
+    def runs(self, result: jax.Array) -> None:
+        """Tell what the devices are computing: ``result`` is ready when they have nothing to do."""
+        self._running = result
+
+    def lap(self) -> dict[str, float]:
+        """The seconds trained and waited since ``resume``, which the session's ``total`` now holds too."""
+        lap = {"training_seconds": time.perf_counter() - self._begun, "input_wait_seconds": self._waited}
+        self.total = {name: self.total[name] + seconds for name, seconds in lap.items()}
+        return lap
+
+    def resume(self) -> None:
+        """Start the clock again, after an evaluation."""
+        self._begun, self._waited = time.perf_counter(), 0.0

@@ -1,0 +1,123 @@
+"""Class-balanced order, few labels of every class, no labels: counts, coverage, purity, and what is refused."""
+
+import numpy as np
+import pytest
+
+from jaxvision import data
+from jaxvision.data import class_balanced, few_labels, unlabelled
+from jaxvision.data.source import Wrapped
+
+COUNTS = [3, 50, 0, 11, 200]  # class 2 has a name and no example
+
+
+def source(counts=COUNTS):
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    images = np.arange(len(labels), dtype=np.float32)[:, None, None] / len(labels)  # an image is its own number
+    return data.arrays(images, labels, classes=[f"class {label}" for label in range(len(counts))])
+
+
+def number(example, length=sum(COUNTS)) -> int:
+    return int(round(float(example["image"][0, 0, 0]) * length))
+
+
+class Drawn(Wrapped):
+    """A source that says how it was asked."""
+
+    def draw(self, i, *, seed, epoch):
+        return {**self.source[i], "asked": (i, seed, epoch)}
+
+
+def test_every_class_is_drawn_equally_often_in_every_epoch():
+    balanced = class_balanced(source())
+    assert len(balanced) == 264
+    for epoch in range(5):
+        labels = [balanced.draw(i, seed=0, epoch=epoch)["label"] for i in range(len(balanced))]
+        assert np.bincount(labels, minlength=5).tolist() == [66, 66, 0, 66, 66]
+    for counts in ([1, 1, 5], [2, 2, 3], [10, 1, 1, 1]):  # lengths that the classes do not divide
+        uneven = class_balanced(source(counts))
+        for epoch in range(4):
+            drawn = np.bincount([uneven.draw(i, seed=0, epoch=epoch)["label"] for i in range(len(uneven))], minlength=len(counts))
+            assert drawn.max() - drawn.min() <= 1
+
+
+def test_rare_classes_repeat_and_frequent_ones_go_through_all_their_examples():
+    balanced, drawn = class_balanced(source()), []
+    for epoch in range(25):
+        drawn += [number(balanced.draw(i, seed=0, epoch=epoch)) for i in range(len(balanced))]
+    times, labels = np.bincount(drawn, minlength=264), source().labels
+    for label, count in enumerate(COUNTS):
+        here = times[labels == label]
+        assert here.sum() == (25 * 66 if count else 0)
+        if count:
+            assert here.max() - here.min() <= 1  # none again before all others
+    rounds = np.array([place for place in drawn if labels[place] == 1][: 3 * 50]).reshape(3, 50)
+    assert (rounds[0] != rounds[1]).any() and (rounds[1] != rounds[2]).any()  # in another order each time
+    first = [number(balanced[i]) for i in range(len(balanced)) if balanced.labels[i] == 4]
+    assert len(set(first)) == 66 and first != sorted(first)
+
+
+def test_what_stands_where_is_pure_and_labels_are_those_of_epoch_0():
+    one, same, other = class_balanced(source(), seed=3), class_balanced(source(), seed=3), class_balanced(source(), seed=4)
+    backwards = [number(same.draw(i, seed=9, epoch=2)) for i in reversed(range(264))][::-1]
+    forwards = [number(one.draw(i, seed=0, epoch=2)) for i in range(264)]
+    assert forwards == backwards != [number(other.draw(i, seed=0, epoch=2)) for i in range(264)]
+    assert [number(one[i]) for i in range(264)] == [number(one.draw(i, seed=5, epoch=0)) for i in range(264)]
+    assert [example["label"] for example in one] == one.labels.tolist()
+    assert number(one[-1]) == number(one[263])
+    with pytest.raises(IndexError):
+        one[264]
+    data.check(one, num_classes=5, at_least_two_classes=True)
+
+
+def test_batches_are_balanced_and_a_repeated_example_is_drawn_anew():
+    epoch = list(data.batches(class_balanced(source()), 33, seed=1, steps=8))
+    assert np.bincount(np.concatenate([batch["label"] for batch in epoch]), minlength=5).tolist() == [66, 66, 0, 66, 66]
+    balanced = class_balanced(Drawn(source([2, 6])))
+    asked = [balanced.draw(i, seed=7, epoch=epoch)["asked"] for epoch in range(6) for i in range(8)]
+    assert len(set(asked)) == len(asked) and {seed for _, seed, _ in asked} == {7}
+    rounds = sorted(epoch for i, _, epoch in asked if source([2, 6]).labels[i] == 0)
+    assert rounds == sorted([*range(12)] * 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_few_labels_are_a_share_of_every_class_and_nested(seed):
+    whole = source([1000, 37, 400, 5])
+    parts = {amount: few_labels(whole, amount, seed=seed) for amount in (0.01, 0.1, 0.5, 1.0, 4, 5)}
+    counts = {amount: np.bincount(part.labels, minlength=4).tolist() for amount, part in parts.items()}
+    assert counts[0.01] == [10, 1, 4, 1] and counts[0.1] == [100, 4, 40, 1] and counts[4] == [4] * 4 and counts[5] == [5] * 4
+    held = [set(parts[amount].indices) for amount in (0.01, 0.1, 0.5, 1.0)]
+    assert held[0] < held[1] < held[2] < held[3] and len(held[3]) == 1442
+    assert set(parts[4].indices) < set(parts[5].indices)
+    assert set(few_labels(whole, 0.1, seed=seed + 2).indices) != held[1]
+    assert (np.diff(parts[0.1].indices) > 0).all() and parts[0.1][0]["label"] == parts[0.1].labels[0]
+
+
+def test_unlabelled_examples_have_no_label_however_they_are_read():
+    hidden = unlabelled(source())
+    assert hidden[3]["label"] == -1 and number(hidden[3]) == 3 and set(hidden.labels) == {-1} and len(hidden.labels) == 264
+    assert hidden.take(np.array([5, 2]))["label"].tolist() == [-1, -1]
+    assert unlabelled(Drawn(source())).draw(4, seed=1, epoch=2)["asked"] == (4, 1, 2)
+    assert unlabelled(Drawn(source())).draw(4, seed=1, epoch=2)["label"] == -1
+    assert not hasattr(hidden, "draw") and not hasattr(hidden, "view")
+    stream = data.together(few_labels(source(), 3), unlabelled=(hidden, 2))
+    batch = next(data.batches(stream, 6))
+    assert batch["unlabelled"]["label"].tolist() == [-1] * 12 and batch["label"].min() >= 0
+
+
+def test_what_cannot_be_balanced_is_refused_in_one_line():
+    several = data.arrays(np.zeros((3, 1, 1), np.uint8), np.eye(3))
+    none = data.subset(source(), [])
+    cases = [
+        (lambda: class_balanced(several), r"labels of shape \(3, 3\), several an example, expected one class each: class_balanced"),
+        (lambda: few_labels(several, 0.1), "expected one class each: few_labels"),
+        (lambda: class_balanced(none), "source: it is empty"),
+        (lambda: few_labels(unlabelled(source()), 0.1), r"found 264 examples without a label \(below 0\)"),
+        (lambda: few_labels(source(), 0.0), r"amount: found 0.0, expected a share of every class in \(0, 1\]"),
+        (lambda: few_labels(source(), 1.5), "amount: found 1.5"),
+        (lambda: few_labels(source(), 0), "amount: found 0,"),
+        (lambda: few_labels(source(), 4), "amount: found 4, but class 'class 0' has 3 examples"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
