@@ -32,6 +32,16 @@ def _gray(planes: Array) -> Array:
     return sum(share * plane for share, plane in zip(LUMA, planes, strict=True)) if len(planes) == 3 else planes[0]
 
 
+def _mean(values: Array) -> Array:
+    """The mean over the last axis, of whole 65536ths: unlike a sum of floats, theirs does not depend on how the compiler splits a batch."""
+    return jnp.sum(jnp.round(values * 2**16).astype(jnp.int32), axis=-1) / (2**16 * values.shape[-1])
+
+
+def _level(gray: Array) -> Array:
+    """The mean of a plane [H, W], within 2 ** -16."""
+    return _mean(_mean(gray))
+
+
 def _blended(planes: Array, factor: float | Array, other: float | Array) -> Array:
     """``factor`` of the planes and the rest of ``other``; a factor above 1 leads away from it."""
     return jnp.clip(factor * planes + (1 - factor) * other, 0, 1)
@@ -70,7 +80,7 @@ def adjust_brightness(image: Array, factor: float | Array) -> Array:
 
 def adjust_contrast(image: Array, factor: float | Array) -> Array:
     """``factor`` of an image [H, W, C] and the rest of its mean gray, cut to [0, 1]: 0 is flat gray, 1 the image."""
-    return planar(lambda planes: _blended(planes, factor, jnp.mean(_gray(planes))))(image)
+    return planar(lambda planes: _blended(planes, factor, _level(_gray(planes))))(image)
 
 
 def adjust_saturation(image: Array, factor: float | Array) -> Array:
@@ -93,7 +103,7 @@ def jittered(image: Array, order: Array, factors: Array) -> Array:
     def step(planes, place):
         operation, factor = place
         gray = _gray(planes)
-        other = jnp.where(operation == CONTRAST, jnp.mean(gray), jnp.where(operation == SATURATION, gray, 0))
+        other = jnp.where(operation == CONTRAST, _level(gray), jnp.where(operation == SATURATION, gray, 0))
         blended = _blended(planes, jnp.where(operation == HUE, 1, factor), other)
         return _turned(blended, jnp.where(operation == HUE, factor, 0)), None
 

@@ -7,38 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.scaling import check_method, pair, within
+from jaxvision.augment.scaling import check_method, pair, resized_part
 from jaxvision.typing import Array, Key
 
 _TRIES = 10  # rectangles drawn before torchvision, too, gives up
-
-
-def _weights(length: int, start: Array, extent: Array, size: int, method: str) -> Array:
-    """[size, length]: what each output row takes from each input row, for a crop that starts at ``start`` and is ``extent`` long."""
-    scale = extent / size
-    centre = (jnp.arange(size) + 0.5) * scale  # [size], from the start of the crop
-    place = jnp.arange(length) + 0.5 - start  # [length]
-    if method == "nearest":
-        return (jnp.floor(place) == jnp.floor(centre)[:, None]).astype(jnp.float32)
-    distance = jnp.abs(centre[:, None] - place) / jnp.maximum(scale, 1.0)  # the filter widens where the image shrinks
-    if method == "bilinear":
-        weight = jnp.maximum(0.0, 1.0 - distance)
-    else:  # Keys' cubic with a = -0.5
-        near = (1.5 * distance - 2.5) * distance**2 + 1
-        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-        weight = jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0.0))
-    weight = jnp.where((place > 0) & (place < extent), weight, 0.0)  # nothing outside the crop shines in
-    return weight / jnp.sum(weight, axis=1, keepdims=True)
-
-
-def resized_crop(image: Array, rectangle: Array, size: tuple[int, int], *, method: str) -> Array:
-    """The part (top, left, height, width) of an image [H, W, C], cut out and resized to [h, w, C] with antialiasing, as two products."""
-    top, left, height, width = (rectangle[index].astype(jnp.float32) for index in range(4))
-    rows = _weights(image.shape[0], top, height, size[0], method)  # [h, H]
-    columns = _weights(image.shape[1], left, width, size[1], method)  # [w, W]
-    exact = jax.lax.Precision.HIGHEST  # accelerators would otherwise round pixels to a few bits
-    narrow = jnp.einsum("wk,rkc->rwc", columns, image, precision=exact)  # [H, w, C]
-    return within(jnp.einsum("hr,rwc->hwc", rows, narrow, precision=exact), method).astype(image.dtype)
 
 
 def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
@@ -136,6 +108,6 @@ def random_resized_crop(
     def apply(key, image):
         check_key(key)
         check_image(image)
-        return resized_crop(image, draw_rectangle(key, image.shape[:2], scale, ratio), target, method=method)
+        return resized_part(image, draw_rectangle(key, image.shape[:2], scale, ratio), target, method=method)
 
     return apply

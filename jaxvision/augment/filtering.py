@@ -32,7 +32,7 @@ def blurred(image: Array, sigma: float | Array, *, kernel_size: int) -> Array:
         raise ValueError(f"kernel_size: found {kernel_size} for {image.shape[0]} x {image.shape[1]} pixels, expected at most {most}")
     distance = jnp.arange(-half, half + 1)
     taps = jnp.exp(-0.5 * (distance / sigma) ** 2)
-    taps = taps / jnp.sum(taps)
+    taps = taps / sum(taps)
 
     def blur(planes):
         wide = jnp.pad(planes, ((0, 0), (half, half), (half, half)), mode="reflect")

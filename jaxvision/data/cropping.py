@@ -48,11 +48,6 @@ def _part(example: dict, choose: Choose) -> dict:
     return {**cropped_fields(example, (top, left, tall, wide), (height, width)), "image": part}
 
 
-def _view(source, i: int, choose: Choose) -> dict:
-    """The same of example i of a source, which may decode no more than that needs."""
-    return source.view(i, choose) if hasattr(source, "view") else _part(source[i], choose)
-
-
 class _Cropped(Wrapped):
     """A source whose images go through a crop."""
 
@@ -77,7 +72,9 @@ class _RandomCrops(_Cropped):
         def choose(height: int, width: int) -> tuple:
             return rectangle(height, width, self.scale, self.ratio, numbers), (self.size, self.size)
 
-        return _view(self.source, i, choose)
+        if hasattr(self.source, "draw"):
+            return _part(self.source.draw(i, seed=seed, epoch=epoch), choose)
+        return self.source.view(i, choose) if hasattr(self.source, "view") else _part(self.source[i], choose)
 
     def __getitem__(self, i: int) -> dict:
         return self.draw(i, seed=0, epoch=0)
@@ -87,24 +84,27 @@ class _CenterCrops(_Cropped):
     def __init__(self, source, size: int, resize: int):
         super().__init__(source, size)
         self.resize = resize
+        if hasattr(source, "draw"):
+            self.draw = lambda i, *, seed, epoch: self._cropped(source.draw(i, seed=seed, epoch=epoch))
 
     def _whole(self, height: int, width: int) -> tuple:
         tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
         return (0, 0, height, width), (tall, wide)
 
-    def _middle(self, example: dict) -> dict:
-        """The middle of an example that is already resized."""
-        image, size = example["image"], self.size
+    def _cropped(self, example: dict) -> dict:
+        """An example's middle: of whole pixels, decoded at full size, so that evaluation is exact."""
+        example, size = _part(example, self._whole), self.size
+        image = example["image"]
         top, left = (round((side - size) / 2) for side in image.shape[:2])
         fields = cropped_fields(example, (top, left, size, size), (size, size))
         return {**fields, "image": image[top : top + size, left : left + size]}
 
     def crop(self, image: np.ndarray) -> np.ndarray:
         """Any image [H, W, C] uint8 as this source would give it."""
-        return self._middle(_part({"image": image}, self._whole))["image"]
+        return self._cropped({"image": image})["image"]
 
     def __getitem__(self, i: int) -> dict:
-        return self._middle(_view(self.source, i, self._whole))
+        return self._cropped(self.source[i])
 
 
 def fit_image(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -137,7 +137,7 @@ def random_crops(source, size: int, *, scale: tuple[float, float] = (0.08, 1.0),
 def center_crops(source, size: int, *, resize: int = 256):
     """A source of the middles, [size, size, 3] uint8, of images whose short side is first resized to ``resize``; gray becomes RGB.
 
-    Bilinear with antialiasing, large JPEGs as in ``random_crops``; boxes and masks follow. Raises ValueError when ``resize`` is smaller
+    Bilinear with antialiasing, of whole pixels decoded at full size; boxes and masks follow. Raises ValueError when ``resize`` is smaller
     than ``size``.
     """
     if resize < size:

@@ -74,7 +74,7 @@ def data_folder(folder: Path) -> Section:
     """Which of the known layouts a data folder holds."""
     try:
         return Section("data", data.describe(folder).splitlines(), [])
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (OSError, ValueError) as error:
         return Section("data", [], [str(error)])
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from jaxvision.data import decoding
 from jaxvision.data.decoding import BrokenImage, decode, decode_mask, decode_part
 from tests.data.test_data_fuzz import peak
+from tests.oracles.pictures import pillow_alone
 
 RANDOM = np.random.default_rng(0)
-WHITE = np.float64([255, 255, 255])
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # pytest undoes the filter that decoding sets
 
 
@@ -34,20 +34,6 @@ def smooth(height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / 17 + phase) + np.cos(y / 23 - phase) + np.sin((x + y) / 31) for phase in range(3)]
     return np.clip(127.5 + 40 * np.stack(waves, -1), 0, 255).astype(np.uint8)
-
-
-def pillow_alone(content: bytes) -> np.ndarray:
-    """The picture by Pillow's own turn and conversion, transparency laid on white in float64."""
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.asarray(image).astype(np.float64)
-        gray = np.floor(values / 257 + 0.5) if values.max() > 255 else values
-        return np.repeat(gray[..., None], 3, -1).astype(np.uint8)
-    if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA"):
-        return np.asarray(image.convert("RGB"))
-    rgba = np.asarray(image.convert("RGBA")).astype(np.float64)
-    color, alpha = rgba[..., :3], rgba[..., 3:]
-    return np.floor((color * alpha + WHITE * (255 - alpha)) / 255 + 0.5).astype(np.uint8)
 
 
 def test_the_photographs_are_read_or_refused_as_their_manifest_says(data_folder):

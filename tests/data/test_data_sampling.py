@@ -121,3 +121,14 @@ def test_what_cannot_be_balanced_is_refused_in_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_crops_of_balanced_classes_are_those_of_their_own_epoch():
+    balanced = class_balanced(data.shapes(40, size=24))
+    for crops, options in ((data.random_crops, {}), (data.center_crops, {"resize": 20})):
+        cropped = crops(balanced, 16, **options)
+        for epoch in range(3):
+            labels = [cropped.draw(i, seed=0, epoch=epoch)["label"] for i in range(40)]
+            assert labels == [balanced.draw(i, seed=0, epoch=epoch)["label"] for i in range(40)]
+        images = [cropped.draw(1, seed=0, epoch=epoch)["image"].tolist() for epoch in range(3)]
+        assert images[0] != images[1] != images[2]

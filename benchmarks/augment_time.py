@@ -1,0 +1,147 @@
+"""The two views of SimCLR for 256 images at 224 pixels: our compiled program beside torchvision's v2, image by image.
+
+    python -m benchmarks.augment_time [--rounds 9]
+
+Both sides take uint8 images in memory and give float views in [0, 1]; they take turns in one process, and every figure is the ratio of
+their times in one round (ours / torchvision's; below 1 we are faster): median, smallest and largest. torchvision runs once for every image
+and view with draws of its own: on uint8 tensors (two threads inside each operation; two Python threads with one each), on float tensors
+and on Pillow images. "batched" draws once for a whole batch and is another augmentation: it is only reported.
+"""
+
+import argparse
+import collections
+import csv
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+
+import jaxvision as jv
+
+COUNT, SIZE = 256, 224
+_WORK = ("fusion", "dot", "convolution", "custom-call", "gather", "scatter", "sort", "reduce-window", "while", "call")
+
+
+def images(count: int = COUNT, size: int = SIZE) -> np.ndarray:
+    """[count, size, size, 3] uint8 pictures: drawn shapes on smooth ground, with noise."""
+    source, draw = jv.data.shapes(count, size=size), np.random.default_rng(0)
+    noise = draw.integers(0, 32, (count, size, size, 3), np.uint8)
+    return np.stack([source[i]["image"] // 32 * 28 for i in range(count)]) + noise
+
+
+def ours(count: int = COUNT, size: int = SIZE) -> Callable:
+    """The recipe as one compiled program over the images; it returns when the views are there."""
+    index = np.arange(count, dtype=np.int32)
+    augment, key = jv.augment.simclr(size), jax.random.key(0)
+    batch = {name: jax.ShapeDtypeStruct((count,), np.int32) for name in ("index", "epoch")}
+    batch["image"] = jax.ShapeDtypeStruct((count, size, size, 3), np.uint8)
+    program = jax.jit(lambda key, batch: augment(key, batch)["views"]).lower(key, batch).compile()
+
+    def run(pixels: np.ndarray, epoch: int = 0):
+        return program(key, {"image": pixels, "index": index, "epoch": np.full_like(index, epoch)}).block_until_ready()
+
+    run.program = program
+    return run
+
+
+def passes(text: str, elements: int) -> dict[str, int]:
+    """What an optimised program does in its entry computation: instructions by kind, and how many write arrays of ``elements`` or more."""
+    entry = text[text.index("ENTRY ") :]
+    counts = collections.Counter()
+    for shape, kind in re.findall(r"= \(?\w+\[([\d,]*)\][^ ]* ([\w-]+)\(", entry):
+        if kind in _WORK:
+            counts[kind] += 1
+            counts["full passes"] += int(np.prod([int(side) for side in shape.split(",") if side])) >= elements
+    return dict(counts)
+
+
+def _torchvision() -> dict[str, Callable]:
+    """{form: function of the images} of everything to compare with."""
+    import torch
+    from PIL import Image
+
+    torch.manual_seed(0)
+    try:
+        from torchvision.transforms import v2
+    except RuntimeError:  # a CPU install without compiled operators
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _torchvision.library = library
+        from torchvision.transforms import v2
+
+    steps = [
+        v2.RandomResizedCrop(SIZE, antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8),
+        v2.RandomGrayscale(0.2),
+        v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], 0.5),
+    ]
+    to_float = v2.ToDtype(torch.float32, scale=True)
+    late, early, pillow = v2.Compose([*steps, to_float]), v2.Compose([to_float, *steps]), v2.Compose([*steps, v2.ToImage(), to_float])
+
+    def each(transform: Callable, items, threads: int):
+        torch.set_num_threads(2 if threads == 1 else 1)
+        if threads == 1:
+            return [transform(item) for item in items for _ in range(2)]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda item: (transform(item), transform(item)), items))
+
+    def tensors(pixels: np.ndarray):
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    return {
+        "uint8 tensors": lambda pixels: each(late, tensors(pixels), 1),
+        "uint8 tensors, 2 Python threads": lambda pixels: each(late, tensors(pixels), 2),
+        "float tensors": lambda pixels: each(early, tensors(pixels), 1),
+        "Pillow, 2 Python threads": lambda pixels: each(pillow, [Image.fromarray(image) for image in pixels], 2),
+        "batched uint8 (one draw a batch)": lambda pixels: each(late, [tensors(pixels)], 1),
+    }
+
+
+def _seconds(function: Callable, *arguments) -> float:
+    begun = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Measure, print, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    pixels, mine, theirs = images(), ours(), _torchvision()
+    import torch
+    import torchvision
+
+    print("our program:", passes(mine.program.as_text(), COUNT * SIZE * SIZE), flush=True)
+    mine(pixels)
+    for function in theirs.values():
+        function(pixels[:8])
+    found: dict[str, list[float]] = {form: [] for form in theirs}
+    for round in range(arguments.rounds):
+        for form, function in theirs.items():
+            found[form].append(_seconds(mine, pixels, round) / _seconds(function, pixels))
+        print(f"round {round + 1}:", ", ".join(f"{form} {ratios[-1]:.2f}" for form, ratios in found.items()), flush=True)
+    folder = Path(__file__).parent / "results"
+    versions = f"jax{jax.__version__}-torch{torch.__version__.partition('+')[0]}"
+    path = folder / f"augment_time-{jax.devices()[0].platform}-{versions}.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["torchvision form", "ours / theirs, median", "smallest", "largest", "rounds", "cores", "torchvision"])
+        for form, ratios in found.items():
+            figures = [f"{value:.3f}" for value in (np.median(ratios), min(ratios), max(ratios))]
+            table.writerow([form, *figures, arguments.rounds, os.cpu_count(), torchvision.__version__.partition("+")[0]])
+            print(f"{form:36s} {figures[0]} ({figures[1]} to {figures[2]})")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

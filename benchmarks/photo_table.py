@@ -1,0 +1,59 @@
+"""Which of a folder of odd photographs are read, and are they Pillow's pixel for pixel? Writes docs/photos.md.
+
+    python -m benchmarks.photo_table --data FOLDER
+
+FOLDER holds the files and manifest.json, a list of {"file", "format", "mode", "size", "exif_orientation", "pillow_decodes"}.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+import jaxvision as jv
+from tests.oracles.pictures import pillow_alone
+
+
+def row(folder: Path, entry: dict) -> tuple[bool, str]:
+    """Whether a file came out as its manifest says, and its line of the table."""
+    path = folder / entry["file"]
+    try:
+        image = jv.data.read_image(path)
+    except jv.data.BrokenImage as error:
+        outcome, right = f"refused: {error.reason}", not entry["pillow_decodes"]
+    else:
+        equal = np.array_equal(image, pillow_alone(path.read_bytes()))
+        outcome = f"read, {image.shape[1]} x {image.shape[0]}, {'equal' if equal else 'NOT EQUAL'}"
+        right = entry["pillow_decodes"] and equal
+    kind = ", ".join(str(entry[name]) for name in ("format", "mode") if entry.get(name))
+    turned = entry.get("exif_orientation") or 1
+    return right, f"| {entry['file']} | {kind}{f', orientation {turned}' if turned != 1 else ''} | {outcome} |"
+
+
+def main() -> None:
+    """Read every file and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    folder = parser.parse_args().data
+    found = [row(folder, entry) for entry in json.loads((folder / "manifest.json").read_text())]
+    lines = "\n".join(line for _, line in found)
+    text = f"""# Odd photographs
+
+{sum(right for right, _ in found)} of {len(found)} files came out as their manifest says: read and equal, pixel for pixel, to an independent
+path through Pillow {PIL.__version__} (its own turn and conversion; transparency laid on white and 16 bits scaled in float64), or refused.
+
+| file | kind | outcome |
+|---|---|---|
+{lines}
+
+Written by `python -m benchmarks.photo_table --data FOLDER`.
+"""
+    path = Path(__file__).parents[1] / "docs" / "photos.md"
+    path.write_text(text, encoding="utf-8")
+    print(f"{text}\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Views and the batch inside a batch; whole recipes give the same bits whoever else is in the batch and wherever it is."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import jaxvision as jv
+
+COUNT = 64
+BATCH = {
+    "image": np.random.default_rng(0).integers(0, 256, (COUNT, 24, 28, 3), dtype=np.uint8),
+    "index": np.arange(COUNT, dtype=np.int32),
+    "epoch": np.full(COUNT, 3, np.int32),
+}
+KEY = jax.random.key(1)
+
+
+def rows(batch: dict, part: slice) -> dict:
+    return {name: value[part] for name, value in batch.items()}
+
+
+def add_noise(key, image):
+    return image + jax.random.uniform(key, image.shape)
+
+
+def test_views_and_crops_draw_with_keys_of_their_own():
+    crop = jv.augment.random_crop(8)
+    augment = jv.augment.views(add_noise, add_noise, jv.augment.chain(), crops=(crop,) * 3)
+    found = jax.jit(augment)(KEY, BATCH)
+    assert found["views"].shape == (COUNT, 3, 24, 28, 3) and found["crops"].shape == (COUNT, 3, 8, 8, 3)
+    np.testing.assert_array_equal(found["views"][:, 2], found["image"])
+    np.testing.assert_allclose(found["image"], BATCH["image"] / np.float32(255), rtol=1e-6)
+    np.testing.assert_array_equal(found["index"], BATCH["index"])
+    noise = np.asarray(found["views"][:, :2] - found["image"][:, None])
+    assert len(np.unique(noise[..., 0, 0, 0].round(5))) == 2 * COUNT
+    assert len(np.unique(np.asarray(found["crops"])[..., 0, 0, 0].round(5))) > COUNT
+
+
+def test_a_view_does_not_depend_on_its_neighbours_recipes():
+    """The same recipe in a row is mapped over its keys; apart, it is computed apart."""
+    together = jv.augment.views(add_noise, add_noise, add_noise)(KEY, rows(BATCH, slice(4)))["views"]
+    apart = jv.augment.views(add_noise, jv.augment.chain(), add_noise)(KEY, rows(BATCH, slice(4)))["views"]
+    np.testing.assert_array_equal(together[:, ::2], apart[:, ::2])
+
+
+def test_what_views_refuse():
+    with pytest.raises(ValueError, match="recipes: found none, expected at least one"):
+        jv.augment.views(crops=(add_noise,))
+    with pytest.raises(ValueError, match=r"found views of \(8, 8, 3\) and \(24, 28, 3\), expected one shape"):
+        jv.augment.views(add_noise, jv.augment.center_crop(8))(KEY, BATCH)
+
+
+def test_on_reaches_the_batch_inside_the_batch():
+    batch = {**rows(BATCH, slice(4)), "unlabelled": rows(BATCH, slice(6))}
+    noisy = jv.augment.each(add_noise)
+    found = jax.jit(jv.augment.chain(jv.augment.on("unlabelled", noisy), noisy))(KEY, batch)
+    assert found["unlabelled"]["image"].shape == (6, 24, 28, 3)
+    pixels = BATCH["image"][:4] / np.float32(255)
+    noise = [np.asarray(images[:4] - pixels) for images in (found["image"], found["unlabelled"]["image"])]
+    assert all(some.min() >= -1e-6 and some.max() <= 1 for some in noise) and np.abs(noise[0] - noise[1]).mean() > 0.2
+    two = [jv.augment.on(name, noisy)(KEY, {name: rows(BATCH, slice(1))})[name]["image"] for name in ("weak", "strong")]
+    assert np.abs(np.asarray(two[0] - two[1])).mean() > 0.2
+    with pytest.raises(KeyError, match="unlabelled: no such stream in a batch of image, index, epoch"):
+        jv.augment.on("unlabelled", noisy)(KEY, BATCH)
+
+
+RECIPES = {
+    "simclr": lambda: jv.augment.simclr(16),
+    "dino": lambda: jv.augment.dino(16, crop_size=8, crops=3),
+    "imagenet_train": lambda: jv.augment.each(jv.augment.imagenet_train(16)),
+    "rand_augment": lambda: jv.augment.each(jv.augment.chain(jv.augment.rand_augment(), jv.augment.imagenet_train(16))),
+    "three_augment": lambda: jv.augment.each(jv.augment.three_augment(16)),
+    "mae": lambda: jv.augment.each(jv.augment.mae(16)),
+    "cifar_train": lambda: jv.augment.each(jv.augment.cifar_train(24)),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_bits_for_any_batch_and_any_devices(name):
+    augment = jax.jit(RECIPES[name]())
+
+    def pixels(batch) -> dict[str, np.ndarray]:
+        return {key: np.asarray(value) for key, value in augment(KEY, batch).items() if value.ndim > 1}
+
+    whole = pixels(BATCH)
+    for part in (slice(9, 10), slice(7, 14)):
+        for key, value in pixels(rows(BATCH, part)).items():
+            np.testing.assert_array_equal(value, whole[key][part], err_msg=f"{name}, {part}")
+    for devices in (2, 4, 8):
+        sharding = NamedSharding(Mesh(np.array(jax.devices()[:devices]), ("data",)), PartitionSpec("data"))
+        for key, value in pixels(jax.device_put(BATCH, sharding)).items():
+            np.testing.assert_array_equal(value, whole[key], err_msg=f"{name}, {devices} devices")
+
+
+@pytest.mark.parametrize("name", ["imagenet_train", "three_augment"])
+def test_nearly_the_same_without_jit(name):
+    """Operation by operation, products and sums are rounded apart that a compiled program rounds once: bits differ, grays do not."""
+    augment, few = RECIPES[name](), rows(BATCH, slice(2))
+    np.testing.assert_allclose(augment(KEY, few)["image"], jax.jit(augment)(KEY, few)["image"], atol=2e-5)
