@@ -55,7 +55,7 @@ class Block:
         if name.partition('.')[0] in {blocked!r}: raise ModuleNotFoundError('No module named ' + name, name=name)
 sys.meta_path.insert(0, Block())
 """
-OPTIONAL = ("tensorflow_datasets", "grain", "PIL", "sklearn", "safetensors", "tyro", "tensorboardX", "matplotlib")  # rich comes with flax
+OPTIONAL = ("tensorflow_datasets", "PIL", "sklearn", "safetensors", "tyro", "tensorboardX", "matplotlib")  # rich comes with flax
 
 
 def test_a_run_needs_only_the_core_packages(tmp_path):

@@ -31,7 +31,10 @@ def _random_flip(axis: int, probability: float) -> Callable:
     def apply(key, image):
         check_key(key)
         check_image(image)
-        return jnp.where(jax.random.bernoulli(key, float(probability)), jnp.flip(image, axis), image)
+        places = jnp.arange(image.shape[axis])
+        # Not a choice of two images: to make either, a compiler would repeat what came before, and round it otherwise.
+        places = jnp.where(jax.random.bernoulli(key, float(probability)), places[::-1], places)
+        return jnp.take(image, places, axis, mode="clip")
 
     return apply
 

@@ -96,9 +96,12 @@ class _Shape:
 
 def _ahead(read: Callable, count: int, threads: int, buffered: int) -> Iterator:
     """``read(0)``, ``read(1)``, ... of ``count``: threads read at most ``buffered`` of them before they are asked for."""
+    if not (threads and buffered):
+        yield from map(read, range(count))
+        return
     import grain
 
-    options = grain.ReadOptions(num_threads=threads if buffered else 0, prefetch_buffer_size=max(buffered, threads) if buffered else 0)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffered, threads))
     iterator = iter(grain.MapDataset.range(count).map(read).to_iter_dataset(options))
     try:
         yield from iterator
