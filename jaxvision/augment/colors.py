@@ -43,11 +43,8 @@ def _level(gray: Array) -> Array:
 
 
 def _blended(planes: Array, factor: float | Array, other: float | Array) -> Array:
-    """``factor`` of the planes and the rest of ``other``; a factor above 1 leads away from it.
-
-    One product and not two, of which a compiler rounds one or the other, as the loop happens to fall.
-    """
-    return jnp.clip(other + factor * (planes - other), 0, 1)
+    """``factor`` of the planes and the rest of ``other``; a factor above 1 leads away from it."""
+    return jnp.clip(factor * planes + (1 - factor) * other, 0, 1)
 
 
 def _turned(planes: Array, shift: float | Array) -> Array:
@@ -65,8 +62,7 @@ def _turned(planes: Array, shift: float | Array) -> Array:
     position = jnp.where(  # -3 to 3 chroma, which is the whole circle
         value == red, green - blue - 2 * chroma, jnp.where(value == green, blue - red, red - green + 2 * chroma)
     )
-    turn = jnp.round(6 * shift * 2**20) / 2**20  # so that the sum is exact
-    opposite = (jnp.array([5, 3, 1]) + turn + 3) % 6 - 3  # [3]
+    opposite = (jnp.array([5, 3, 1]) + 6 * shift + 3) % 6 - 3  # [3]
     distance = jnp.abs(position + opposite[:, None, None] * chroma)  # [3, H, W]
     distance = jnp.minimum(distance, 6 * chroma - distance)
     return value - jnp.clip(2 * chroma - distance, 0, chroma)

@@ -207,7 +207,12 @@ def aug_mix(
             return jax.lax.scan(deeper, image, jnp.arange(deepest))[0]
 
         shares = draw_mixture(mixture_key, mixture_width, alpha)
-        chains = jax.lax.map(chain, jax.random.split(chains_key, mixture_width))  # [W, H, W, C]
-        return (shares[0] * image + jnp.tensordot(shares[1:], chains, 1)).astype(image.dtype)
+
+        def mix(total, part):
+            share, key = part
+            return total + share * chain(key), None
+
+        total, _ = jax.lax.scan(mix, shares[0] * image, (shares[1:], jax.random.split(chains_key, mixture_width)))
+        return total.astype(image.dtype)
 
     return apply
