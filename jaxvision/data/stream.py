@@ -1,6 +1,7 @@
 """Batches: grain's threads read ahead, in an order that no thread can change."""
 
 import itertools
+import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from jaxvision.data.sequence import hashes, order, positions
 _OWN = ("index", "epoch", "valid")  # what the stream says about an example; its own fields of that name give way
 _NARROW = {np.dtype(np.int64): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.float32)}  # the widths that JAX computes in
 _ENDLESS = sys.maxsize
+_TOGETHER = 8  # examples that a thread reads before it hands them over: threads that alternate less lose less time
 
 
 class _Found(NamedTuple):
@@ -106,16 +108,20 @@ def _ahead(read: Callable, count: int, threads: int, buffered: int) -> Iterator:
     try:
         yield from iterator
     finally:
-        iterator.close()  # threads end after the example in hand
+        iterator.close()  # threads end after what they have in hand
 
 
 def _rows(read: Callable, batches: int, size: int, threads: int, prefetch: int) -> Iterator[list[_Found]]:
     """What ``read`` finds at the places 0, 1, ..., in lists of ``size``."""
-    buffered = max(prefetch, 1) * size if threads else 0
-    found = _ahead(read, min(batches * size, _ENDLESS), threads, buffered)
+    few = math.gcd(size, _TOGETHER) if size >= _TOGETHER * threads else 1
+
+    def several(number: int) -> list[_Found]:
+        return [read(place) for place in range(number * few, (number + 1) * few)]
+
+    found = _ahead(several, min(batches * size, _ENDLESS) // few, threads, max(prefetch, 1) * size // few if threads else 0)
     try:
-        while rows := list(itertools.islice(found, size)):
-            yield rows
+        while parts := list(itertools.islice(found, size // few)):
+            yield list(itertools.chain.from_iterable(parts))
     finally:
         found.close()
 
