@@ -9,7 +9,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_ROOMS = ("augment", "core", "data", "evaluate", "kernels", "layers", "losses", "models", "objectives", "plots", "train")
+_ROOMS = ("augment", "core", "data", "evaluate", "kernels", "layers", "losses", "models", "objectives", "plots", "train", "weights")
 _NAMES = {
     "Aux": "jaxvision.core",
     "Carry": "jaxvision.core",

@@ -15,6 +15,7 @@ ARROWS = {  # room: the rooms it may import, beside itself
     "kernels": {"typing", "axis"},
     "layers": {"typing", "axis", "kernels"},
     "models": {"typing", "axis", "kernels", "layers"},
+    "weights": {"typing", "layers", "models"},
     "losses": {"typing", "axis", "kernels"},
     "augment": {"typing", "axis", "kernels"},
     "data": {"typing"},

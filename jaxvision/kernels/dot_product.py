@@ -6,14 +6,22 @@ import jax.numpy as jnp
 from jaxvision.typing import Array, Float
 
 
-def attention(queries: Float[Array, "B N h d"], keys: Float[Array, "B M h d"], values: Float[Array, "B M h d"]) -> Float[Array, "B N h d"]:
-    """softmax(queries keys^T / sqrt(d)) values, head by head (Vaswani et al., 2017, equation 1).
+def attention(
+    queries: Float[Array, "B N h d"],
+    keys: Float[Array, "B M h d"],
+    values: Float[Array, "B M h d"],
+    *,
+    bias: Float[Array, "..."] | None = None,
+) -> Float[Array, "B N h d"]:
+    """softmax(queries keys^T / sqrt(d) + bias) values, head by head (Vaswani et al., 2017, equation 1).
 
-    The softmax is computed in float32 or wider, whatever the inputs are. Raises ValueError where the shapes do not fit.
+    ``bias`` is anything that broadcasts to [B, h, N, M]. The softmax is computed in float32 or wider, whatever the inputs are. Raises
+    ValueError where the shapes do not fit.
     """
     if queries.ndim != 4 or keys.shape != values.shape or queries.shape[0::2] != keys.shape[0::2] or queries.shape[3] != keys.shape[3]:
         found = f"{queries.shape}, {keys.shape}, {values.shape}"
         raise ValueError(f"queries, keys, values: found {found}, expected [B, N, h, d], [B, M, h, d] and [B, M, h, d]")
     scores = jnp.einsum("bnhd,bmhd->bhnm", queries * queries.shape[-1] ** -0.5, keys)
-    weights = jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)), axis=-1)
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
     return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(values.dtype), values)

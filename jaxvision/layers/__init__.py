@@ -3,25 +3,55 @@
 from jaxvision.layers import initializers
 from jaxvision.layers.activation import dead_units, leaky_relu
 from jaxvision.layers.attention import SelfAttention
-from jaxvision.layers.door import check_input
-from jaxvision.layers.drop import Dropout, DropPath
+from jaxvision.layers.branching import Branches, Chain
+from jaxvision.layers.conv_norm import ConvNorm, SeparableConv
+from jaxvision.layers.door import check_input, check_patches
+from jaxvision.layers.drop import Dropout, DropPath, drop_path_rates
+from jaxvision.layers.global_response_norm import GlobalResponseNorm
+from jaxvision.layers.head import Head
+from jaxvision.layers.inverted_residual import InvertedResidual
+from jaxvision.layers.layer_scale import LayerScale
 from jaxvision.layers.linear import Conv, Dense
-from jaxvision.layers.mlp import MLP
+from jaxvision.layers.mlp import MLP, SwiGLU
 from jaxvision.layers.norm import BatchNorm, LayerNorm
-from jaxvision.layers.position import resize_position
+from jaxvision.layers.pooling import average_pool, global_mean, grid_pool, max_pool
+from jaxvision.layers.position import grid_position, resize_position, sinusoidal_position
+from jaxvision.layers.response_norm import local_response_norm
+from jaxvision.layers.squeeze import SqueezeExcite
+from jaxvision.layers.window import WindowAttention
 
 __all__ = [
     "MLP",
     "BatchNorm",
+    "Branches",
+    "Chain",
     "Conv",
+    "ConvNorm",
     "Dense",
     "DropPath",
     "Dropout",
+    "GlobalResponseNorm",
+    "Head",
+    "InvertedResidual",
     "LayerNorm",
+    "LayerScale",
     "SelfAttention",
+    "SeparableConv",
+    "SqueezeExcite",
+    "SwiGLU",
+    "WindowAttention",
+    "average_pool",
     "check_input",
+    "check_patches",
     "dead_units",
+    "drop_path_rates",
+    "global_mean",
+    "grid_pool",
+    "grid_position",
     "initializers",
     "leaky_relu",
+    "local_response_norm",
+    "max_pool",
     "resize_position",
+    "sinusoidal_position",
 ]

@@ -1,4 +1,4 @@
-"""What a network checks before it looks at an image."""
+"""What a network checks before it is built and before it looks at an image."""
 
 import jax.numpy as jnp
 
@@ -18,3 +18,12 @@ def check_input(model: str, image: Array, *, keep: Array | None = None, mask: Ar
         raise ValueError(f"image: found shape {image.shape}, {model} expects [B, H, W, C]")
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise TypeError(f"image: found dtype {image.dtype}, {model} expects floating point; jaxvision.typing.to_float makes it of uint8")
+
+
+def check_patches(image_size: int, patch_size: int) -> None:
+    """Refuse sizes that are no positive integers, and a patch that does not divide the image. Raises ValueError."""
+    for option, value in (("patch_size", patch_size), ("image_size", image_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{option}: found {value!r}, expected a positive integer")
+    if image_size % patch_size:
+        raise ValueError(f"patch_size: {patch_size} does not divide image_size={image_size}")

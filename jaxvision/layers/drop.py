@@ -40,3 +40,9 @@ class DropPath(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         return _drop(self, x, (1,) * (x.ndim - 1), train=train)
+
+
+def drop_path_rates(last: float, depths: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
+    """Rates for the blocks of each stage, rising linearly over all blocks from 0 for the first to ``last``."""
+    rates = [last * block / max(sum(depths) - 1, 1) for block in range(sum(depths))]
+    return tuple(tuple(rates[sum(depths[:stage]) : sum(depths[: stage + 1])]) for stage in range(len(depths)))

@@ -1,8 +1,10 @@
-"""The two-layer perceptron of a transformer block."""
+"""The perceptron of a transformer block: two layers, or the gated form."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers.initializers import truncated_normal
@@ -15,9 +17,27 @@ class MLP(nn.Module):
 
     hidden: int
     dtype: Any = None
+    kernel_init: Callable = truncated_normal()
+    bias_init: Callable = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, tokens: Array) -> Array:
+        options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": self.bias_init}
+        hidden = jax.nn.gelu(Dense(self.hidden, name="expand", **options)(tokens), approximate=False)
+        return Dense(tokens.shape[-1], name="contract", **options)(hidden)
+
+
+class SwiGLU(nn.Module):
+    """tokens [B, N, D] -> [B, N, D]: ``hidden`` units times the SiLU of as many others (Shazeer, "GLU Variants", 2020).
+
+    One kernel ``expand`` [D, 2 hidden] makes both, the gate first.
+    """
+
+    hidden: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, tokens: Array) -> Array:
         options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
-        hidden = jax.nn.gelu(Dense(self.hidden, name="expand", **options)(tokens), approximate=False)
-        return Dense(tokens.shape[-1], name="contract", **options)(hidden)
+        gate, hidden = jnp.split(Dense(2 * self.hidden, name="expand", **options)(tokens), 2, axis=-1)
+        return Dense(tokens.shape[-1], name="contract", **options)(jax.nn.silu(gate) * hidden)

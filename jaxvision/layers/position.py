@@ -1,6 +1,8 @@
-"""Learned positions of a grid of patches, at any grid size."""
+"""Positions of a row of tokens or a grid of patches: sinusoidal ones, and learned ones at any grid size."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.typing import Array
 
@@ -11,3 +13,24 @@ def resize_position(table: Array, before: tuple[int, int], after: tuple[int, int
         return table
     grid = table.reshape(*before, table.shape[-1])  # [h, w, D]
     return jax.image.resize(grid, (*after, table.shape[-1]), "bicubic", antialias=True).reshape(-1, table.shape[-1])  # [h' w', D]
+
+
+def sinusoidal_position(places: Array, width: int) -> Array:
+    """[N] positions, or their number N, as [N, width]: sine and cosine, in turn, of wavelengths 2 pi to 20,000 pi.
+
+    (Vaswani et al., 2017, section 3.5.) Raises ValueError where ``width`` is odd.
+    """
+    if width % 2:
+        raise ValueError(f"width: found {width}, expected an even number: a sine and a cosine for each frequency")
+    places = jnp.arange(places) if jnp.ndim(places) == 0 else places
+    frequencies = 10_000.0 ** (-np.arange(0, width, 2) / width)
+    angles = places[:, None] * jnp.asarray(frequencies, jnp.float32)  # [N, width / 2]
+    return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(-1, width)  # [N, width]
+
+
+def grid_position(rows: int, columns: int, width: int) -> Array:
+    """Fixed positions of a grid in row order [rows columns, width]: half of the width for the row, half for the column."""
+    if width % 4:
+        raise ValueError(f"width: found {width}, expected a multiple of 4: sines and cosines for rows and columns")
+    row, column = (sinusoidal_position(count, width // 2) for count in (rows, columns))
+    return jnp.concatenate([jnp.repeat(row, columns, axis=0), jnp.tile(column, (rows, 1))], axis=-1)  # [rows columns, width]

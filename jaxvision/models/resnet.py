@@ -1,6 +1,8 @@
-"""Residual networks (He et al., "Deep Residual Learning for Image Recognition", 2015), as torchvision builds them.
+"""Residual networks (He et al., "Deep Residual Learning for Image Recognition", 2015), as torchvision and timm build them.
 
-The stride of a bottleneck is on its 3 x 3 convolution; initialisation and padding are torchvision's.
+ResNeXt (Xie et al., 2017) has groups, Wide-ResNet (Zagoruyko & Komodakis, 2016) wider 3 x 3 convolutions, SE-ResNet (Hu et al., 2018) a
+gate at the end of each branch. The CIFAR forms (section 4.2) have shortcuts without parameters; their plain twins have none at all. The
+stride of a bottleneck is on its 3 x 3 convolution; initialisation and padding are torchvision's.
 """
 
 from typing import Any, NamedTuple
@@ -9,16 +11,27 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, DropPath, check_input
+from jaxvision.layers import BatchNorm, Conv, DropPath, Head, SqueezeExcite, check_input, drop_path_rates, global_mean
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
 
-class ResidualBlock(nn.Module):
-    """Convolutions of the given kernel sizes beside a shortcut; the last norm may begin at zero."""
+class Form(NamedTuple):
+    """One block: channels and kernel sizes of its convolutions, groups of the 3 x 3 ones, and its style.
+
+    Styles: "residual"; "squeezed", with squeeze-and-excitation; "free", whose shortcut has no parameters; "plain", without a shortcut.
+    """
 
     features: tuple[int, ...]
     kernel_sizes: tuple[int, ...]
+    groups: int = 1
+    style: str = "residual"
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions beside a shortcut; the last norm may begin at zero."""
+
+    form: Form
     stride: int = 1  # of the first 3 x 3 convolution
     zero_init: bool = False
     drop_path_rate: float = 0.0
@@ -27,16 +40,24 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         options = {"use_bias": False, "dtype": self.dtype, "kernel_init": he_normal_fan_out}
-        branch, strided = x, self.kernel_sizes.index(3)
-        for index, (features, size) in enumerate(zip(self.features, self.kernel_sizes, strict=True)):
-            last = index == len(self.features) - 1
-            stride = self.stride if index == strided else 1
-            branch = Conv(features, size, stride, size // 2, name=f"conv{index + 1}", **options)(branch)
+        form, branch = self.form, x
+        for index, (features, size) in enumerate(zip(form.features, form.kernel_sizes, strict=True)):
+            last = index == len(form.features) - 1
+            stride = self.stride if index == form.kernel_sizes.index(3) else 1
+            groups = form.groups if size == 3 else 1
+            branch = Conv(features, size, stride, size // 2, groups=groups, name=f"conv{index + 1}", **options)(branch)
             zero = nn.initializers.zeros if last and self.zero_init else nn.initializers.ones
             branch = BatchNorm(dtype=self.dtype, scale_init=zero, name=f"norm{index + 1}")(branch, train=train)
             branch = branch if last else jax.nn.relu(branch)
-        if self.stride != 1 or x.shape[-1] != self.features[-1]:
-            x = Conv(self.features[-1], 1, self.stride, name="shortcut_conv", **options)(x)
+        if form.style == "squeezed":
+            branch = SqueezeExcite(max(8, form.features[-1] // 16), dtype=self.dtype, name="squeeze")(branch)
+        if form.style == "plain":
+            return jax.nn.relu(branch)
+        if form.style == "free":
+            x = x[:, :: self.stride, :: self.stride]
+            x = jnp.pad(x, ((0, 0),) * 3 + (((form.features[-1] - x.shape[-1]) // 2,) * 2,))
+        elif self.stride != 1 or x.shape[-1] != form.features[-1]:
+            x = Conv(form.features[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
         return jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train))
 
@@ -45,21 +66,21 @@ class Stem(nn.Module):
     """The first layers: 7 x 7 stride 2 and max pooling ("imagenet"), or 3 x 3 and nothing more ("cifar")."""
 
     kind: str
+    width: int = 64
     dtype: Any = None
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
         size, stride = (7, 2) if self.kind == "imagenet" else (3, 1)
-        conv = Conv(64, size, stride, size // 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
+        conv = Conv(self.width, size, stride, size // 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
         x = jax.nn.relu(BatchNorm(dtype=self.dtype, name="norm")(conv(image), train=train))
         return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) if self.kind == "imagenet" else x
 
 
 class Stage(nn.Module):
-    """Blocks of one width; the first may halve the resolution."""
+    """Blocks of one form; the first may halve the resolution."""
 
-    features: tuple[int, ...]
-    kernel_sizes: tuple[int, ...]
+    form: Form
     stride: int
     drop_path_rates: tuple[float, ...]  # one a block
     zero_init: bool = False
@@ -69,16 +90,18 @@ class Stage(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         for index, rate in enumerate(self.drop_path_rates):
             stride = self.stride if index == 0 else 1
-            block = ResidualBlock(self.features, self.kernel_sizes, stride, self.zero_init, rate, self.dtype, name=f"block{index + 1}")
-            x = block(x, train=train)
+            x = ResidualBlock(self.form, stride, self.zero_init, rate, self.dtype, name=f"block{index + 1}")(x, train=train)
         return x
 
 
 class ResNet(nn.Module):
-    """Four stages of residual blocks between a stem and a linear head."""
+    """Stages of residual blocks between a stem and a linear head."""
 
     depths: tuple[int, ...]
     bottleneck: bool
+    style: str = "residual"
+    groups: int = 1
+    group_width: int = 64  # of a bottleneck's 3 x 3 convolution in the first stage
     num_classes: int = 1000
     stem_kind: str = "imagenet"
     zero_init_residual: bool = False
@@ -87,21 +110,18 @@ class ResNet(nn.Module):
     dtype: Any = None
 
     def setup(self):
-        self.stem = Stem(self.stem_kind, self.dtype)
-        total, done = sum(self.depths), 0
-        for index, depth in enumerate(self.depths):
-            width = 64 * 2**index
-            features, sizes = ((width, width, 4 * width), (1, 3, 1)) if self.bottleneck else ((width, width), (3, 3))
-            rates = tuple(self.drop_path_rate * (done + block) / max(total - 1, 1) for block in range(depth))
-            stage = Stage(features, sizes, 1 if index == 0 else 2, rates, self.zero_init_residual, self.dtype)
+        first = 16 if self.style in ("free", "plain") else 64
+        self.stem = Stem(self.stem_kind, first, self.dtype)
+        for index, rates in enumerate(drop_path_rates(self.drop_path_rate, self.depths)):
+            width, middle = first * 2**index, self.groups * self.group_width * 2**index
+            features, sizes = ((middle, middle, 4 * width), (1, 3, 1)) if self.bottleneck else ((width, width), (3, 3))
+            form = Form(features, sizes, self.groups, self.style)
+            stage = Stage(form, 1 if index == 0 else 2, rates, self.zero_init_residual, self.dtype)
             setattr(self, f"stage{index + 1}", stage)
-            done += depth
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype)
+        self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stage1" to "stage4", at strides 4, 8, 16, 32 (CIFAR stem: 1, 2, 4, 8).
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stage1", "stage2", ..., at strides 4, 8, 16, 32 (CIFAR stem: 1, 2, 4, 8).
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
@@ -109,37 +129,43 @@ class ResNet(nn.Module):
         x, maps = self.stem(image, train=train), {}
         for index in range(len(self.depths)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
-        return Features(jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2)), None, maps)
+        return Features(global_mean(x), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Blocks a stage, and whether they are bottlenecks."""
+    """Blocks a stage, whether they are bottlenecks, their style, groups and width of a group in the first stage."""
 
     depths: tuple[int, ...]
     bottleneck: bool
+    style: str = "residual"
+    groups: int = 1
+    group_width: int = 64
 
 
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_CIFAR = (20, 32, 44, 56, 110)  # 6 n + 2 layers
 MODELS = {
-    "resnet18": Size((2, 2, 2, 2), False),
-    "resnet34": Size((3, 4, 6, 3), False),
-    "resnet50": Size((3, 4, 6, 3), True),
-    "resnet101": Size((3, 4, 23, 3), True),
-    "resnet152": Size((3, 8, 36, 3), True),
+    **{f"resnet{layers}": Size(depths, layers >= 50) for layers, depths in DEPTHS.items()},
+    "resnext50_32x4d": Size(DEPTHS[50], True, groups=32, group_width=4),
+    "resnext101_32x8d": Size(DEPTHS[101], True, groups=32, group_width=8),
+    "resnext101_64x4d": Size(DEPTHS[101], True, groups=64, group_width=4),
+    "wide_resnet50_2": Size(DEPTHS[50], True, group_width=128),
+    "wide_resnet101_2": Size(DEPTHS[101], True, group_width=128),
+    **{f"seresnet{layers}": Size(depths, layers >= 50, "squeezed") for layers, depths in DEPTHS.items()},
+    **{f"resnet{layers}": Size((layers // 6,) * 3, False, "free") for layers in _CIFAR},
+    **{f"plain{layers}": Size((layers // 6,) * 3, False, "plain") for layers in _CIFAR},
 }
 
 
 def build(
     name: str,
     *,
-    num_classes: int = 1000,
-    stem: str = "imagenet",
+    num_classes: int | None = None,
+    stem: str | None = None,
     zero_init_residual: bool = False,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
@@ -147,13 +173,17 @@ def build(
 ) -> ResNet:
     """A row of the table. ``stem``: "imagenet" or "cifar"; ``zero_init_residual``: each block begins as its shortcut.
 
-    Raises ValueError for another stem.
+    The CIFAR forms have the "cifar" stem and 10 classes unless told otherwise, all others "imagenet" and 1,000. Raises ValueError for
+    another stem.
     """
+    size = MODELS[name]
+    own_stem, own_classes = ("cifar", 10) if size.style in ("free", "plain") else ("imagenet", 1000)
+    stem = own_stem if stem is None else stem
     if stem not in ("imagenet", "cifar"):
         raise ValueError(f"stem: found {stem!r}, expected 'imagenet' or 'cifar'")
     return ResNet(
-        *MODELS[name],
-        num_classes=num_classes,
+        *size,
+        num_classes=own_classes if num_classes is None else num_classes,
         stem_kind=stem,
         zero_init_residual=zero_init_residual,
         drop_rate=drop_rate,

@@ -1,52 +1,118 @@
-"""Vision Transformers (Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021), as timm builds them."""
+"""Vision Transformers (Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021), as timm builds them.
+
+Their distilled form is DeiT's (Touvron et al., 2021); the one with LayerScale, registers and SwiGLU is DINOv2's (Oquab et al., 2023; Darcet
+et al., "Vision Transformers Need Registers", 2024).
+"""
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import MLP, Conv, Dense, Dropout, DropPath, LayerNorm, SelfAttention, check_input, resize_position
+from jaxvision.layers import (
+    MLP,
+    Conv,
+    DropPath,
+    Head,
+    LayerNorm,
+    LayerScale,
+    SelfAttention,
+    SwiGLU,
+    check_input,
+    check_patches,
+    drop_path_rates,
+    resize_position,
+)
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
 
 
+class Form(NamedTuple):
+    """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU.
+
+    With registers the learned positions are those of the patches alone.
+    """
+
+    distilled: bool = False
+    registers: int = 0
+    layer_scale: float = 0.0
+    gated: bool = False
+
+    @property
+    def prefix(self) -> int:
+        """How many tokens come before the patches."""
+        return 1 + self.distilled + self.registers
+
+
 class Stem(nn.Module):
-    """Patches, the class token and positions: image [B, H, W, C] -> tokens [B, 1 + N, D]."""
+    """Patches behind the class token, DeiT's and the registers, with positions: image [B, H, W, C] -> tokens [B, P + N, D]."""
 
     width: int
     patch_size: int
     grid: tuple[int, int]  # of the learned table
+    form: Form = Form()
     dtype: Any = None
 
     @nn.compact
     def __call__(self, image: Array, keep: Array | None) -> Array:
         patches = Conv(self.width, self.patch_size, self.patch_size, dtype=self.dtype, name="patch")(image)
         batch, height, width, features = patches.shape
-        table = self.param("position", truncated_normal(), (1 + self.grid[0] * self.grid[1], features))
+        placed = 0 if self.form.registers else self.form.prefix  # tokens before the patches that have a position
+        table = self.param("position", truncated_normal(), (placed + self.grid[0] * self.grid[1], features))
         tokens = patches.reshape(batch, height * width, features)  # [B, N, D]
-        tokens = tokens + resize_position(table[1:], self.grid, (height, width)).astype(tokens.dtype)
+        tokens = tokens + resize_position(table[placed:], self.grid, (height, width)).astype(tokens.dtype)
         if keep is not None:
             tokens = jnp.take_along_axis(tokens, keep[:, :, None], axis=1)  # [B, n, D]
-        token = self.param("class_token", nn.initializers.normal(1e-6), (1, features)) + table[:1]
-        return jnp.concatenate([jnp.broadcast_to(token.astype(tokens.dtype), (batch, 1, features)), tokens], axis=1)
+        first = [self.param("class_token", nn.initializers.normal(1e-6), (1, features))]
+        if self.form.distilled:
+            first.append(self.param("distillation_token", truncated_normal(), (1, features)))
+        if self.form.registers:
+            first.append(self.param("registers", nn.initializers.normal(1e-6), (self.form.registers, features)))
+        first = jnp.concatenate(first)  # [P, D]
+        first = first + table[:placed] if placed else first
+        return jnp.concatenate([jnp.broadcast_to(first.astype(tokens.dtype), (batch, *first.shape)), tokens], axis=1)
 
 
 class Block(nn.Module):
     """Attention and perceptron, each behind a norm and beside a shortcut."""
 
     heads: int
-    hidden: int
+    form: Form = Form()
     drop_path_rate: float = 0.0
     dtype: Any = None
 
     @nn.compact
     def __call__(self, tokens: Array, *, train: bool) -> Array:
+        width = tokens.shape[-1]
+
+        def join(tokens: Array, branch: Array, name: str) -> Array:
+            branch = LayerScale(self.form.layer_scale, name=name)(branch) if self.form.layer_scale else branch
+            return tokens + DropPath(self.drop_path_rate)(branch, train=train)
+
         attended = LayerNorm(dtype=self.dtype, name="norm1")(tokens)
-        attended = SelfAttention(self.heads, self.dtype, name="attention")(attended)
-        tokens = tokens + DropPath(self.drop_path_rate)(attended, train=train)
-        mixed = LayerNorm(dtype=self.dtype, name="norm2")(tokens)
-        mixed = MLP(self.hidden, self.dtype, name="mlp")(mixed)
-        return tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = join(tokens, SelfAttention(self.heads, self.dtype, name="attention")(attended), "layer_scale1")
+        # The gated form has two thirds of the units in each half, rounded up to a multiple of 8: about as many parameters.
+        mlp = SwiGLU(-(-8 * width // 24) * 8, self.dtype, name="mlp") if self.form.gated else MLP(4 * width, self.dtype, name="mlp")
+        return join(tokens, mlp(LayerNorm(dtype=self.dtype, name="norm2")(tokens)), "layer_scale2")
+
+
+class DistilledHead(nn.Module):
+    """DeiT's two heads: the mean of their logits [B, K]; in training the first's, and the second's are sown in ``auxiliary``."""
+
+    num_classes: int
+    drop_rate: float = 0.0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, token: Array, distillation: Array, *, train: bool) -> Array:
+        options = (self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
+        logits = Head(*options, name="token")(token, train=train)
+        distilled = Head(*options, name="distillation")(distillation, train=train)
+        if not train:
+            return (logits + distilled) / 2
+        if not self.is_initializing():
+            self.sow("auxiliary", "logits", distilled)
+        return logits
 
 
 class ViT(nn.Module):
@@ -57,6 +123,7 @@ class ViT(nn.Module):
     heads: int
     patch_size: int
     image_size: int
+    form: Form = Form()
     num_classes: int = 1000
     pool: str = "token"
     drop_rate: float = 0.0  # before the head
@@ -64,25 +131,18 @@ class ViT(nn.Module):
     dtype: Any = None
 
     def setup(self):
-        side = self.image_size // self.patch_size
-        self.stem = Stem(self.width, self.patch_size, (side, side), self.dtype)
-        for index in range(self.depth):
-            rate = self.drop_path_rate * index / max(self.depth - 1, 1)
-            setattr(self, f"block{index + 1}", Block(self.heads, 4 * self.width, rate, self.dtype))
+        form, side = Form(*self.form), self.image_size // self.patch_size
+        self.stem = Stem(self.width, self.patch_size, (side, side), form, self.dtype)
+        for index, rate in enumerate(drop_path_rates(self.drop_path_rate, (self.depth,))[0]):
+            setattr(self, f"block{index + 1}", Block(self.heads, form, rate, self.dtype))
         self.norm = LayerNorm(dtype=self.dtype)
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype, kernel_init=truncated_normal(), bias_init=nn.initializers.zeros)
+        if form.distilled and self.num_classes:
+            self.head = DistilledHead(self.num_classes, self.drop_rate, self.dtype)
+        else:
+            self.head = Head(self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
 
-    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
-
-        pooled [B, D]: the class token after the norm, or the norm of the mean patch (``pool="mean"``, timm's arrangement). tokens
-        [B, N, D]: the patches in row order after the norm. ``keep`` [B, n] int: only these patches are seen, and tokens are [B, n, D].
-        Raises ValueError for another image size, and for ``mask``, which is for convolutional nets.
-        """
-        if mask is not None:
-            raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
+    def _tokens(self, image: Array, keep: Array | None, *, train: bool) -> Array:
+        """All tokens before the last norm [B, P + N, D]."""
         check_input("ViT", image)
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
@@ -91,16 +151,31 @@ class ViT(nn.Module):
         tokens = self.stem(image, keep)
         for index in range(self.depth):
             tokens = getattr(self, f"block{index + 1}")(tokens, train=train)
+        return tokens
+
+    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
+        """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
+
+        pooled [B, D]: the class token after the norm (DeiT: the mean of both tokens), or the norm of the mean patch (``pool="mean"``,
+        timm's arrangement). tokens [B, N, D]: the patches in row order after the norm. ``keep`` [B, n] int: only these patches are seen,
+        and tokens are [B, n, D]. Raises ValueError for another image size, and for ``mask``, which is for convolutional nets.
+        """
+        if mask is not None:
+            raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
+        tokens, form = self._tokens(image, keep, train=train), Form(*self.form)
         normed = self.norm(tokens)
-        pooled = normed[:, 0] if self.pool == "token" else self.norm(jnp.mean(tokens[:, 1:], axis=1))
-        return Features(pooled.astype(jnp.promote_types(pooled.dtype, jnp.float32)), normed[:, 1:], {})
+        if self.pool == "mean":
+            pooled = self.norm(jnp.mean(tokens[:, form.prefix :], axis=1))
+        else:
+            pooled = (normed[:, 0] + normed[:, 1]) / 2 if form.distilled else normed[:, 0]
+        return Features(pooled.astype(jnp.promote_types(pooled.dtype, jnp.float32)), normed[:, form.prefix :], {})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        if self.num_classes and Form(*self.form).distilled:
+            normed = self.norm(self._tokens(image, None, train=train))
+            return self.head(normed[:, 0], normed[:, 1], train=train)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -117,6 +192,7 @@ SIZES = {
     "base": Size(768, 12, 12),
     "large": Size(1024, 24, 16),
     "huge": Size(1280, 32, 16),
+    "giant": Size(1536, 40, 24),
 }
 PATCHES = {  # size: (patch size, image size) of each form
     "tiny": ((16, 224), (16, 384)),
@@ -125,7 +201,17 @@ PATCHES = {  # size: (patch size, image size) of each form
     "large": ((14, 224), (16, 224), (16, 384), (32, 224), (32, 384)),
     "huge": ((14, 224),),
 }
-MODELS = {f"vit_{size}_patch{patch}_{image}": (SIZES[size], patch, image) for size, forms in PATCHES.items() for patch, image in forms}
+DISTILLED = (("tiny", 224), ("small", 224), ("base", 224), ("base", 384))
+DINO = {"dinov2": 0, "reg4_dinov2": 4}  # registers
+MODELS = {
+    **{f"vit_{size}_patch{patch}_{image}": (SIZES[size], patch, image, Form()) for size in PATCHES for patch, image in PATCHES[size]},
+    **{f"deit_{size}_distilled_patch16_{image}": (SIZES[size], 16, image, Form(distilled=True)) for size, image in DISTILLED},
+    **{
+        f"vit_{size}_patch14_{suffix}": (SIZES[size], 14, 518, Form(registers=registers, layer_scale=1e-5, gated=size == "giant"))
+        for suffix, registers in DINO.items()
+        for size in ("small", "base", "large", "giant")
+    },
+}
 
 
 def build(
@@ -143,20 +229,19 @@ def build(
 
     ``pool``: "token" or "mean". Raises ValueError for another pool, or a patch size that does not divide the image size.
     """
-    size, patch, image = MODELS[name]
+    size, patch, image, form = MODELS[name]
     patch = patch if patch_size is None else patch_size
     image = image if image_size is None else image_size
     if pool not in ("token", "mean"):
         raise ValueError(f"pool: found {pool!r}, expected 'token' or 'mean'")
-    for option, value in (("patch_size", patch), ("image_size", image)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{option}: found {value!r}, expected a positive integer")
-    if image % patch:
-        raise ValueError(f"patch_size: {patch} does not divide image_size={image}")
+    if form.distilled and pool == "mean":
+        raise ValueError(f"pool: found 'mean', expected 'token': {name} reads its two tokens")
+    check_patches(image, patch)
     return ViT(
         *size,
         patch_size=patch,
         image_size=image,
+        form=form,
         num_classes=num_classes,
         pool=pool,
         drop_rate=drop_rate,

@@ -14,6 +14,44 @@ import jaxvision as jv
 KEY = jax.random.key(0)
 COUNTS = {
     "lenet5": 61_706,
+    "cifarnet": 62_006,
+    "alexnet": 61_100_840,
+    "alexnet_bn": 62_381_096,
+    "alexnet_227": 60_965_224,
+    "alexnet_227_pad2": 61_100_840,
+    "vgg11": 132_863_336,
+    "vgg11_lrn": 132_863_336,
+    "vgg11_bn": 132_868_840,
+    "vgg13": 133_047_848,
+    "vgg13_bn": 133_053_736,
+    "vgg16_1x1": 133_638_952,
+    "vgg16": 138_357_544,
+    "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
+    "vgg19_bn": 143_678_248,
+    "googlenet": 13_004_888,
+    "inception_v3": 27_161_264,
+    "inception_v4": 42_679_816,
+    "xception": 22_855_952,
+    "densenet121": 7_978_856,
+    "densenet161": 28_681_000,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
+    "mobilenetv1_100": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_small": 2_542_856,
+    "mobilenet_v3_large": 5_483_032,
+    "efficientnet_b0": 5_288_548,
+    "efficientnet_b1": 7_794_184,
+    "efficientnet_b2": 9_109_994,
+    "efficientnet_b3": 12_233_232,
+    "efficientnet_b4": 19_341_616,
+    "efficientnet_b5": 30_389_784,
+    "efficientnet_b6": 43_040_704,
+    "efficientnet_b7": 66_347_960,
+    "efficientnet_v2_s": 21_458_488,
+    "efficientnet_v2_m": 54_139_356,
+    "efficientnet_v2_l": 118_515_272,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
@@ -27,18 +65,38 @@ COUNTS = {
     "vit_large_patch32_224": 306_535_400,
     "vit_huge_patch14_224": 632_045_800,
 }
-_BLOCKS = [f"block{index}" for index in range(1, 13)]
+
+
+def _top(first: str, part: str, count: int, last: str = "") -> str:
+    """The top level of a tree: "stem", numbered stages or blocks, "norm"."""
+    return " ".join([first, *(f"{part}{index}" for index in range(1, count + 1)), last]).strip()
+
+
 # name: options, image, width of the pooled features, top level of the tree
 SMALL = {
     "lenet5": ({}, (2, 32, 32, 1), 84, "stem stage1 stage2 stage3"),
+    "alexnet": ({}, (2, 70, 80, 3), 4096, _top("stem", "stage", 6)),
+    "vgg11_bn": ({}, (2, 33, 40, 3), 4096, _top("", "stage", 7)),
+    "googlenet": ({"auxiliary_heads": False}, (2, 65, 70, 3), 1024, _top("stem", "block", 9)),
+    "inception_v4": ({}, (2, 75, 80, 3), 1536, _top("stem", "block", 19)),
+    "xception": ({}, (2, 65, 70, 3), 2048, _top("stem", "block", 14)),
+    "densenet121": ({}, (2, 33, 40, 3), 1024, _top("stem", "stage", 4, "norm")),
+    "mobilenetv1_100": ({}, (2, 33, 40, 3), 1024, _top("stem", "block", 13)),
+    "mobilenet_v3_small": ({}, (2, 33, 40, 3), 1024, _top("stem", "block", 13)),
+    "efficientnet_b0": ({}, (2, 33, 40, 3), 1280, _top("stem", "stage", 8)),
     "resnet18": ({"stem": "cifar"}, (2, 9, 11, 3), 512, "stem stage1 stage2 stage3 stage4"),
     "resnet50": ({}, (2, 33, 40, 3), 2048, "stem stage1 stage2 stage3 stage4"),
-    "vit_tiny_patch16_224": (
-        {"image_size": 16, "patch_size": 8},
-        (2, 16, 24, 3),
-        192,
-        "stem norm " + " ".join(f"block{i}" for i in range(1, 13)),
-    ),
+    "plain20": ({}, (2, 9, 11, 3), 64, _top("stem", "stage", 3)),
+    "seresnet18": ({}, (2, 33, 40, 3), 512, _top("stem", "stage", 4)),
+    "resnetv2_18": ({}, (2, 33, 40, 3), 512, _top("stem", "stage", 4, "norm")),
+    "convnext_tiny": ({}, (2, 33, 40, 3), 768, _top("stem", "stage", 4, "norm")),
+    "convnextv2_atto": ({}, (2, 33, 40, 3), 320, _top("stem", "stage", 4, "norm")),
+    "swin_tiny_patch4_window7_224": ({}, (2, 33, 40, 3), 768, _top("stem", "stage", 4, "norm")),
+    "mixer_s32_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 512, _top("stem", "block", 8, "norm")),
+    "gmlp_ti16_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 128, _top("stem", "block", 30, "norm")),
+    "vit_tiny_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 12, "norm")),
+    "deit_tiny_distilled_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 12, "norm")),
+    "vit_small_patch14_reg4_dinov2": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 384, _top("stem", "block", 12, "norm")),
 }
 
 
@@ -69,7 +127,7 @@ def drawn(model, image) -> dict:
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_counted_exactly(name):
     model = jv.create_model(name)
-    side, channels = (32, 1) if name == "lenet5" else (getattr(model, "image_size", 64), 3)
+    side, channels = {"lenet5": (32, 1), "cifarnet": (32, 3)}.get(name, (getattr(model, "image_size", 96), 3))
     variables = jax.eval_shape(model.init, KEY, jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32))
     assert count(variables["params"]) == COUNTS[name]
 
@@ -144,7 +202,7 @@ def test_refusals_name_the_argument(name):
         features(jax.ShapeDtypeStruct(image.shape, jnp.uint8))
     with pytest.raises(ValueError, match="^mask: "):
         features(image, mask=jax.ShapeDtypeStruct(image.shape[:3], jnp.float32))
-    if "vit" not in name:
+    if not name.startswith(("vit", "deit")):
         with pytest.raises(ValueError, match="^keep: .* cannot leave out"):
             features(image, keep=jax.ShapeDtypeStruct((2, 1), jnp.int32))
         return

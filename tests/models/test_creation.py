@@ -22,7 +22,7 @@ def test_names_are_unique_and_aliases_lead_to_one():
 
 
 def test_listing_follows_the_pattern_and_is_sorted():
-    assert jv.list_models("resnet*") == ["resnet101", "resnet152", "resnet18", "resnet34", "resnet50"]
+    assert jv.list_models("resnet?0") == ["resnet20", "resnet50"]
     assert jv.list_models("vit_h*") == ["vit_huge_patch14_224"]
     assert jv.list_models("nothing*") == []
     assert jv.list_models() == sorted(jv.list_models())
@@ -40,7 +40,7 @@ def test_another_librarys_name_makes_the_same_network():
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
-        ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean resnet50"),
+        ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean .*resnet50"),
         ("qqqqq", {}, ValueError, r"unknown model 'qqqqq'; jv.list_models\(\) lists all"),
         ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; it has num_classes, stem, zero_init"),
         ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, dtype$"),

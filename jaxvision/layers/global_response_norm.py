@@ -1,0 +1,32 @@
+"""Global response normalisation, GRN (Woo et al., "ConvNeXt V2", 2023, section 3.3): channels compete by their energy."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.typing import Array
+
+
+def _safe_norm(square: Array) -> Array:
+    """The square root, with gradient zero at zero: a channel that is zero everywhere would give NaN."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+
+
+class GlobalResponseNorm(nn.Module):
+    """x [B, h, w, C] -> x + scale x n + bias, n [B, 1, 1, C] the norm of each channel over its mean over channels.
+
+    ``scale`` and ``bias`` [C] begin at zero: the identity. Sums are taken in at least float32.
+    """
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        if x.ndim != 4:
+            raise ValueError(f"x: found shape {x.shape}, expected [B, h, w, C]")
+        scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        energy = _safe_norm(jnp.sum(jnp.square(wide), axis=(1, 2), keepdims=True))  # [B, 1, 1, C]
+        share = energy / (jnp.mean(energy, axis=-1, keepdims=True) + self.epsilon)
+        return (wide * (1 + scale * share) + bias).astype(x.dtype)

@@ -1,0 +1,107 @@
+"""AlexNet (Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012), in its four usual forms.
+
+alexnet is torchvision's (Krizhevsky, "One weird trick", 2014) for 224 x 224. alexnet_227 is the original for 227 x 227: 96 filters, no
+padding, two groups, response normalisation. alexnet_227_pad2 is torchvision's at 227 x 227, whose first map is 56 x 56. alexnet_bn has the
+original's widths in one group, BatchNorm, and 227 x 227 images.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, check_input, grid_pool, local_response_norm, max_pool
+from jaxvision.typing import Array, Features
+
+_GRID = 6  # what the first dense layer sees: 6 x 6 places
+_KERNEL_SIZES = (11, 5, 3, 3, 3)
+
+
+class Unit(nn.Module):
+    """A convolution, its normalisation (none, "batch" or "response") and a ReLU."""
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    norm: str = ""
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        x = Conv(self.features, self.kernel_size, self.stride, self.padding, groups=self.groups, dtype=self.dtype, name="conv")(x)
+        if self.norm == "batch":
+            x = BatchNorm(dtype=self.dtype, name="norm")(x, train=train)
+        x = jax.nn.relu(x)
+        return local_response_norm(x) if self.norm == "response" else x
+
+
+class AlexNet(nn.Module):
+    """Five convolutions (stem, stage1 to stage4), two dense layers of 4,096 units (stage5, stage6) and a linear head."""
+
+    widths: tuple[int, ...]
+    image_size: int  # that the form was made for
+    padding: int  # of the first convolution
+    groups: int = 1  # of the second, fourth and fifth
+    norm: str = ""
+    num_classes: int = 1000
+    drop_rate: float = 0.5  # before each of the two dense layers
+    dtype: Any = None
+
+    def setup(self):
+        self.stem = Unit(self.widths[0], _KERNEL_SIZES[0], 4, self.padding, 1, self.norm, self.dtype)
+        for index in range(1, 5):
+            size, groups = _KERNEL_SIZES[index], 1 if index == 2 else self.groups
+            norm = "" if self.norm == "response" and index > 1 else self.norm
+            setattr(self, f"stage{index}", Unit(self.widths[index], size, 1, size // 2, groups, norm, self.dtype))
+        self.stage5, self.stage6 = Dense(4096, dtype=self.dtype), Dense(4096, dtype=self.dtype)
+        self.dropout = Dropout(self.drop_rate)
+        if self.num_classes:
+            self.head = Dense(self.num_classes, dtype=self.dtype)
+
+    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
+        """Features of images [B, H, W, C], 67 x 67 or larger.
+
+        pooled [B, 4096]; maps "stem" at stride 4, "stage1" at 8, "stage2" to "stage4" at 16, before their pooling. At another size than
+        ``image_size`` the last map is averaged to 6 x 6, torchvision's way. Raises ValueError for a smaller image, and for ``keep`` or
+        ``mask``, which it does not have.
+        """
+        check_input("AlexNet", image, keep=keep, mask=mask)
+        x, maps = image, {}
+        for name in ("stem", "stage1", "stage2", "stage3", "stage4"):
+            x = maps[name] = getattr(self, name)(x, train=train)
+            x = x if name in ("stage2", "stage3") else max_pool(x, 3, stride=2)
+        x = grid_pool(x, _GRID, _GRID).reshape(len(image), -1)  # [B, 6 * 6 * C]
+        hidden = jax.nn.relu(self.stage5(self.dropout(x, train=train)))
+        hidden = jax.nn.relu(self.stage6(self.dropout(hidden, train=train)))
+        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, maps)
+
+    def __call__(self, image: Array, *, train: bool = False) -> Array:
+        """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""
+        pooled = self.features(image, train=train).pooled
+        return self.head(pooled).astype(jnp.float32) if self.num_classes else pooled
+
+
+class Size(NamedTuple):
+    """Widths of the convolutions, image size, padding of the first convolution, groups, normalisation."""
+
+    widths: tuple[int, ...]
+    image_size: int
+    padding: int
+    groups: int = 1
+    norm: str = ""
+
+
+MODELS = {
+    "alexnet": Size((64, 192, 384, 256, 256), 224, 2),
+    "alexnet_bn": Size((96, 256, 384, 384, 256), 227, 0, norm="batch"),
+    "alexnet_227": Size((96, 256, 384, 384, 256), 227, 0, 2, "response"),
+    "alexnet_227_pad2": Size((64, 192, 384, 256, 256), 227, 2),
+}
+
+
+def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.5, dtype: Any = None) -> AlexNet:
+    """A row of the table."""
+    return AlexNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)

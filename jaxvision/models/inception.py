@@ -1,0 +1,222 @@
+"""Inception: GoogLeNet (Szegedy et al., "Going Deeper with Convolutions", 2015), v3 (2016) and v4 (2017).
+
+googlenet is torchvision's, with BatchNorm and 3 x 3 where the paper has 5 x 5; googlenet_original the paper's, with biases and response
+normalisation. inception_v3 is torchvision's, inception_v4 timm's. Their trained weights expect pixels (x - 0.5) / 0.5.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, average_pool, check_input, global_mean, grid_pool
+from jaxvision.layers.initializers import torch_default, truncated_normal
+from jaxvision.typing import Array, Features
+
+_INITIALIZERS = {"googlenet": truncated_normal(0.01), "inception_v3": truncated_normal(0.1), "inception_v4": torch_default}
+
+
+class FirstAuxiliary(nn.Module):
+    """GoogLeNet's auxiliary classifier: means over 4 x 4 bins, 1 x 1 convolution, two dense layers."""
+
+    num_classes: int
+    use_norm: bool
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        options = {"dtype": self.dtype, "kernel_init": truncated_normal(0.01)}
+        x = ConvNorm(128, 1, epsilon=1e-3, use_norm=self.use_norm, name="conv", **options)(grid_pool(x, 4, 4), train=train)
+        hidden = jax.nn.relu(Dense(1024, name="dense", **options)(x.reshape(len(x), -1)))  # [B, 4 * 4 * 128] -> [B, 1024]
+        hidden = Dropout(0.7)(hidden, train=train)
+        return Dense(self.num_classes, name="head", **options)(hidden).astype(jnp.float32)
+
+
+class ThirdAuxiliary(nn.Module):
+    """Inception v3's auxiliary classifier: pooling, 1 x 1 and 5 x 5 convolution, mean, dense layer; for images of about 299 x 299."""
+
+    num_classes: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        if self.is_initializing():
+            x = jnp.zeros((1, 17, 17, x.shape[-1]), x.dtype)  # the parameters depend on the channels alone
+        if min(x.shape[1:3]) < 17:
+            raise ValueError(f"image: too small for Inception v3's auxiliary head: its map is {x.shape}, expected 17 x 17; 299 x 299 fits")
+        options = {"epsilon": 1e-3, "dtype": self.dtype}
+        x = ConvNorm(128, 1, name="conv1", kernel_init=truncated_normal(0.1), **options)(average_pool(x, 5, stride=3), train=train)
+        x = ConvNorm(768, 5, padding=0, name="conv2", kernel_init=truncated_normal(0.01), **options)(x, train=train)
+        dense = Dense(self.num_classes, dtype=self.dtype, kernel_init=truncated_normal(0.001), name="head")
+        return dense(global_mean(x)).astype(jnp.float32)
+
+
+class Inception(nn.Module):
+    """A stem, blocks of side-by-side chains, and a linear head; auxiliary heads on inner blocks help in training alone."""
+
+    variant: str  # a row of MODELS
+    num_classes: int = 1000
+    auxiliary_heads: bool = True
+    drop_rate: float = 0.4  # before the head
+    dtype: Any = None
+
+    def setup(self):
+        size = MODELS[self.variant]
+        init = _INITIALIZERS[size.initializer]
+        options = {"use_norm": size.use_norm, "dtype": self.dtype, "kernel_init": init}
+        self.stem = Chain(size.stem, **options)
+        for index, chains in enumerate(size.blocks, 1):
+            setattr(self, f"block{index}", Branches(chains, **options))
+        self.dropout = Dropout(self.drop_rate)
+        if self.num_classes:
+            self.head = Dense(self.num_classes, dtype=self.dtype, kernel_init=init)
+        if self.num_classes and self.auxiliary_heads:
+            for number in range(1, len(size.auxiliary) + 1):
+                if self.variant == "inception_v3":
+                    head = ThirdAuxiliary(self.num_classes, self.dtype)
+                else:
+                    head = FirstAuxiliary(self.num_classes, size.use_norm, self.dtype)
+                setattr(self, f"auxiliary{number}", head)
+
+    def _inner(self, image: Array, *, train: bool) -> tuple[list[Array], Array]:
+        """What each block gives, and pooled [B, D]."""
+        x, found = self.stem(image, train=train), []
+        for index in range(1, len(MODELS[self.variant].blocks) + 1):
+            x = getattr(self, f"block{index}")(x, train=train)
+            found.append(x)
+        return found, global_mean(x)
+
+    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
+        """Features of images [B, H, W, C], 75 x 75 or larger.
+
+        pooled [B, D]; maps "stride8", "stride16", "stride32" (v4 "stride4" too): the last block at each. Raises ValueError for a smaller
+        image, and for ``keep`` or ``mask``, which it does not have.
+        """
+        check_input("Inception", image, keep=keep, mask=mask)
+        found, pooled = self._inner(image, train=train)
+        return Features(pooled, None, {f"stride{stride}": found[index - 1] for index, stride in MODELS[self.variant].maps})
+
+    def with_auxiliary(self, image: Array, *, train: bool = True) -> tuple[Array, ...]:
+        """Logits [B, K] of the head and of each auxiliary head, from the first block to the last."""
+        check_input("Inception", image)
+        if not self.num_classes:
+            raise ValueError("num_classes: found 0, an encoder has no auxiliary heads; features gives its maps")
+        found, pooled = self._inner(image, train=train)
+        taps = enumerate(MODELS[self.variant].auxiliary, 1) if self.auxiliary_heads else ()
+        others = tuple(getattr(self, f"auxiliary{number}")(found[index - 1], train=train) for number, index in taps)
+        return (self.head(self.dropout(pooled, train=train)).astype(jnp.float32), *others)
+
+    def __call__(self, image: Array, *, train: bool = False) -> Array:
+        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0.
+
+        In training the auxiliary heads' logits are sown in the collection ``auxiliary`` (``logits1``, ...), where the caller asks for it.
+        """
+        if not self.num_classes:
+            return self.features(image, train=train).pooled
+        if self.is_initializing() or train and self.is_mutable_collection("auxiliary"):
+            logits, *others = self.with_auxiliary(image, train=train)
+            for number, other in enumerate(others if train else (), 1):
+                self.sow("auxiliary", f"logits{number}", other)
+            return logits
+        return self.head(self.dropout(self.features(image, train=train).pooled, train=train)).astype(jnp.float32)
+
+
+class Size(NamedTuple):
+    """Stem and blocks; (block, stride) of the maps; blocks with auxiliary heads; how weights begin; drop rate; norms or biases."""
+
+    stem: tuple
+    blocks: tuple
+    maps: tuple[tuple[int, int], ...]
+    auxiliary: tuple[int, ...]
+    initializer: str
+    drop_rate: float
+    use_norm: bool = True
+
+
+_MAX = ("max", 3, 2, 0)
+_MEAN = ("average", 3, 1, 1)
+_INSIDE = ("average_inside", 3, 1, 1)
+_HALF = ("max_ceil", 3, 2, 0)
+
+
+def _first(one: int, reduce3: int, three: int, reduce5: int, five: int, pool: int, *, size: int) -> tuple:
+    """GoogLeNet's block; ``size`` is the kernel of the third branch."""
+    return ((one, 1),), ((reduce3, 1), (three, 3)), ((reduce5, 1), (five, size)), (("max", 3, 1, 1), (pool, 1))
+
+
+def _googlenet(size: int) -> tuple:
+    rows = (
+        (64, 96, 128, 16, 32, 32),
+        (128, 128, 192, 32, 96, 64),
+        (192, 96, 208, 16, 48, 64),
+        (160, 112, 224, 24, 64, 64),
+        (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64),
+        (256, 160, 320, 32, 128, 128),
+        (256, 160, 320, 32, 128, 128),
+        (384, 192, 384, 48, 128, 128),
+    )
+    blocks = [_first(*row, size=size) for row in rows]
+    # The maps shrink before the third and the eighth block; pooling there is the first step of each of its chains.
+    for index, pool in ((2, _HALF), (7, ("max_ceil", 2, 2, 0) if size == 3 else _HALF)):
+        blocks[index] = tuple((pool, *chain) for chain in blocks[index])
+    return tuple(blocks)
+
+
+def _a3(pool: int) -> tuple:
+    return ((64, 1),), ((48, 1), (64, 5)), ((64, 1), (96, 3), (96, 3)), (_MEAN, (pool, 1))
+
+
+def _b3(width: int) -> tuple:
+    wide, high = (width, (1, 7)), (width, (7, 1))
+    return ((192, 1),), ((width, 1), wide, (192, (7, 1))), ((width, 1), high, wide, high, (192, (1, 7))), (_MEAN, (192, 1))
+
+
+_FORK3 = ("fork", (384, (1, 3)), (384, (3, 1)))
+_C3 = ((320, 1),), ((384, 1), _FORK3), ((448, 1), (384, 3), _FORK3), (_MEAN, (192, 1))
+_V3 = (
+    *map(_a3, (32, 64, 64)),
+    (((384, 3, 2, 0),), ((64, 1), (96, 3), (96, 3, 2, 0)), (_MAX,)),
+    *map(_b3, (128, 160, 160, 192)),
+    (((192, 1), (320, 3, 2, 0)), ((192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2, 0)), (_MAX,)),
+    _C3,
+    _C3,
+)
+_A4 = ((96, 1),), ((64, 1), (96, 3)), ((64, 1), (96, 3), (96, 3)), (_INSIDE, (96, 1))
+_B4 = (
+    ((384, 1),),
+    ((192, 1), (224, (1, 7)), (256, (7, 1))),
+    ((192, 1), (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))),
+    (_INSIDE, (128, 1)),
+)
+_FORK4 = ("fork", (256, (1, 3)), (256, (3, 1)))
+_C4 = ((256, 1),), ((384, 1), _FORK4), ((384, 1), (448, (3, 1)), (512, (1, 3)), _FORK4), (_INSIDE, (256, 1))
+_V4 = (
+    ((_MAX,), ((96, 3, 2, 0),)),
+    (((64, 1), (96, 3, 1, 0)), ((64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3, 1, 0))),
+    (((192, 3, 2, 0),), (_MAX,)),
+    *(_A4,) * 4,
+    (((384, 3, 2, 0),), ((192, 1), (224, 3), (256, 3, 2, 0)), (_MAX,)),
+    *(_B4,) * 7,
+    (((192, 1), (192, 3, 2, 0)), ((256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2, 0)), (_MAX,)),
+    *(_C4,) * 3,
+)
+_STEM1 = ((64, 7, 2), _HALF, (64, 1), (192, 3), _HALF)
+_STEM1_ORIGINAL = ((64, 7, 2), _HALF, ("response",), (64, 1), (192, 3), ("response",), _HALF)
+_STEM3 = ((32, 3, 2, 0), (32, 3, 1, 0), (64, 3), _MAX, (80, 1), (192, 3, 1, 0), _MAX)
+_STEM4 = ((32, 3, 2, 0), (32, 3, 1, 0), (64, 3))
+_MAPS1 = ((2, 8), (7, 16), (9, 32))
+MODELS = {
+    "googlenet": Size(_STEM1, _googlenet(3), _MAPS1, (3, 6), "googlenet", 0.2),
+    "googlenet_original": Size(_STEM1_ORIGINAL, _googlenet(5), _MAPS1, (3, 6), "googlenet", 0.4, use_norm=False),
+    "inception_v3": Size(_STEM3, _V3, ((3, 8), (8, 16), (11, 32)), (8,), "inception_v3", 0.5),
+    "inception_v4": Size(_STEM4, _V4, ((2, 4), (7, 8), (15, 16), (19, 32)), (), "inception_v4", 0.2),
+}
+
+
+def build(
+    name: str, *, num_classes: int = 1000, auxiliary_heads: bool = True, drop_rate: float | None = None, dtype: Any = None
+) -> Inception:
+    """A row of the table; ``drop_rate`` None is the row's own, ``auxiliary_heads`` False leaves them out."""
+    return Inception(name, num_classes, auxiliary_heads, MODELS[name].drop_rate if drop_rate is None else drop_rate, dtype)

@@ -1,0 +1,170 @@
+"""MobileNet v1 (Howard et al., 2017), v2 (Sandler et al., 2018) and v3 (Howard et al., 2019).
+
+v1 as timm builds it, v2 and v3 as torchvision does. Blocks are numbered through; the last 1 x 1 convolution is a block of its own, and
+v3's dense layer another.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.layers import ConvNorm, Dense, Dropout, InvertedResidual, check_input, global_mean
+from jaxvision.layers.initializers import small
+from jaxvision.typing import Array, Features
+
+
+class Separable(nn.Module):
+    """v1's block: a depthwise and a pointwise convolution, each with norm and ReLU6."""
+
+    features: int
+    stride: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        options, channels = {"activation": jax.nn.relu6, "dtype": self.dtype}, x.shape[-1]
+        x = ConvNorm(channels, 3, self.stride, groups=channels, name="depthwise", **options)(x, train=train)
+        return ConvNorm(self.features, 1, name="project", **options)(x, train=train)
+
+
+class Block(NamedTuple):
+    """Kernel size, hidden channels (0: a separable block), channels out, squeeze-and-excitation units (0: none), activation, stride."""
+
+    kernel_size: int
+    hidden: int
+    features: int
+    squeeze: int = 0
+    activation: str = "relu6"
+    stride: int = 1
+
+
+class MobileNet(nn.Module):
+    """A stem at stride 2, blocks, a last 1 x 1 convolution, a dense layer (v3) and a linear head."""
+
+    blocks: tuple[Block, ...]
+    stem_width: int
+    activation: str  # of the stem, the last convolution and the dense layer
+    last_width: int = 0  # of the last convolution; 0: none
+    dense_width: int = 0  # 0: none
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+    num_classes: int = 1000
+    drop_rate: float = 0.2  # before the head
+    dtype: Any = None
+
+    def setup(self):
+        norm = {"epsilon": self.epsilon, "momentum": self.momentum, "dtype": self.dtype}
+        outer = norm | {"activation": getattr(jax.nn, self.activation)}
+        self.stem = ConvNorm(self.stem_width, 3, 2, **outer)
+        for index, row in enumerate(map(Block._make, self.blocks), 1):
+            options = norm | {"activation": getattr(jax.nn, row.activation), "gate": jax.nn.hard_sigmoid}
+            inverted = InvertedResidual(row.features, row.hidden, row.kernel_size, row.stride, row.squeeze, **options)
+            setattr(self, f"block{index}", inverted if row.hidden else Separable(row.features, row.stride, self.dtype))
+        dense = {"dtype": self.dtype, "kernel_init": small(), "bias_init": nn.initializers.zeros}
+        if self.last_width:
+            setattr(self, f"block{len(self.blocks) + 1}", ConvNorm(self.last_width, 1, **outer))
+        if self.dense_width:
+            setattr(self, f"block{len(self.blocks) + 2}", Dense(self.dense_width, **dense))
+        self.dropout = Dropout(self.drop_rate)
+        if self.num_classes:
+            self.head = Dense(self.num_classes, **dense)
+
+    def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
+
+        Raises ValueError for ``keep`` or ``mask``, which it does not have.
+        """
+        check_input("MobileNet", image, keep=keep, mask=mask)
+        x, maps, stride = self.stem(image, train=train), {}, 2
+        for index, row in enumerate(map(Block._make, self.blocks), 1):
+            x, stride = getattr(self, f"block{index}")(x, train=train), stride * row.stride
+            if stride >= 4:
+                maps[f"stride{stride}"] = x
+        if self.last_width:
+            x = getattr(self, f"block{len(self.blocks) + 1}")(x, train=train)
+        pooled = global_mean(x)
+        if self.dense_width:
+            hidden = getattr(self, f"block{len(self.blocks) + 2}")(pooled)
+            hidden = getattr(jax.nn, self.activation)(hidden)
+            pooled = hidden.astype(pooled.dtype)
+        return Features(pooled, None, maps)
+
+    def __call__(self, image: Array, *, train: bool = False) -> Array:
+        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        pooled = self.features(image, train=train).pooled
+        if not self.num_classes:
+            return pooled
+        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+
+
+class Size(NamedTuple):
+    """What distinguishes a row; the fields of the net in their order."""
+
+    blocks: tuple[Block, ...]
+    stem_width: int
+    activation: str
+    last_width: int = 0
+    dense_width: int = 0
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+
+
+def _second(rows: tuple) -> tuple[Block, ...]:
+    """v2's table (expansion, channels out, blocks, stride of the first) as blocks."""
+    blocks, channels = [], 32
+    for expansion, features, depth, stride in rows:
+        for index in range(depth):
+            blocks.append(Block(3, expansion * channels, features, stride=1 if index else stride))
+            channels = features
+    return tuple(blocks)
+
+
+_V1 = tuple(
+    Block(3, 0, features, stride=1 if index else stride)
+    for features, depth, stride in ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
+    for index in range(depth)
+)
+_V2 = _second(((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)))
+_V3_SMALL = (
+    Block(3, 16, 16, 8, "relu", 2),
+    Block(3, 72, 24, 0, "relu", 2),
+    Block(3, 88, 24, 0, "relu"),
+    Block(5, 96, 40, 24, "hard_swish", 2),
+    Block(5, 240, 40, 64, "hard_swish"),
+    Block(5, 240, 40, 64, "hard_swish"),
+    Block(5, 120, 48, 32, "hard_swish"),
+    Block(5, 144, 48, 40, "hard_swish"),
+    Block(5, 288, 96, 72, "hard_swish", 2),
+    Block(5, 576, 96, 144, "hard_swish"),
+    Block(5, 576, 96, 144, "hard_swish"),
+)
+_V3_LARGE = (
+    Block(3, 16, 16, 0, "relu"),
+    Block(3, 64, 24, 0, "relu", 2),
+    Block(3, 72, 24, 0, "relu"),
+    Block(5, 72, 40, 24, "relu", 2),
+    Block(5, 120, 40, 32, "relu"),
+    Block(5, 120, 40, 32, "relu"),
+    Block(3, 240, 80, 0, "hard_swish", 2),
+    Block(3, 200, 80, 0, "hard_swish"),
+    Block(3, 184, 80, 0, "hard_swish"),
+    Block(3, 184, 80, 0, "hard_swish"),
+    Block(3, 480, 112, 120, "hard_swish"),
+    Block(3, 672, 112, 168, "hard_swish"),
+    Block(5, 672, 160, 168, "hard_swish", 2),
+    Block(5, 960, 160, 240, "hard_swish"),
+    Block(5, 960, 160, 240, "hard_swish"),
+)
+MODELS = {
+    "mobilenetv1_100": Size(_V1, 32, "relu6"),
+    "mobilenet_v2": Size(_V2, 32, "relu6", 1280),
+    "mobilenet_v3_small": Size(_V3_SMALL, 16, "hard_swish", 576, 1024, 1e-3, 0.01),
+    "mobilenet_v3_large": Size(_V3_LARGE, 16, "hard_swish", 960, 1280, 1e-3, 0.01),
+}
+
+
+def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.2, dtype: Any = None) -> MobileNet:
+    """A row of the table."""
+    return MobileNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)

@@ -1,0 +1,7 @@
+"""PyTorch's weights in and out, without torch."""
+
+from jaxvision.weights.broken import BrokenFile
+from jaxvision.weights.files import load, read, write
+from jaxvision.weights.torch_names import from_torch, to_torch
+
+__all__ = ["BrokenFile", "from_torch", "load", "read", "to_torch", "write"]

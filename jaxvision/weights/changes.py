@@ -1,0 +1,45 @@
+"""How an array of PyTorch's becomes one of ours and back, where it is not the same array: plain reshapes and transpositions."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxvision.typing import Array
+
+
+class Change(NamedTuple):
+    """``read(theirs, shape)`` -> ours of that shape, and its exact inverse ``write(ours)``; ``grid``: a table of positions."""
+
+    read: Callable[[Array, tuple[int, ...]], Array]
+    write: Callable[[Array], Array]
+    grid: bool = False
+
+
+def _moved(axes: tuple[int, ...], back: tuple[int, ...]) -> Change:
+    return Change(lambda array, shape: array.transpose(axes), lambda array: array.transpose(back))
+
+
+def flattened(height: int, width: int) -> Change:
+    """The kernel of a dense layer behind a flattened map: theirs [D, C h w], ours [h w C, D]."""
+
+    def read(array: Array, shape: tuple[int, ...]) -> Array:
+        array = array.reshape(len(array), -1, height, width)  # [D, C, h, w]
+        return array.transpose(2, 3, 1, 0).reshape(shape)  # [h w C, D]
+
+    def write(array: Array) -> Array:
+        array = array.reshape(height, width, -1, array.shape[-1])  # [h, w, C, D]
+        return array.transpose(3, 2, 0, 1).reshape(array.shape[-1], -1)  # [D, C h w]
+
+    return Change(read, write)
+
+
+same = Change(lambda array, shape: array, lambda array: array)
+column = Change(lambda array, shape: array.reshape(shape), lambda array: array.reshape(-1, 1, 1))  # ours [C], theirs [C, 1, 1]
+row = Change(lambda array, shape: array.reshape(array.shape[1:]), lambda array: array[None])  # ours [N, D], theirs [1, N, D]
+pointwise = Change(lambda array, shape: array.reshape(shape[::-1]).T, lambda array: array.T[:, :, None, None])  # [in, out], [out, in, 1, 1]
+positions = row._replace(grid=True)  # ours [P + h w, D], theirs [1, P + h w, D]
+_KERNELS = {4: _moved((2, 3, 1, 0), (3, 2, 0, 1)), 2: _moved((1, 0), (1, 0))}  # HWIO and OIHW; [in, out] and [out, in]
+
+
+def default(leaf: str, rank: int) -> Change:
+    """The change of a leaf that no rule has its own for: kernels are transposed, everything else is the same."""
+    return _KERNELS.get(rank, same) if leaf == "kernel" else same

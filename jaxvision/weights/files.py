@@ -1,0 +1,90 @@
+"""Files of weights: ``read``, ``write`` and ``load``. What a file is, its content says; what to write, its name."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvision.weights import plain_files, torch_files
+from jaxvision.weights.broken import BrokenFile
+from jaxvision.weights.torch_names import from_torch
+from jaxvision.weights.zips import Archive
+
+_WRITERS = {
+    ".safetensors": plain_files.write_safetensors,
+    ".npz": plain_files.write_npz,
+    ".pth": torch_files.written,
+    ".pt": torch_files.written,
+}
+_ARRAYS = (torch_files.Tensor, torch_files.NumpyArray, np.ndarray)
+
+
+def _content(data: bytes) -> Any:
+    """What the bytes hold, by how they begin."""
+    if data[:2] == b"PK":
+        archive = Archive(data)
+        numpy = any(name.endswith(".npy") for name in archive.members)
+        return plain_files.read_npz(archive) if numpy else torch_files.read_zip(archive)
+    if data[:1] == b"\x80" or data[:2] in (b"(d", b"(l", b"cc"):
+        return torch_files.read_legacy(data)
+    if data[8:9] == b"{":
+        return plain_files.read_safetensors(data)
+    begin = f"begins with {data[:8]!r}" if data else "is empty"
+    raise BrokenFile(f"the file {begin}; expected a PyTorch checkpoint, safetensors or npz")
+
+
+def _arrays(found: Any) -> dict:
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, _ARRAYS)}
+
+
+def _selected(found: Any, key: str | None) -> dict:
+    """The dictionary of tensors in a checkpoint: itself, or the only one in it, or the one that is asked for."""
+    inner = {name: _arrays(value) for name, value in found.items() if _arrays(value)} if isinstance(found, dict) else {}
+    if key is not None:
+        if key not in inner:
+            raise ValueError(f"key: found {key!r}, expected {' or '.join(map(repr, inner)) or 'None: nothing is nested in this file'}")
+        return inner[key]
+    if direct := _arrays(found):
+        return direct
+    if len(inner) != 1:
+        names = [str(name)[:80] for name in inner]
+        told = f"several dictionaries of tensors: choose by key={' or '.join(map(repr, names))}" if inner else "no dictionary of tensors"
+        raise (ValueError if inner else BrokenFile)(f"the file holds {told}")
+    return next(iter(inner.values()))
+
+
+def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarray]:
+    """Tensors by name from .pth or .pt (zip archive or the older pickle), .safetensors or .npz; nothing in the file is run.
+
+    A checkpoint that nests its only state dict ("state_dict", "model", ...) is opened; of several, ``key`` names one ("teacher").
+    Arrays are read-only and take no more memory than the file (compressed npz: 64 times). Raises BrokenFile for a damaged file, and with
+    its name for anything in a pickle that is not on the list of what weights need; ValueError where ``key`` is missing or wrong.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        found = _selected(_content(data), key)
+        return {name: value if isinstance(value, np.ndarray) else value.array(name) for name, value in found.items()}
+    except BrokenFile as error:
+        raise BrokenFile(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write(path: str | PathLike, tensors: dict[str, np.ndarray]) -> Path:
+    """Write ``tensors`` as .safetensors, .npz, .pth or .pt, whole or not at all; ``torch.load(weights_only=True)`` reads the last two."""
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"path: found {path.name!r}, expected a name that ends in {', '.join(_WRITERS)}")
+    content = _WRITERS[path.suffix]({name: np.asarray(tensor) for name, tensor in tensors.items()})
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(content)
+    return draft.replace(path)
+
+
+def load(model: Any, path: str | PathLike, *, key: str | None = None, **options) -> dict:
+    """Variables of ``model`` from a file: ``read`` and ``from_torch``, whose options it takes."""
+    return from_torch(model, read(path, key=key), **options)

@@ -1,0 +1,52 @@
+"""MobileNet's names: v2 and v3 in torchvision, v1 and v2 in timm, which number a block's parts and count blocks by stage."""
+
+
+def _unit(ours: str, conv: str, norm: str) -> tuple:
+    return (f"{ours}/conv", conv), (f"{ours}/norm", norm)
+
+
+def _parts(model, ours: str, index: int) -> list[str]:
+    """A block's parts in their order; expansion and squeeze-and-excitation may lack."""
+    row = model.blocks[index]
+    channels = model.blocks[index - 1][2] if index else model.stem_width
+    return ["expand"] * (row[1] != channels) + ["depthwise"] + ["squeeze"] * bool(row[3]) + ["project"]
+
+
+def torchvision(model) -> tuple:
+    """torchvision's rules: parts counted within ``conv`` (v2, whose projection is not a unit of its own) or ``block`` (v3)."""
+    third = model.dense_width > 0
+    rules = [*_unit("stem", "features.0.0", "features.0.1")]
+    for index in range(len(model.blocks)):
+        ours, theirs = f"block{index + 1}", f"features.{index + 1}.{'block' if third else 'conv'}"
+        for place, part in enumerate(_parts(model, ours, index)):
+            if part == "squeeze":
+                rules += [(f"{ours}/squeeze/reduce", f"{theirs}.{place}.fc1"), (f"{ours}/squeeze/expand", f"{theirs}.{place}.fc2")]
+            elif part == "project" and not third:
+                rules += _unit(f"{ours}/project", f"{theirs}.{place}", f"{theirs}.{place + 1}")
+            else:
+                rules += _unit(f"{ours}/{part}", f"{theirs}.{place}.0", f"{theirs}.{place}.1")
+    last = len(model.blocks) + 1
+    rules += _unit(f"block{last}", f"features.{last}.0", f"features.{last}.1")
+    rules += [(f"block{last + 1}", "classifier.0"), ("head", "classifier.3" if third else "classifier.1")]
+    return tuple(rules)
+
+
+_TIMM = {  # the names of a block's parts by their number
+    "separable": {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
+    "inverted": {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")},
+}
+
+
+def timm(model) -> tuple:
+    """timm's rules: a stage begins where stride or channels change."""
+    rules, stage, place, before = [*_unit("stem", "conv_stem", "bn1")], -1, 0, None
+    for index, row in enumerate(model.blocks):
+        opens = row[5] != 1 or row[2] != before
+        stage, place, before = (stage + 1, 0, row[2]) if opens else (stage, place + 1, before)
+        kind = "inverted" if "expand" in _parts(model, "", index) and row[1] else "separable"
+        for part, (conv, norm) in _TIMM[kind].items():
+            rules += _unit(f"block{index + 1}/{part}", f"blocks.{stage}.{place}.{conv}", f"blocks.{stage}.{place}.{norm}")
+    return (*rules, *_unit(f"block{len(model.blocks) + 1}", "conv_head", "bn2"), ("head", "classifier"))
+
+
+LAYOUTS = {"torchvision": torchvision, "timm": timm}

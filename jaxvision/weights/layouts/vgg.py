@@ -1,0 +1,26 @@
+"""VGG's names in torchvision and timm, which count every layer: they follow from the depth of each stage."""
+
+from jaxvision.weights.changes import flattened
+
+
+def _convolutions(model) -> tuple:
+    """Each convolution (and norm) by its place among convolutions, norms, ReLUs and poolings."""
+    rules, place = [], 0
+    for stage, sizes in enumerate(model.kernel_sizes, 1):
+        for number in range(1, len(sizes) + 1):
+            rules.append((f"stage{stage}/conv{number}", f"features.{place}"))
+            if model.norm == "batch":
+                rules.append((f"stage{stage}/norm{number}", f"features.{place + 1}"))
+            place += 3 if model.norm == "batch" else 2
+        place += 1
+        place += model.norm == "response" and stage == 1
+    return tuple(rules)
+
+
+def torchvision(model) -> tuple:
+    """torchvision's rules for this depth."""
+    dense = (("stage6", "classifier.0", flattened(7, 7)), ("stage7", "classifier.3"), ("head", "classifier.6"))
+    return _convolutions(model) + dense
+
+
+LAYOUTS = {"torchvision": torchvision}

@@ -1,0 +1,73 @@
+"""What to say when a state dict does not fit a model: every name, both shapes, and the option that would help."""
+
+from collections import Counter
+from typing import Any
+
+from jaxvision.weights.rules import Named
+
+_SHOWN = 8
+
+
+def _listed(title: str, lines: list[str]) -> list[str]:
+    shown = lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
+    return [f"{title} ({len(lines)}): {'; '.join(shown)}"] if lines else []
+
+
+def _prefix(wanted: set[str], names: list[str]) -> str | None:
+    """What stands before the most wanted names, if anything does."""
+    counts: Counter = Counter()
+    for name in names:
+        parts = name.split(".")
+        counts.update(".".join(parts[:cut]) + "." for cut in range(1, len(parts)) if ".".join(parts[cut:]) in wanted)
+    return max(counts, key=lambda prefix: (counts[prefix], -len(prefix))) if counts else None
+
+
+def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> str:
+    """No name of any layout is there."""
+    wanted = {entry.name for table in tables.values() for entry in table}
+    examples = ", ".join(f"{table[0].name} ({layout})" for layout, table in tables.items())
+    behind = f" behind the prefix {prefix!r}" if prefix else ""
+    text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {', '.join(names[:4]) or 'nothing'}"
+    guess = _prefix(wanted, names)
+    return f"{text}; prefix={guess!r} would fit" if guess else text
+
+
+def _hints(table: list[Named], found: dict, left: set[str], heads: set[str], wrong: list[Named], model: Any) -> list[str]:
+    hints = []
+    missing = {entry.name for entry in table} - set(found)
+    if missing and (guess := _prefix(missing, sorted(left))):
+        hints.append(f"prefix={guess!r}")
+    bias = next((entry for entry in wrong if entry.in_head and entry.path[1:] == ("head", "bias")), None)
+    if bias is not None and found[bias.name].ndim == 1:
+        hints.append(f"num_classes={len(found[bias.name])} in create_model, or drop_head=True")
+    elif left & heads or any(entry.in_head and entry.name in missing for entry in table):
+        hints.append("drop_head=True")
+    for entry in wrong:
+        tensor = found[entry.name]
+        if entry.change.grid and tensor.ndim == 3 and tensor.shape[2] == entry.theirs[2]:
+            side = model.image_size // model.patch_size
+            tokens = tensor.shape[1] - (entry.theirs[1] - side**2)
+            other = round(max(tokens, 0) ** 0.5)
+            square = f"image_size={other * model.patch_size} in create_model, or " if other**2 == tokens else ""
+            hints.append(f"{square}grid=({side}, {side}) to resample the positions")
+    return hints
+
+
+def complaint(model: Any, table: list[Named], found: dict, left: set[str], *, layout: str, heads: set[str]) -> str | None:
+    """What is wrong with the arrays ``found`` for ``table`` and the names ``left`` over; None if nothing is."""
+    left = left - {entry.name for entry in table}
+    missing = [entry for entry in table if entry.name not in found]
+    wrong = [entry for entry in table if entry.name in found and found[entry.name].shape != entry.theirs]
+    # bfloat16 and its like are kind "V" to numpy, with a name.
+    odd = [e for e in table if e.name in found and found[e.name].dtype.kind != "f" and "float" not in found[e.name].dtype.name]
+    lines = [
+        *_listed("missing", [f"{entry.name} {list(entry.theirs)}" for entry in missing]),
+        *_listed("surplus", sorted(left)),
+        *_listed("of another shape", [f"{e.name}: found {list(found[e.name].shape)}, expected {list(e.theirs)}" for e in wrong]),
+        *_listed("of another type", [f"{entry.name}: found {found[entry.name].dtype}, expected floating point" for entry in odd]),
+    ]
+    if not lines:
+        return None
+    hints = _hints(table, found, left, heads, wrong, model)
+    lines += [f"what would help: {'; '.join(hints)}"] if hints else []
+    return "\n  ".join([f"tensors: they do not fit this {type(model).__name__} in {layout}'s layout", *lines])

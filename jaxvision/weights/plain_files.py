@@ -1,0 +1,103 @@
+"""safetensors and numpy's npz: files that are arrays behind headers."""
+
+import io
+import json
+import struct
+import zipfile
+
+import numpy as np
+
+from jaxvision.weights.arrays import BY_DTYPE, BY_SAFETENSORS, dense, whole
+from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.zips import Archive
+
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit
+
+
+def _once(pairs: list) -> dict:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BrokenFile("the header names something twice")
+    return found
+
+
+def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
+    """Arrays by name. The file: length of the header, header (JSON: type, shape and place of each), numbers. Raises BrokenFile."""
+    bounded(8, len(data), "the length of the header")
+    (length,) = struct.unpack_from("<Q", data)
+    bounded(length, min(len(data) - 8, _LONGEST_HEADER), "the header")
+    try:
+        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, BrokenFile):
+            raise
+        raise BrokenFile(f"the header is no JSON: {str(error)[:100]}") from None
+    if type(header) is not dict:
+        raise BrokenFile("the header is no JSON object")
+    numbers, found, places = memoryview(data)[8 + length :], {}, []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        if type(entry) is not dict or type(entry.get("dtype")) is not str or entry["dtype"] not in BY_SAFETENSORS:
+            raise BrokenFile(f"{name[:200]!r} has no known type; known are {', '.join(BY_SAFETENSORS)}")
+        place = whole(entry.get("data_offsets"), f"the place of {name[:200]!r}")
+        if len(place) != 2 or place[0] > place[1]:
+            raise BrokenFile(f"the place of {name[:200]!r} is {list(place)}; expected begin and end")
+        bounded(place[1], len(numbers), repr(name[:200]))
+        shape = whole(entry.get("shape"), f"the shape of {name[:200]!r}")
+        found[name] = dense(numbers[place[0] : place[1]], BY_SAFETENSORS[entry["dtype"]], shape, repr(name[:200]))
+        places.append(place)
+    places.sort()
+    if any(before[1] > after[0] for before, after in zip(places, places[1:])):
+        raise BrokenFile("two arrays lie over each other")
+    return found
+
+
+def write_safetensors(tensors: dict[str, np.ndarray]) -> bytes:
+    """The file of ``tensors``, wide types first, so that each lies at a multiple of its size. Raises ValueError for an unknown type."""
+    header, parts, place = {}, [], 0
+    for name, array in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        kind = BY_DTYPE.get(array.dtype)
+        if kind is None or not kind.safetensors:
+            raise ValueError(f"tensors: safetensors cannot hold {name} ({array.dtype})")
+        header[name] = {"dtype": kind.safetensors, "shape": list(array.shape), "data_offsets": [place, place + array.nbytes]}
+        parts.append(np.ascontiguousarray(array).tobytes())
+        place += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *parts])
+
+
+def _array(data, name: str) -> np.ndarray:
+    """One .npy file."""
+    stream = io.BytesIO(bytes(data[:65_536]))  # headers are shorter
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, EOFError) as error:
+        raise BrokenFile(f"{name[:200]!r} has no header of numpy's ({type(error).__name__})") from None
+    if dtype.hasobject or dtype.kind not in "biufc":
+        raise BrokenFile(f"{name[:200]!r} holds no numbers but {str(dtype)[:80]}; refused, and nothing was run")
+    shape = whole(shape, f"the shape of {name[:200]!r}")
+    array = dense(data[stream.tell() :], dtype, shape[::-1] if fortran else shape, repr(name[:200]))
+    return array.T if fortran else array
+
+
+def read_npz(archive: Archive) -> dict[str, np.ndarray]:
+    """Arrays by name. Raises BrokenFile."""
+    return {name.removesuffix(".npy"): _array(archive.read(name), name) for name in archive.members if name.endswith(".npy")}
+
+
+def write_npz(tensors: dict[str, np.ndarray]) -> bytes:
+    """The file of ``tensors``. Raises ValueError for types that numpy itself lacks."""
+    odd = [f"{name} ({array.dtype})" for name, array in tensors.items() if array.dtype.kind not in "biufc"]
+    if odd:
+        raise ValueError(f"tensors: npz cannot hold {', '.join(odd[:5])}; .safetensors can")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in tensors.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    return buffer.getvalue()

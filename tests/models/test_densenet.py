@@ -1,0 +1,27 @@
+"""DenseNet: torchvision's and timm's numbers."""
+
+import pytest
+
+import jaxvision as jv
+from tests.oracles.parity import check_logits, check_training
+
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
+timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
+LARGE = [pytest.param(name, marks=pytest.mark.long) for name in ("densenet161", "densenet169", "densenet201")]
+
+
+@pytest.mark.parametrize("name", ["densenet121", *LARGE])
+def test_logits(name):
+    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
+def test_timms_logits(name):
+    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(64, 50), layout="timm")
+
+
+def test_training():
+    network = torchvision.models.DenseNet(8, (2, 1, 2, 1), 16, num_classes=3)
+    model = jv.create_model("densenet121", num_classes=3).clone(depths=(2, 1, 2, 1), growth=8, width=16)
+    check_training(model, network, size=(65, 65))

@@ -1,0 +1,49 @@
+"""MobileNet v1, v2, v3: torchvision's and timm's numbers, and where the maps are."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxvision as jv
+from tests.oracles.parity import check_logits, check_training
+
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
+timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
+
+
+@pytest.mark.parametrize(
+    ("name", "gain"),
+    [("mobilenet_v2", 1.0), ("mobilenet_v3_small", 2.0), pytest.param("mobilenet_v3_large", 1.4, marks=pytest.mark.long)],
+)
+def test_logits(name, gain):
+    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45), gain=gain)
+
+
+@pytest.mark.parametrize(("name", "gain"), [("mobilenetv1_100", 2.0), ("mobilenetv2_100", 1.0)])
+def test_timms_logits(name, gain):
+    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(33, 45), layout="timm", gain=gain)
+
+
+@pytest.mark.long
+def test_training():
+    network = torchvision.models.mobilenet_v3_small(num_classes=3, dropout=0.0)
+    check_training(jv.create_model("mobilenet_v3_small", num_classes=3, drop_rate=0.0), network, size=(65, 65))
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("mobilenetv1_100", (128, 256, 512, 1024)),
+        ("mobilenet_v2", (24, 32, 96, 320)),
+        ("mobilenet_v3_small", (16, 24, 48, 96)),
+        ("mobilenet_v3_large", (24, 40, 112, 160)),
+    ],
+)
+def test_maps_are_the_last_block_of_each_stride(name, widths):
+    model, image = jv.create_model(name), jax.ShapeDtypeStruct((1, 64, 96, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    maps = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image).maps
+    wanted = {f"stride{stride}": (1, 64 // stride, 96 // stride, width) for stride, width in zip((4, 8, 16, 32), widths, strict=True)}
+    assert {name: leaf.shape for name, leaf in maps.items()} == wanted

@@ -1,0 +1,142 @@
+"""State dicts of PyTorch in our trees and back: the same logits, the same bits, and complaints that name what would help."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxvision as jv
+from tests.oracles.parity import arrays, check_logits, difference, first, image_of, randomised, torch
+
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
+timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def lenet(channels: int):
+    nn = torch.nn
+    trunk = [nn.Conv2d(channels, 6, 5), nn.Tanh(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten()]
+    return nn.Sequential(*trunk, nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10))
+
+
+def small_resnet(**options):
+    network = randomised(torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], **options))
+    return jv.create_model("resnet18", **options).clone(depths=(1, 1, 1, 1)), arrays(network)
+
+
+def small_vit(size: int = 32, *, classes: int = 3, ours: int | None = None, **options):
+    network = randomised(timm.create_model("vit_tiny_patch16_224", img_size=size, patch_size=8, num_classes=classes, depth=2, **options))
+    model = jv.create_model("vit_tiny_patch16_224", image_size=ours or size, patch_size=8, num_classes=classes)
+    return model.clone(depth=2), network.eval()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lenet_with_any_channels(channels):
+    network, image = lenet(channels), image_of(3, 32, 32, channels)
+    model = jv.create_model("lenet5")
+    variables = jv.weights.from_torch(model, arrays(network))
+    with torch.no_grad():
+        assert difference(jax.jit(model.apply)(variables, image), network(first(image))) <= 1e-4
+    back = jv.weights.to_torch(model, variables, layout="sequential")
+    assert all(np.array_equal(back[name], tensor) for name, tensor in arrays(network).items())
+    assert set(jv.weights.to_torch(model, variables, layout="tutorial")) == {
+        f"{layer}.{leaf}" for layer in "conv1 conv2 fc1 fc2 fc3".split() for leaf in ("weight", "bias")
+    }
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet18", (65, 71)), ("resnet50", (64, 70))])
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_resnet(name, size, library):
+    network = getattr(torchvision.models, name)(num_classes=5) if library == "torchvision" else timm.create_model(name, num_classes=5)
+    check_logits(jv.create_model(name, num_classes=5), network, size=size, layout=library)
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_vit_in_timms_layout(pool):
+    model, network = small_vit(global_pool=pool)
+    model = model.clone(pool="token" if pool == "token" else "mean")
+    check_logits(model, network, size=(32, 32), layout="timm")
+
+
+def test_vit_in_torchvisions_layout():
+    sizes = {"image_size": 16, "patch_size": 8, "num_layers": 2, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768, "num_classes": 5}
+    model = jv.create_model("vit_tiny_patch16_224", image_size=16, patch_size=8, num_classes=5).clone(depth=2)
+    check_logits(model, torchvision.models.VisionTransformer(**sizes), size=(16, 16))
+
+
+def test_the_layout_is_seen_by_its_names_and_another_can_be_written():
+    model, network = small_vit()
+    variables = jv.weights.from_torch(model, arrays(network))
+    moved = jv.weights.to_torch(model, variables, layout="torchvision")
+    assert "encoder.pos_embedding" in moved
+    again = jv.weights.from_torch(model, moved)
+    assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(variables)))
+    assert {leaf.dtype for leaf in jax.tree.leaves(again)} == {np.dtype("float32")}
+    with pytest.raises(ValueError, match="^layout: found None, expected 'torchvision' or 'timm'"):
+        jv.weights.to_torch(model, variables)
+    with pytest.raises(ValueError, match="^layout: found 'keras', expected 'torchvision' or 'timm'"):
+        jv.weights.from_torch(model, moved, layout="keras")
+
+
+def complaint(model, tensors, **options) -> str:
+    with pytest.raises(ValueError) as caught:
+        jv.weights.from_torch(model, tensors, **options)
+    return str(caught.value)
+
+
+def test_missing_surplus_and_misshaped_names_are_told():
+    model, tensors = small_resnet(num_classes=7)
+    tensors["layer1.0.conv9.weight"] = tensors.pop("layer1.0.conv2.weight")
+    tensors["conv1.weight"] = tensors["conv1.weight"][:, :, :3]
+    tensors["bn1.bias"] = tensors["bn1.bias"].astype(np.int64)
+    text = complaint(model, tensors)
+    assert "missing (1): layer1.0.conv2.weight [64, 64, 3, 3]" in text
+    assert "surplus (1): layer1.0.conv9.weight" in text
+    assert "conv1.weight: found [64, 3, 3, 7], expected [64, 3, 7, 7]" in text
+    assert "bn1.bias: found int64, expected floating point" in text
+
+
+def test_the_option_that_would_help_is_told():
+    model, tensors = small_resnet(num_classes=7)
+    other = model.clone(num_classes=4)
+    text = complaint(other, tensors)
+    assert "fc.weight: found [7, 512], expected [4, 512]" in text and "num_classes=7 in create_model, or drop_head=True" in text
+    assert "head" not in jv.weights.from_torch(other, tensors, drop_head=True)["params"]
+    encoder = model.clone(num_classes=0)
+    assert "surplus (2): fc.bias; fc.weight\n  what would help: drop_head=True" in complaint(encoder, tensors)
+    variables = jv.weights.from_torch(encoder, tensors, drop_head=True)
+    assert jax.eval_shape(encoder.apply, variables, jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)).shape == (2, 512)
+    wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    assert "prefix='module.' would fit" in complaint(model, wrapped)
+    assert jv.weights.from_torch(model, wrapped, prefix="module.")["params"].keys() == variables["params"].keys() | {"head"}
+    assert "expected for example conv1.weight" in complaint(model, {"a": np.zeros(1)})
+    mixed = {f"backbone.{name}" if "fc" not in name else name: tensor for name, tensor in tensors.items()}
+    assert "prefix='backbone.'" in complaint(model, mixed)
+
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_positions_of_another_image_size_as_timm_resamples_them(registers):
+    from timm.layers import resample_abs_pos_embed
+
+    model, network = small_vit(48, ours=32)
+    tensors, prefix = arrays(network), 1
+    if registers:
+        model, prefix = model.clone(form=(False, 4, 0.0, False)), 0
+        tensors |= {"pos_embed": tensors["pos_embed"][:, 1:], "reg_token": np.zeros((1, 4, 192), np.float32)}
+    assert "image_size=48 in create_model, or grid=(4, 4) to resample" in complaint(model, tensors)
+    assert "grid: pos_embed" in complaint(model, tensors, grid=(9, 9))
+    ours = jv.weights.from_torch(model, tensors, grid=(4, 4))["params"]["stem"]["position"]
+    theirs = resample_abs_pos_embed(torch.tensor(tensors["pos_embed"]), [4, 4], num_prefix_tokens=prefix)
+    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-5)
+
+
+def test_what_is_no_model_of_ours_is_refused():
+    import flax.linen as nn
+
+    with pytest.raises(TypeError, match="^model: found Dense, expected one of jv.create_model's"):
+        jv.weights.from_torch(nn.Dense(3), {})
+    with pytest.raises(ValueError, match="no layout of another library"):
+        jv.weights.from_torch(jv.create_model("googlenet_original"), {})
