@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from jaxvision.data.boxes import cropped_fields
-from jaxvision.data.decoding import Choose
+from jaxvision.data.decoding import MAX_PIXELS, BrokenImage, Choose
 from jaxvision.data.requirement import need
 from jaxvision.data.sequence import uniforms
 from jaxvision.data.source import Wrapped
@@ -89,6 +89,9 @@ class _CenterCrops(_Cropped):
 
     def _whole(self, height: int, width: int) -> tuple:
         tall, wide = (int(self.resize * side / min(height, width)) for side in (height, width))
+        if tall * wide > MAX_PIXELS:
+            resized = f"{width} x {height} pixels, {wide} x {tall} when the short side is {self.resize}, expected at most {MAX_PIXELS:,}"
+            raise BrokenImage("center_crops", "too large", resized)
         return (0, 0, height, width), (tall, wide)
 
     def _cropped(self, example: dict) -> dict:
@@ -138,7 +141,7 @@ def center_crops(source, size: int, *, resize: int = 256):
     """A source of the middles, [size, size, 3] uint8, of images whose short side is first resized to ``resize``; gray becomes RGB.
 
     Bilinear with antialiasing, of whole pixels decoded at full size; boxes and masks follow. Raises ValueError when ``resize`` is smaller
-    than ``size``.
+    than ``size``; an image so long that it would be resized to more than 64 million pixels is a BrokenImage.
     """
     if resize < size:
         raise ValueError(f"resize: found {resize}, expected at least the size of the crop, {size}")

@@ -169,7 +169,8 @@ def _eight_bits(image, path: str):
         return image
     values = np.asarray(image)
     lowest, highest = values.min(), values.max()
-    if not (0 <= lowest and highest <= 65535):
+    between = values.dtype.kind == "f" and 1 < highest < 2  # which of the three it is cannot be told
+    if not (0 <= lowest and highest <= 65535) or between:
         found = f"{image.mode} from {lowest:g} to {highest:g}, expected 0..1, 0..255 or 0..65535"
         raise BrokenImage(path, "out of range", found)
     if highest > 255:

@@ -75,7 +75,7 @@ def _split_of(files: Files, split: str) -> tuple[Files, list[str]]:
     found = split_folders(files)
     wanted = _ALIASES.get(split.lower())
     if wanted not in found:
-        fix = "train, held_out = jv.data.split(source, 0.2, seed=0) makes one"
+        fix = "train, held_out = jv.data.split(source, 0.2, seed=0) makes one, as --held-out 0.2 does"
         names = f"a sub-folder {' or '.join(SPLITS[wanted])}" if wanted else f"one of {', '.join(SPLITS)}"
         raise ValueError(f"split: found {split!r} and {files.where} with {held(files)}, expected {names}; {fix}")
     inside = files.within(found[wanted])

@@ -190,8 +190,18 @@ def without_images(source):
 
 
 def subset(source, indices):
-    """The examples of ``source`` at ``indices`` [n] int, in that order. Raises IndexError for one that does not exist."""
-    indices = np.asarray(indices, np.int64).reshape(-1)  # [n]
+    """The examples of ``source`` at ``indices`` [n] int, in that order, or where a mask [N] bool is true.
+
+    Raises IndexError for one that does not exist, ValueError for a mask of another length and for numbers that are not whole.
+    """
+    indices = np.asarray(indices).reshape(-1)  # [n]
+    if indices.dtype == bool:
+        if len(indices) != len(source):
+            raise ValueError(f"indices: found a mask of {len(indices)} values, expected one for each of {len(source)} examples")
+        indices = np.flatnonzero(indices)
+    if len(indices) and indices.dtype.kind not in "iu":
+        raise ValueError(f"indices: found {indices.dtype}, expected whole numbers or a mask of booleans")
+    indices = indices.astype(np.int64)
     wrong = indices[(indices < 0) | (indices >= len(source))]
     if len(wrong):
         raise IndexError(f"indices: found {wrong[0]}, expected 0..{len(source) - 1}")
