@@ -55,13 +55,20 @@ def whole(numbers, what: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _empty(shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError as error:  # the other axes are too long for numpy
+        raise BrokenFile(f"{what}: {error}") from None
+
+
 def dense(data, dtype: np.dtype, shape: tuple[int, ...], what: str) -> np.ndarray:
     """An array that fills ``data`` exactly, without a copy and read-only."""
     held, claimed = len(data), math.prod(shape) * dtype.itemsize
     bounded(claimed, held, what)
     if claimed != held:
         raise BrokenFile(f"{what}: {dtype} {list(shape)} are {claimed:,} bytes, found {held:,}")
-    array = np.frombuffer(data, dtype).reshape(shape) if claimed else np.zeros(shape, dtype)
+    array = np.frombuffer(data, dtype).reshape(shape) if claimed else _empty(shape, dtype, what)
     array.flags.writeable = False
     return array
 
@@ -71,7 +78,7 @@ def view(flat: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[i
     if len(shape) != len(strides):
         raise BrokenFile(f"{what}: shape {list(shape)} and strides {list(strides)} differ in length")
     if 0 in shape:
-        return np.zeros(shape, flat.dtype)
+        return _empty(shape, flat.dtype, what)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     bounded((last + 1) * flat.itemsize, flat.nbytes, what)
     steps = tuple(stride * flat.itemsize for stride in strides)
