@@ -1,6 +1,7 @@
 """Types of numbers by the names that files give them, and arrays over bytes that were read."""
 
 import math
+import re
 from typing import NamedTuple
 
 import ml_dtypes
@@ -44,6 +45,7 @@ BY_STORAGE = {entry.storage: entry.dtype for entry in TYPES if entry.storage}
 BY_TORCH = {entry.torch: entry.dtype for entry in TYPES}
 BY_SAFETENSORS = {entry.safetensors: entry.dtype for entry in TYPES if entry.safetensors}
 BY_DTYPE = {entry.dtype: entry for entry in TYPES}
+NUMPY = re.compile(r"[<>|=]?[biufc]\d{1,2}")  # numpy's names for types of numbers
 _MOST_AXES = 32
 
 

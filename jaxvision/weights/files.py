@@ -17,6 +17,7 @@ _WRITERS = {
     ".pth": torch_files.written,
     ".pt": torch_files.written,
 }
+_PICKLES = (b"\x80", b"(", b"}", b"]", b"c")  # how they begin, from protocol 2 on and before
 _ARRAYS = (torch_files.Tensor, torch_files.NumpyArray, np.ndarray)
 
 
@@ -26,10 +27,12 @@ def _content(data: bytes) -> Any:
         archive = Archive(data)
         numpy = any(name.endswith(".npy") for name in archive.members)
         return plain_files.read_npz(archive) if numpy else torch_files.read_zip(archive)
-    if data[:1] == b"\x80" or data[:2] in (b"(d", b"(l", b"cc"):
-        return torch_files.read_legacy(data)
-    if data[8:9] == b"{":
+    pickled = data[:1] in _PICKLES
+    # The first 8 bytes of safetensors are the length of what follows: of a pickle they are far more than any file has.
+    if data[8:9] == b"{" and (not pickled or int.from_bytes(data[:8], "little") < len(data)):
         return plain_files.read_safetensors(data)
+    if pickled:
+        return torch_files.read_legacy(data)
     begin = f"begins with {data[:8]!r}" if data else "is empty"
     raise BrokenFile(f"the file {begin}; expected a PyTorch checkpoint, safetensors or npz")
 

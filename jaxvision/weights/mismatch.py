@@ -25,7 +25,8 @@ def _prefix(wanted: set[str], names: list[str]) -> str | None:
 def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> str:
     """No name of any layout is there."""
     wanted = {entry.name for table in tables.values() for entry in table}
-    examples = ", ".join(f"{table[0].name} ({layout})" for layout, table in tables.items())
+    first = {layout: min(table, key=lambda entry: (entry.path[0] != "params", entry.path[1] != "stem")) for layout, table in tables.items()}
+    examples = ", ".join(f"{entry.name} ({layout})" for layout, entry in first.items())
     behind = f" behind the prefix {prefix!r}" if prefix else ""
     text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {', '.join(names[:4]) or 'nothing'}"
     guess = _prefix(wanted, names)

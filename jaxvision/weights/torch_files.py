@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxvision.weights.arrays import BY_DTYPE, BY_STORAGE, BY_TORCH, dense, view, whole
+from jaxvision.weights.arrays import BY_DTYPE, BY_STORAGE, BY_TORCH, NUMPY, dense, view, whole
 from jaxvision.weights.broken import BrokenFile, bounded
 from jaxvision.weights.unpickling import Global, Unpickler
 from jaxvision.weights.zips import Archive
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first object of an older file
-_NUMPY = re.compile(r"[<>=|]?[biufc]\d{1,2}")
 
 
 class Storage:
@@ -63,7 +62,7 @@ class NumpyType:
     """A numpy type of numbers; its byte order comes as a state."""
 
     def __init__(self, name, *_):
-        if type(name) is not str or not _NUMPY.fullmatch(name):
+        if type(name) is not str or not NUMPY.fullmatch(name):
             raise BrokenFile("the pickle has a numpy type that is no type of numbers")
         self.dtype = np.dtype(name)
 

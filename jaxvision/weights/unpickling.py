@@ -80,9 +80,9 @@ class Unpickler:
         self.place += size
         return self.data[self.place - size : self.place]
 
-    def _line(self) -> str:
+    def _line(self, encoding: str = "utf-8") -> str:
         end = self.data.index(b"\n", self.place)
-        return self._take(end + 1 - self.place)[:-1].decode("utf-8")
+        return self._take(end + 1 - self.place)[:-1].decode(encoding)
 
     def _group(self) -> list:
         """What was put on the stack since the last mark."""
@@ -204,6 +204,7 @@ _STEPS = {
     b"h": lambda reader: reader._get(1),
     b"j": lambda reader: reader._get(4),
     b"g": lambda reader: reader.stack.append(reader.memo[int(reader._line())]),
+    b"V": lambda reader: reader.stack.append(reader._line("raw-unicode-escape")),
     b"I": lambda reader: reader._text_number(int),
     b"L": lambda reader: reader._text_number(int),
     b"F": lambda reader: reader._text_number(float),

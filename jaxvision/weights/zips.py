@@ -29,7 +29,7 @@ class Archive:
         if name not in self.members:
             raise BrokenFile(f"the zip archive has no {name[:200]!r}")
         member, what = self.members[name], f"{name[:200]!r} in the zip archive"
-        bounded(member.header_offset + _LOCAL.size, len(self.data), f"the header of {what}")
+        bounded(member.header_offset, len(self.data) - _LOCAL.size, f"the header of {what}")
         signature, *_, name_length, extra_length = _LOCAL.unpack_from(self.data, member.header_offset)
         if signature != b"PK\x03\x04" or member.flag_bits & 1:
             raise BrokenFile(f"{what} is encrypted or its header is damaged")

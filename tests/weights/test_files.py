@@ -173,7 +173,7 @@ def test_names_off_the_list_are_refused(tmp_path, name):
 
 def test_objects_of_numpy_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.array([Evil(tmp_path / "created")], object))
-    with pytest.raises(BrokenFile, match="holds no numbers but object"):
+    with pytest.raises(BrokenFile, match="holds no numbers but '|O'"):
         jv.weights.read(tmp_path / "a.npz")
     assert not (tmp_path / "created").exists()
 
@@ -184,8 +184,8 @@ def test_objects_of_numpy_are_refused(tmp_path):
         b"\x80\x02X\xff\xff\xff\x7fa.",  # a text of 2 GiB
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fa.",  # bytes of 8 EiB
         b"\x80\x02}r\xff\xff\xff\x7f.",  # a place in the memo that a table would need 16 GiB for
-        b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".",
-        b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"Ns.",  # a key that is nested too deep to hash
+        b"\x80\x02" + b"(" * 20_000 + b"t" * 20_000 + b".",
+        b"\x80\x02}" + b")" + b"\x85" * 50_000 + b"Ns.",  # a key that is nested too deep to hash
     ],
 )
 def test_pickles_that_claim_much_are_refused_cheaply(tmp_path, pickled):
