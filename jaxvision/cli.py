@@ -1,4 +1,4 @@
-"""The command ``jaxvision``: models, predict, doctor. Its help and the list of models need neither jax nor a device."""
+"""The command ``jaxvision``: models, predict, convert, doctor. Its help and the list of models need neither jax nor a device."""
 
 import argparse
 import json
@@ -63,6 +63,24 @@ def _table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
+    if (arguments.to or arguments.layout) and not arguments.model:
+        raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
+    tensors = jv.weights.read(arguments.source, key=arguments.key)
+    if arguments.model:
+        options = {name: int(value) if value.isdecimal() else value for name, value in _overrides(arguments.option).items()}
+        model = jv.create_model(arguments.model, **options)
+        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, prefix=arguments.prefix)
+        tensors = jv.weights.to_torch(model, variables, layout=arguments.to)
+    else:
+        tensors = {name[len(arguments.prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(arguments.prefix)}
+    jv.weights.write(arguments.out, tensors)
+    print(f"{arguments.out}: {len(tensors)} tensors, {sum(tensor.size for tensor in tensors.values()):,} numbers")
+    return 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from jaxvision.train import diagnosis
 
@@ -81,6 +99,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
         problems += len(section.problems)
     print("no problems found" if not problems else f"{problems} problem{'s' * (problems > 1)} found")
     return 1 if problems else 0
+
+
+def _add_convert(commands) -> None:
+    about = "Write a file of weights in another format; with --model and --to, under another library's names."
+    convert = commands.add_parser("convert", help="write a file of weights in another format or layout", description=about)
+    convert.add_argument("source", type=Path, metavar="IN", help="a .pth, .pt, .safetensors or .npz file")
+    convert.add_argument("out", type=Path, metavar="OUT", help="a new file; the end of its name is its format")
+    convert.add_argument("--model", help="the model that the weights must fit, for example resnet50")
+    convert.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the model")
+    convert.add_argument("--layout", help="whose names IN has (torchvision, timm, ...; seen by the names by default)")
+    convert.add_argument("--to", help="whose names OUT gets")
+    convert.add_argument("--key", help="which of several state dicts in IN, for example teacher")
+    convert.add_argument("--prefix", default="", help="only names that begin so, without it, for example module.")
+    convert.set_defaults(action=_convert)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(action=_predict)
 
+    _add_convert(commands)
     doctor = commands.add_parser("doctor", help="report devices, versions, disk and problems", description="Look for problems.")
     doctor.add_argument("--data", type=Path, help="also say which data layout a folder holds")
     doctor.add_argument("--run", type=Path, help="also check a run folder: its files, rows and checkpoints")

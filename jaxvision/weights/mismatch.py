@@ -28,7 +28,8 @@ def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> st
     first = {layout: min(table, key=lambda entry: (entry.path[0] != "params", entry.path[1] != "stem")) for layout, table in tables.items()}
     examples = ", ".join(f"{entry.name} ({layout})" for layout, entry in first.items())
     behind = f" behind the prefix {prefix!r}" if prefix else ""
-    text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {', '.join(names[:4]) or 'nothing'}"
+    found = ", ".join(names[:4]) or "nothing"
+    text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {found}"
     guess = _prefix(wanted, names)
     return f"{text}; prefix={guess!r} would fit" if guess else text
 

@@ -73,12 +73,11 @@ def write_safetensors(tensors: dict[str, np.ndarray]) -> bytes:
 def _array(data, name: str) -> np.ndarray:
     """One .npy file: magic, version, length of the header, header, numbers."""
     what = repr(name[:200])
-    bounded(12, len(data), f"the header of {what}")
-    size = {b"\x93NUMPY\x01": 2, b"\x93NUMPY\x02": 4}.get(bytes(data[:7]))
-    length = int.from_bytes(data[8 : 8 + (size or 0)], "little")
-    bounded(length, min(len(data) - 12, _LONGEST_ROW), f"the header of {what}")
-    row = _ROW.fullmatch(bytes(data[8 + (size or 0) :][:length]))
-    if size is None or row is None:
+    start = {b"\x93NUMPY\x01": 10, b"\x93NUMPY\x02": 12}.get(bytes(data[:7]), 8)
+    length = int.from_bytes(data[8:start], "little")
+    bounded(length, min(len(data) - start, _LONGEST_ROW), f"the header of {what}")
+    row = _ROW.fullmatch(bytes(data[start : start + length]))
+    if row is None:
         raise BrokenFile(f"{what} has no header of numpy's for an array")
     kind, fortran, axes = (part.decode("latin-1") for part in row.groups())
     if not NUMPY.fullmatch(kind):
@@ -88,7 +87,7 @@ def _array(data, name: str) -> np.ndarray:
     except (TypeError, ValueError):
         raise BrokenFile(f"{what} has the type {kind!r} and the shape ({axes[:200]}), which are none") from None
     shape = whole(shape, f"the shape of {what}")
-    array = dense(data[8 + size + length :], dtype, shape[::-1] if fortran == "True" else shape, what)
+    array = dense(data[start + length :], dtype, shape[::-1] if fortran == "True" else shape, what)
     return array.T if fortran == "True" else array
 
 

@@ -45,6 +45,7 @@ class Tensor:
         (self.offset,) = whole((offset,), "a tensor's offset")
 
     def array(self, name: str) -> np.ndarray:
+        """The tensor of this name as an array over its storage."""
         return view(self.storage.flat(self.dtype), self.offset, self.shape, self.strides, name[:200])
 
 
@@ -67,6 +68,7 @@ class NumpyType:
         self.dtype = np.dtype(name)
 
     def restore(self, state) -> None:
+        """The byte order; the rest follows from the name."""
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
@@ -78,6 +80,7 @@ class NumpyArray:
         self.value = np.zeros(0)
 
     def restore(self, state) -> None:
+        """Version, shape, type, order of the axes, numbers."""
         _, shape, kind, fortran, data = state
         shape = whole(shape, "a numpy array's shape")
         data = data.encode("latin-1") if isinstance(data, str) else data
@@ -85,6 +88,7 @@ class NumpyArray:
         self.value = self.value.T if fortran else self.value
 
     def array(self, _name: str) -> np.ndarray:
+        """The array itself."""
         return self.value
 
 

@@ -107,7 +107,8 @@ def to_torch(model: Any, variables: dict, *, layout: str | None = None) -> dict[
     known = rules_of(model)
     layout = next(iter(known)) if layout is None and len(known) == 1 else layout
     if layout not in known:
-        raise ValueError(f"layout: found {layout!r}, expected {' or '.join(map(repr, known)) or 'nothing: no other library has this model'}")
+        names = " or ".join(map(repr, known)) or "nothing: no layout of another library is known for this model"
+        raise ValueError(f"layout: found {layout!r}, expected {names}")
     leaves = {name: tree for name, tree in variables.items() if name in ("params", "batch_stats")}
     tensors: dict = {}
     try:

@@ -107,10 +107,7 @@ class Unpickler:
             width, kind = _SIZED[code]
             stack.append(_decoded(self._take(int.from_bytes(self._take(width), "little")), kind))
         elif code in _TUPLES:
-            count = _TUPLES[code]
-            group = stack[-count:] if len(stack) >= count else stack[:-1][count]
-            del stack[-count:]
-            stack.append(tuple(group))
+            stack.append(tuple(self._last(_TUPLES[code])))
         elif code in _STEPS:
             _STEPS[code](self)
         else:
@@ -134,7 +131,8 @@ class Unpickler:
     def _call(self) -> None:
         given, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global) or function.call is None or type(given) is not tuple:
-            raise BrokenFile(f"the pickle calls {str(getattr(function, 'name', type(function).__name__))!r}, which is no function it may call")
+            name = function.name if isinstance(function, Global) else type(function).__name__
+            raise BrokenFile(f"the pickle calls {name!r}, which is no function that it may call")
         self.stack.append(function.call(*given))
 
     def _build(self) -> None:
@@ -174,6 +172,8 @@ class Unpickler:
 
     def _last(self, count: int) -> list:
         group = self.stack[-count:]
+        if len(group) < count:
+            raise IndexError
         del self.stack[-count:]
         return group
 

@@ -41,7 +41,8 @@ class Archive:
         elif member.compress_type != zipfile.ZIP_STORED:
             raise BrokenFile(f"{what} is compressed by method {member.compress_type}; expected none or deflate")
         if len(content) != member.file_size or zlib.crc32(content) != member.CRC:
-            raise BrokenFile(f"{what} is not what its header says: {len(content):,} bytes, expected {member.file_size:,} and their checksum")
+            held = f"{len(content):,} bytes, expected {member.file_size:,} and their checksum"
+            raise BrokenFile(f"{what} is not what its header says: {held}")
         return content
 
     @staticmethod

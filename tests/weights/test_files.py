@@ -127,6 +127,12 @@ def test_safetensors_and_npz_of_other_writers(tmp_path):
     assert all(np.array_equal(found[name], array) for name, array in arrays.items())
 
 
+def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path):
+    for name in (f"{'a' * count}" for count in range(1, 120)):  # some are 0x80 or 0x28 long
+        found = jv.weights.read(jv.weights.write(tmp_path / "a.safetensors", {name: np.ones(1)}))
+        assert list(found) == [name]
+
+
 def test_a_file_becomes_a_model_and_a_model_a_file(tmp_path):
     torchvision = pytest.importorskip("torchvision")
     theirs = torchvision.models.resnet18(num_classes=3).eval()
@@ -159,12 +165,12 @@ def test_a_malicious_pickle_is_refused_by_name_and_does_nothing(tmp_path, form, 
         path.write_bytes(pickle.dumps(Evil(target), protocol))
     else:
         torch.save(held, path, pickle_protocol=max(protocol, 1) if form == "zip" else 2, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(BrokenFile, match=r"a.pth: the pickle asks for '(io|_io|builtins|__builtin__).open', .* refused, and nothing was run"):
+    with pytest.raises(BrokenFile, match=r"a.pth: the pickle asks for '(io|_io|builtins|__builtin__).open', .* nothing was run"):
         jv.weights.read(path)
     assert not target.exists()
 
 
-@pytest.mark.parametrize("name", ["os\nsystem", "builtins\neval", "torch\nload", "torch._utils\n_rebuild_qtensor", "torch.nn.modules.conv\nConv2d"])
+@pytest.mark.parametrize("name", ["os\nsystem", "builtins\neval", "torch\nload", "torch._utils\n_rebuild_qtensor", "torch.nn\nConv2d"])
 def test_names_off_the_list_are_refused(tmp_path, name):
     (tmp_path / "a.pth").write_bytes(b"\x80\x02c" + name.encode() + b"\n(U\x04truetR.")
     with pytest.raises(BrokenFile, match=f"asks for '{name.replace(chr(10), '.')}'"):
