@@ -5,6 +5,14 @@ from pathlib import Path
 import jaxvision as jv
 
 
+def cifar10(data: Path | None, *, smoke: bool):
+    """(train, test) of CIFAR-10 from a folder, an archive or an .npz file, or a few synthetic images for a smoke test."""
+    if smoke:
+        return jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
+    read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
+    return read(data, "train"), read(data, "test")
+
+
 def imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
     """(train, test) of ImageNet's form, cropped on the host to ``size``: random parts to train on, middles to judge.
 

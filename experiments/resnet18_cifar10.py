@@ -9,6 +9,7 @@ Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, besid
 from pathlib import Path
 
 import jaxvision as jv
+from experiments import cifar10
 
 
 def config(
@@ -36,12 +37,9 @@ def config(
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
     """
+    train, test = cifar10(data, smoke=smoke)
     if smoke:
-        train, test = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.01, 0.0
-    else:
-        read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
-        train, test = read(data, "train"), read(data, "test")
     model = jv.create_model("resnet18", num_classes=len(train.classes), stem="cifar", dtype=dtype)
     steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     rate = jv.train.warmup_cosine(learning_rate, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2))

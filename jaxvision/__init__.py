@@ -9,7 +9,21 @@ import importlib
 
 __version__ = "0.1.0"
 
-_ROOMS = ("augment", "core", "data", "evaluate", "kernels", "layers", "losses", "models", "objectives", "plots", "train", "weights")
+_ROOMS = (
+    "augment",
+    "core",
+    "data",
+    "evaluate",
+    "kernels",
+    "layers",
+    "losses",
+    "models",
+    "objectives",
+    "plots",
+    "summary",
+    "train",
+    "weights",
+)
 _NAMES = {
     "Aux": "jaxvision.core",
     "Carry": "jaxvision.core",
@@ -17,6 +31,7 @@ _NAMES = {
     "combine": "jaxvision.core",
     "create_model": "jaxvision.models",
     "list_models": "jaxvision.models",
+    "report": "jaxvision.summary",
 }
 __all__ = sorted([*_ROOMS, *_NAMES])
 

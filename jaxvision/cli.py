@@ -1,7 +1,8 @@
-"""The command ``jaxvision``: models, predict, convert, doctor. Its help and the list of models need neither jax nor a device."""
+"""The command ``jaxvision``: models, summary, predict, convert, doctor. Its help and the list of models need neither jax nor a device."""
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,16 @@ def _models(arguments: argparse.Namespace) -> int:
         print(f"no model is called {arguments.pattern!r}; `jaxvision models` lists all", file=sys.stderr)
         return 2
     print("\n".join(names))
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from jaxvision.summary import shell
+
+    try:
+        print(shell.text_of(arguments), flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -63,17 +74,26 @@ def _table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def _renamed(arguments: argparse.Namespace, tensors: dict) -> dict:
+    """The tensors under another library's names, once they have been found to fit the model."""
+    options = {name: int(value) if value.isdecimal() else value for name, value in _overrides(arguments.option).items()}
+    model = jv.create_model(arguments.model, **options)
+    try:
+        kept = {"prefix": arguments.prefix, "drop_head": arguments.drop_head}
+        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, **kept)
+        return jv.weights.to_torch(model, variables, layout=arguments.to)
+    except ValueError as error:  # one line of a list
+        raise ValueError("; ".join(line.strip() for line in str(error).splitlines())) from None
+
+
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
-    if (arguments.to or arguments.layout) and not arguments.model:
+    if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model:
         raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
     tensors = jv.weights.read(arguments.source, key=arguments.key)
     if arguments.model:
-        options = {name: int(value) if value.isdecimal() else value for name, value in _overrides(arguments.option).items()}
-        model = jv.create_model(arguments.model, **options)
-        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, prefix=arguments.prefix)
-        tensors = jv.weights.to_torch(model, variables, layout=arguments.to)
+        tensors = _renamed(arguments, tensors)
     else:
         tensors = {name[len(arguments.prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(arguments.prefix)}
     jv.weights.write(arguments.out, tensors)
@@ -101,10 +121,28 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
+def _add_summary(commands) -> None:
+    about = "Print a row a layer: output, parameters, MACs, memory, receptive field and total stride for one image. Nothing is computed."
+    summary = commands.add_parser("summary", help="print what a model is made of and costs, layer by layer", description=about)
+    summary.add_argument("names", nargs="+", metavar="NAME", help="model names, see `jaxvision models`")
+    summary.add_argument("--compare", action="store_true", help="the totals of several models side by side")
+    summary.add_argument("--image-size", metavar="SIDE", help="224, or rows and columns as 224x320 (what the model was made for)")
+    summary.add_argument("--channels", type=int, help="channels of the image (3; lenet5: 1)")
+    summary.add_argument("--num-classes", type=int, help="outputs (the model's own number, most often 1000; 0: an encoder)")
+    summary.add_argument("--depth", type=int, help="one row for all layers whose paths agree in their first DEPTH parts")
+    conventions = ("weights", "torchinfo", "flops")
+    summary.add_argument("--convention", choices=conventions, default="weights", help="what is counted; see docs/summary.md (weights)")
+    summary.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a model's option, for example stem=cifar")
+    form = summary.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON for machines instead of a table")
+    form.add_argument("--csv", action="store_true", help="print a line a row for spreadsheets")
+    summary.set_defaults(action=_summary)
+
+
 def _add_convert(commands) -> None:
     about = "Write a file of weights in another format; with --model and --to, under another library's names."
     convert = commands.add_parser("convert", help="write a file of weights in another format or layout", description=about)
-    convert.add_argument("source", type=Path, metavar="IN", help="a .pth, .pt, .safetensors or .npz file")
+    convert.add_argument("source", type=Path, metavar="IN", help="a .pth, .pt, .safetensors or .npz file, or hf:owner/name")
     convert.add_argument("out", type=Path, metavar="OUT", help="a new file; the end of its name is its format")
     convert.add_argument("--model", help="the model that the weights must fit, for example resnet50")
     convert.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the model")
@@ -112,6 +150,7 @@ def _add_convert(commands) -> None:
     convert.add_argument("--to", help="whose names OUT gets")
     convert.add_argument("--key", help="which of several state dicts in IN, for example teacher")
     convert.add_argument("--prefix", default="", help="only names that begin so, without it, for example module.")
+    convert.add_argument("--drop-head", action="store_true", help="leave the classifier behind (with --model)")
     convert.set_defaults(action=_convert)
 
 
@@ -124,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("pattern", nargs="?", default="*", help="shell pattern, for example 'vit*' (all by default)")
     models.set_defaults(action=_models)
 
+    _add_summary(commands)
     predict = commands.add_parser("predict", help="classify images with a trained run", description="Print the top classes of images.")
     predict.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or RUN/checkpoints/STEP")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")

@@ -70,6 +70,26 @@ def curves(rows: list[dict], path) -> None:
     _save(figure, path)
 
 
+def comparison(runs: dict[str, list[dict]], path) -> None:
+    """Training and test error by epoch of several runs side by side, from the rows of each run's metrics.jsonl.
+
+    One panel each: mean errors of the epochs in training, errors on the test data (or validation data). Runs keep their colour.
+    """
+    figure, axes = _figure(10.4, 4.2, 1, 2)
+    panels = ((("train_epoch",), "training error (%)"), (("test", "validation"), "test error (%)"))
+    for axis, (splits, label) in zip(axes[0], panels, strict=True):
+        for name, rows in runs.items():
+            found = [row for row in rows if row["split"] in splits and isinstance(row.get("top1"), int | float)]
+            points = [row["epoch"] for row in found], [100 * (1 - row["top1"]) for row in found]
+            axis.plot(*points, label=name, marker="o" if len(found) == 1 else None, linewidth=1.4)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    _save(figure, path)
+
+
 def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
     """A confusion matrix [K, K] (rows the truth), coloured by each row's share; counts are written where they can be read.
 

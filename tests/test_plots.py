@@ -68,6 +68,16 @@ def test_curves_of_loss_and_accuracy(tmp_path, figures, epochs):
     assert_apart(extents(figures[0], [tick for tick in loss.get_xticklabels() if float(tick.get_text()) <= loss.get_xlim()[1]]))
 
 
+def test_comparison_of_runs(tmp_path, figures):
+    one, other = rows(("train_epoch", "validation"), 5), rows(("train_epoch", "test"), 3)
+    jv.plots.comparison({"plain20": one, "resnet20": other}, tmp_path / "errors.png")
+    picture(tmp_path / "errors.png")
+    for axis, split in zip(figures[0].axes, ("train_epoch", "validation"), strict=True):
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["plain20", "resnet20"]
+        shown = axis.get_lines()[0].get_ydata()
+        np.testing.assert_allclose(shown, [100 * (1 - row["top1"]) for row in one if row["split"] == split])
+
+
 def test_curves_leave_out_what_there_is_not(tmp_path, figures):
     lossy = [{**row, "top1": None, "loss": "nan" if row["step"] == 200 else row["loss"]} for row in rows(("train_epoch",))]
     jv.plots.curves([*lossy, {"step": 300, "epoch": 3, "split": "test", "loss": 0.1}], tmp_path / "curves.png")

@@ -2,7 +2,7 @@
 
 from jaxvision.layers import initializers
 from jaxvision.layers.activation import dead_units, leaky_relu
-from jaxvision.layers.attention import SelfAttention
+from jaxvision.layers.attention import HIDDEN, CrossAttention, SelfAttention
 from jaxvision.layers.branching import Branches, Chain
 from jaxvision.layers.conv_norm import ConvNorm, SeparableConv
 from jaxvision.layers.door import check_input, check_patches
@@ -11,30 +11,43 @@ from jaxvision.layers.global_response_norm import GlobalResponseNorm
 from jaxvision.layers.head import Head
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.layer_scale import LayerScale
-from jaxvision.layers.linear import Conv, Dense
+from jaxvision.layers.linear import Conv, Dense, standardize
 from jaxvision.layers.mlp import MLP, SwiGLU
-from jaxvision.layers.norm import BatchNorm, LayerNorm
+from jaxvision.layers.norm import BatchNorm, GroupNorm, LayerNorm
+from jaxvision.layers.patch import PatchStem
 from jaxvision.layers.pooling import average_pool, global_mean, grid_pool, max_pool
-from jaxvision.layers.position import grid_position, resize_position, sinusoidal_position
+from jaxvision.layers.position import LearnedPosition, grid_position, resize_position, sinusoidal_position
 from jaxvision.layers.response_norm import local_response_norm
 from jaxvision.layers.squeeze import SqueezeExcite
+from jaxvision.layers.tokens import END, PADDING, START, check_tokens, end_after, shift_right
+from jaxvision.layers.unshared import LocallyConnected
 from jaxvision.layers.window import WindowAttention
+from jaxvision.layers.witness import show
 
 __all__ = [
-    "MLP",
     "BatchNorm",
     "Branches",
     "Chain",
     "Conv",
     "ConvNorm",
+    "CrossAttention",
     "Dense",
     "DropPath",
     "Dropout",
+    "END",
     "GlobalResponseNorm",
+    "GroupNorm",
+    "HIDDEN",
     "Head",
     "InvertedResidual",
     "LayerNorm",
     "LayerScale",
+    "LearnedPosition",
+    "LocallyConnected",
+    "MLP",
+    "PADDING",
+    "START",
+    "PatchStem",
     "SelfAttention",
     "SeparableConv",
     "SqueezeExcite",
@@ -43,8 +56,10 @@ __all__ = [
     "average_pool",
     "check_input",
     "check_patches",
+    "check_tokens",
     "dead_units",
     "drop_path_rates",
+    "end_after",
     "global_mean",
     "grid_pool",
     "grid_position",
@@ -53,5 +68,8 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "resize_position",
+    "shift_right",
+    "show",
     "sinusoidal_position",
+    "standardize",
 ]

@@ -1,28 +1,76 @@
-"""Multi-head self-attention (Vaswani et al., 2017)."""
+"""Multi-head attention (Vaswani et al., 2017), of tokens among themselves and of tokens to others.
 
+The weights of each head go to the collection ``attention`` as ``weights`` [B, h, N, M], where a caller of ``apply`` makes it mutable.
+"""
+
+import math
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.linear import Dense
+from jaxvision.layers.witness import show
 from jaxvision.typing import Array
+
+HIDDEN = -1e9  # added to the score of a token that must not be seen; finite, so that a row that sees nothing is no NaN
+
+
+def attention_weights(queries: Array, keys: Array, bias: Array | None = None) -> Array:
+    """The share [B, h, N, M] of each of M keys [B, M, h, d] in what each of N queries [B, N, h, d] gets, in at least float32."""
+    scores = jnp.einsum("bnhd,bmhd->bhnm", queries, keys) / math.sqrt(queries.shape[-1])
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    return jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
+
+
+def mix(module: nn.Module, queries: Array, keys: Array, values: Array, bias: Array | None = None) -> Array:
+    """``kernels.attention`` [B, N, h d], whose weights ``module`` shows on request."""
+    show(module, "attention", "weights", lambda: attention_weights(queries, keys, bias))
+    return kernels.attention(queries, keys, values, bias=bias).reshape(*queries.shape[:2], -1)  # [B, N, h d]
+
+
+def _heads(heads: int, tokens: Array, count: int = 1) -> tuple[Array, ...]:
+    """``count`` arrays [B, N, h, d] of tokens [B, N, count h d]."""
+    width = tokens.shape[-1] // count
+    if width % heads:
+        raise ValueError(f"heads: {heads} do not divide the width {width}")
+    tokens = tokens.reshape(*tokens.shape[:2], count, heads, width // heads)  # [B, N, count, h, d]
+    return tuple(tokens[:, :, index] for index in range(count))
 
 
 class SelfAttention(nn.Module):
-    """tokens [B, N, D] -> [B, N, D]; queries, keys and values come from one kernel [D, 3 D], in that order."""
+    """tokens [B, N, D] -> [B, N, D]; queries, keys and values come from one kernel [D, 3 D], in that order.
+
+    ``bias`` is added to the scores and broadcasts to [B, h, N, N]: ``HIDDEN`` where a token must not see another.
+    """
 
     heads: int
     dtype: Any = None
+    kernel_init: Callable = truncated_normal()
 
     @nn.compact
-    def __call__(self, tokens: Array) -> Array:
-        batch, count, width = tokens.shape
-        if width % self.heads:
-            raise ValueError(f"heads: {self.heads} do not divide the width {width}")
-        options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
-        joint = Dense(3 * width, name="qkv", **options)(tokens)
-        joint = joint.reshape(batch, count, 3, self.heads, width // self.heads)  # [B, N, 3, h, d]
-        mixed = kernels.attention(joint[:, :, 0], joint[:, :, 1], joint[:, :, 2])
-        return Dense(width, name="project", **options)(mixed.reshape(batch, count, width))  # [B, N, D]
+    def __call__(self, tokens: Array, bias: Array | None = None) -> Array:
+        width = tokens.shape[-1]
+        options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
+        joint = _heads(self.heads, Dense(3 * width, name="qkv", **options)(tokens), 3)
+        return Dense(width, name="project", **options)(mix(self, *joint, bias))  # [B, N, D]
+
+
+class CrossAttention(nn.Module):
+    """tokens [B, N, D] -> [B, N, D]: what each of them finds in ``memory`` [B, M, E]; keys and values come from one kernel [E, 2 D]."""
+
+    heads: int
+    dtype: Any = None
+    kernel_init: Callable = truncated_normal()
+
+    @nn.compact
+    def __call__(self, tokens: Array, memory: Array, bias: Array | None = None) -> Array:
+        width = tokens.shape[-1]
+        options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
+        (queries,) = _heads(self.heads, Dense(width, name="query", **options)(tokens))
+        keys, values = _heads(self.heads, Dense(2 * width, name="key_value", **options)(memory), 2)
+        return Dense(width, name="project", **options)(mix(self, queries, keys, values, bias))  # [B, N, D]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -12,8 +13,18 @@ from jaxvision.layers.initializers import torch_default, uniform_bias
 from jaxvision.typing import Array
 
 
+def standardize(kernel: Array, *, epsilon: float = 1e-6) -> Array:
+    """A kernel [..., D] whose weights have mean 0 and variance 1 in each output unit (Qiao et al., "Weight Standardization", 2019)."""
+    over = tuple(range(kernel.ndim - 1))
+    centred = kernel - jnp.mean(kernel, axis=over, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+
+
 class Conv(nn.Module):
-    """Convolution [B, H, W, C] -> [B, h, w, D]; parameters ``kernel`` [kh, kw, C / groups, D] and ``bias`` [D]."""
+    """Convolution [B, H, W, C] -> [B, h, w, D]; parameters ``kernel`` [kh, kw, C / groups, D] and ``bias`` [D].
+
+    ``standardized``: it computes with the standardised kernel (``standardize``).
+    """
 
     features: int
     kernel_size: int | tuple[int, int]
@@ -25,12 +36,14 @@ class Conv(nn.Module):
     dtype: Any = None
     kernel_init: Callable = torch_default
     bias_init: Callable | None = None  # None: PyTorch's default, which depends on the kernel's fan-in
+    standardized: bool = False
 
     @nn.compact
     def __call__(self, image: Array) -> Array:
         size = (self.kernel_size, self.kernel_size) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
         shape = (*size, image.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        kernel = standardize(kernel) if self.standardized else kernel
         dtype = self.dtype or jnp.promote_types(image.dtype, jnp.float32)
         found = kernels.conv2d(
             image.astype(dtype),

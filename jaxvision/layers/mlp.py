@@ -1,6 +1,7 @@
 """The perceptron of a transformer block: two layers, or the gated form."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,17 +14,18 @@ from jaxvision.typing import Array
 
 
 class MLP(nn.Module):
-    """tokens [B, N, D] -> [B, N, D] through ``hidden`` units and an exact GELU."""
+    """tokens [B, N, D] -> [B, N, D] through ``hidden`` units and an exact GELU, or another ``activation``."""
 
     hidden: int
     dtype: Any = None
     kernel_init: Callable = truncated_normal()
     bias_init: Callable = nn.initializers.zeros
+    activation: Callable = partial(jax.nn.gelu, approximate=False)
 
     @nn.compact
     def __call__(self, tokens: Array) -> Array:
         options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": self.bias_init}
-        hidden = jax.nn.gelu(Dense(self.hidden, name="expand", **options)(tokens), approximate=False)
+        hidden = self.activation(Dense(self.hidden, name="expand", **options)(tokens))
         return Dense(tokens.shape[-1], name="contract", **options)(hidden)
 
 

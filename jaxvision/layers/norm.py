@@ -48,6 +48,19 @@ class BatchNorm(nn.Module):
         return ((x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
 
 
+def _standard(x: Array, over: tuple[int, ...], epsilon: float) -> Array:
+    """x less its mean, over its deviation, along the axes ``over``; in two passes."""
+    centred = x - jnp.mean(x, axis=over, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+
+
+def _affine(module: nn.Module, x: Array, dtype: Any) -> Array:
+    """x [..., C] times ``scale`` plus ``bias`` [C], as ``dtype``."""
+    scale = module.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+    bias = module.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+    return (x * scale + bias).astype(dtype)
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation (Ba et al., 2016) over the last axis; ``epsilon`` 1e-6 as transformers for vision have it."""
 
@@ -56,9 +69,26 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        dtype, x = self.dtype or x.dtype, _wide(x)
-        centred = x - jnp.mean(x, axis=-1, keepdims=True)
-        var = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-        return (centred * jax.lax.rsqrt(var + self.epsilon) * scale + bias).astype(dtype)
+        return _affine(self, _standard(_wide(x), (-1,), self.epsilon), self.dtype or x.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu & He, 2018): x [B, ..., C], each example over all places of each of ``groups`` runs of channels.
+
+    One group: layer normalisation over H, W and C. As many groups as channels: instance normalisation (Ulyanov et al., 2016), which
+    ``groups`` 0 stands for. Raises ValueError where the groups do not divide the channels.
+    """
+
+    groups: int = 32
+    epsilon: float = 1e-5
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+        groups = self.groups or channels
+        if groups < 0 or channels % groups:
+            raise ValueError(f"groups: {groups} do not divide the {channels} channels")
+        split = _wide(x).reshape(*x.shape[:-1], groups, channels // groups)  # [B, ..., groups, C / groups]
+        over = (*range(1, split.ndim - 2), split.ndim - 1)
+        return _affine(self, _standard(split, over, self.epsilon).reshape(x.shape), self.dtype or x.dtype)

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
+from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array
 
 
@@ -13,6 +15,20 @@ def resize_position(table: Array, before: tuple[int, int], after: tuple[int, int
         return table
     grid = table.reshape(*before, table.shape[-1])  # [h, w, D]
     return jax.image.resize(grid, (*after, table.shape[-1]), "bicubic", antialias=True).reshape(-1, table.shape[-1])  # [h' w', D]
+
+
+class LearnedPosition(nn.Module):
+    """tokens [B, h w, D] plus ``position`` [H W, D], learned for one ``grid`` (H, W) and resampled to that of the tokens."""
+
+    grid: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, tokens: Array, grid: tuple[int, int] | None = None) -> Array:
+        grid = self.grid if grid is None else grid
+        if tokens.ndim != 3 or tokens.shape[1] != grid[0] * grid[1]:
+            raise ValueError(f"tokens: found shape {tokens.shape}, expected [B, {grid[0] * grid[1]}, D], one for each place of {grid}")
+        table = self.param("position", truncated_normal(), (self.grid[0] * self.grid[1], tokens.shape[-1]), jnp.float32)
+        return tokens + resize_position(table, self.grid, grid).astype(tokens.dtype)
 
 
 def sinusoidal_position(places: Array, width: int) -> Array:

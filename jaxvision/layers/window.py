@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxvision import kernels
+from jaxvision.layers.attention import mix
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.linear import Dense
 from jaxvision.typing import Array
@@ -75,7 +75,7 @@ class WindowAttention(nn.Module):
         options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
         joint = Dense(3 * features, name="qkv", **options)(x)
         joint = joint.reshape(len(x), count, 3, self.heads, features // self.heads)  # [B windows, n, 3, h, d]
-        mixed = kernels.attention(joint[:, :, 0], joint[:, :, 1], joint[:, :, 2], bias=bias)
-        mixed = Dense(features, name="project", **options)(mixed.reshape(len(x), count, features))  # [B windows, n, D]
+        mixed = mix(self, joint[:, :, 0], joint[:, :, 1], joint[:, :, 2], bias)
+        mixed = Dense(features, name="project", **options)(mixed)  # [B windows, n, D]
         mixed = jnp.roll(merge(mixed, window, *padded), shifts, (1, 2))
         return mixed[:, :height, :width]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, check_input, grid_pool, local_response_norm, max_pool
+from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, Head, check_input, grid_pool, local_response_norm, max_pool
 from jaxvision.typing import Array, Features
 
 _GRID = 6  # what the first dense layer sees: 6 x 6 places
@@ -49,6 +49,7 @@ class AlexNet(nn.Module):
     num_classes: int = 1000
     drop_rate: float = 0.5  # before each of the two dense layers
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Unit(self.widths[0], _KERNEL_SIZES[0], 4, self.padding, 1, self.norm, self.dtype)
@@ -58,8 +59,7 @@ class AlexNet(nn.Module):
             setattr(self, f"stage{index}", Unit(self.widths[index], size, 1, size // 2, groups, norm, self.dtype))
         self.stage5, self.stage6 = Dense(4096, dtype=self.dtype), Dense(4096, dtype=self.dtype)
         self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype)
+        self.head = Head(self.num_classes, dtype=self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C], 67 x 67 or larger.
@@ -68,7 +68,7 @@ class AlexNet(nn.Module):
         ``image_size`` the last map is averaged to 6 x 6, torchvision's way. Raises ValueError for a smaller image, and for ``keep`` or
         ``mask``, which it does not have.
         """
-        check_input("AlexNet", image, keep=keep, mask=mask)
+        check_input("AlexNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = image, {}
         for name in ("stem", "stage1", "stage2", "stage3", "stage4"):
             x = maps[name] = getattr(self, name)(x, train=train)
@@ -80,8 +80,7 @@ class AlexNet(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        return self.head(pooled).astype(jnp.float32) if self.num_classes else pooled
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -102,6 +101,6 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.5, dtype: Any = None) -> AlexNet:
+def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.5, dtype: Any = None) -> AlexNet:
     """A row of the table."""
-    return AlexNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)
+    return AlexNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

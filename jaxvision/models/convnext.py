@@ -13,6 +13,7 @@ from jaxvision.layers import (
     Head,
     LayerNorm,
     LayerScale,
+    PatchStem,
     check_input,
     drop_path_rates,
     global_mean,
@@ -69,18 +70,6 @@ class Stage(nn.Module):
         return x
 
 
-class Stem(nn.Module):
-    """4 x 4 patches and a norm."""
-
-    width: int
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, image: Array) -> Array:
-        x = Conv(self.width, 4, 4, dtype=self.dtype, name="conv", **_INIT)(image)
-        return LayerNorm(dtype=self.dtype, name="norm")(x)
-
-
 class ConvNeXt(nn.Module):
     """A stem, four stages, a norm of the mean over all places and a linear head."""
 
@@ -92,9 +81,10 @@ class ConvNeXt(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
-        self.stem = Stem(self.widths[0], self.dtype)
+        self.stem = PatchStem(self.widths[0], dtype=self.dtype, **_INIT)
         for index, rates in enumerate(drop_path_rates(self.drop_path_rate, self.depths)):
             stage = Stage(self.widths[index], index == 0, self.response, self.pointwise, rates, self.dtype)
             setattr(self, f"stage{index + 1}", stage)
@@ -106,7 +96,7 @@ class ConvNeXt(nn.Module):
 
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("ConvNeXt", image, keep=keep, mask=mask)
+        check_input("ConvNeXt", image, channels=self.in_channels, keep=keep, mask=mask)
         if min(image.shape[1:3]) < 32:
             raise ValueError(f"image: found shape {image.shape}, ConvNeXt expects H and W of at least 32, its total stride")
         x, maps = self.stem(image), {}
@@ -149,6 +139,16 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.0, drop_path_rate: float = 0.0, dtype: Any = None) -> ConvNeXt:
+def build(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    dtype: Any = None,
+) -> ConvNeXt:
     """A row of the table."""
-    return ConvNeXt(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype)
+    return ConvNeXt(
+        *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
+    )

@@ -8,17 +8,25 @@ import numbers
 
 from jaxvision.models.catalog import ALIASES, FAMILIES
 
+_COMMON = {  # options of every family that has a use for them, and why one may have none
+    "image_size": "it takes images of any size, or of one alone",
+    "drop_rate": "it has no dropout",
+    "drop_path_rate": "it has no branch beside a shortcut to drop",
+}
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
 
 def _check_common(options: dict) -> None:
     """The options that every family reads alike; rates and counts that make no network are refused before one is built."""
-    count = options.get("num_classes", 0)
+    count, channels = options.get("num_classes", 0), options.get("in_channels")
     if not isinstance(count, numbers.Integral) or count < 0:
         raise ValueError(f"num_classes: found {count!r}, expected 0 (an encoder) or a positive integer")
+    if channels is not None and (not isinstance(channels, numbers.Integral) or channels < 1):
+        raise ValueError(f"in_channels: found {channels!r}, expected a positive integer, or None for those of the first image")
     for name in ("drop_rate", "drop_path_rate"):
-        if not 0 <= options.get(name, 0.0) < 1:
-            raise ValueError(f"{name}: found {options[name]}, expected at least 0 and less than 1")
+        rate = options.get(name)
+        if rate is not None and not (isinstance(rate, numbers.Real) and 0 <= rate < 1):
+            raise ValueError(f"{name}: found {rate!r}, expected at least 0 and less than 1")
     if options.get("dtype") is not None:
         import jax.numpy as jnp
 
@@ -38,8 +46,10 @@ def list_models(pattern: str = "*") -> list[str]:
 def create_model(name: str, **options):
     """A Linen module by name, for example ``create_model("resnet18", num_classes=10, stem="cifar")``.
 
-    ``num_classes`` (1000; 0 gives an encoder), ``dtype`` (compute type; parameters stay float32) and the family's own options.
-    Raises ValueError for an unknown name, with the nearest ones, or a value that the family refuses; TypeError for an option that it lacks.
+    ``num_classes`` (1000; 0 gives an encoder), ``in_channels`` (None: those of the first image; else others are refused), ``dtype``
+    (compute type; parameters stay float32), ``drop_rate``, ``drop_path_rate`` and ``image_size`` where they mean something, and the
+    family's own. Raises ValueError for an unknown name, with the nearest ones, or a value that the family refuses; TypeError for an option
+    that it lacks.
     """
     known = ALIASES.get(name, name)
     if known not in _FAMILY_OF:
@@ -52,6 +62,7 @@ def create_model(name: str, **options):
         if option not in accepted:
             near = difflib.get_close_matches(option, accepted, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; {_COMMON[option]}" if option in _COMMON else hint
             raise TypeError(f"{option}: {known} has no such option; it has {', '.join(accepted)}{hint}")
     _check_common(options)
     return family.build(known, **options)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, average_pool, check_input, global_mean, max_pool
+from jaxvision.layers import BatchNorm, Conv, Dropout, Head, average_pool, check_input, global_mean, max_pool
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
 
@@ -83,21 +83,21 @@ class DenseNet(nn.Module):
     num_classes: int = 1000
     drop_rate: float = 0.0  # behind each dense layer
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Stem(self.width, self.dtype)
         for index, depth in enumerate(self.depths):
             setattr(self, f"stage{index + 1}", Stage(depth, self.growth, index > 0, self.drop_rate, self.dtype))
         self.norm = BatchNorm(dtype=self.dtype)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype, bias_init=nn.initializers.zeros)
+        self.head = Head(self.num_classes, dtype=self.dtype, bias_init=nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C], 29 x 29 or larger: pooled [B, D]; maps "stage1" to "stage4", at strides 4, 8, 16, 32.
 
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("DenseNet", image, keep=keep, mask=mask)
+        check_input("DenseNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = self.stem(image, train=train), {}
         for index in range(len(self.depths)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
@@ -105,8 +105,7 @@ class DenseNet(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        return self.head(pooled).astype(jnp.float32) if self.num_classes else pooled
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -125,6 +124,6 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.0, dtype: Any = None) -> DenseNet:
+def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.0, dtype: Any = None) -> DenseNet:
     """A row of the table."""
-    return DenseNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)
+    return DenseNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

@@ -4,10 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import ConvNorm, Dense, Dropout, DropPath, InvertedResidual, check_input, global_mean
+from jaxvision.layers import ConvNorm, DropPath, Head, InvertedResidual, check_input, global_mean
 from jaxvision.layers.initializers import uniform_bias
 from jaxvision.typing import Array, Features
 
@@ -84,6 +83,7 @@ class EfficientNet(nn.Module):
     drop_rate: float = 0.2  # before the head
     drop_path_rate: float = 0.2  # rises linearly from 0, towards this
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         sizes = tuple(map(StageSize._make, self.stages))
@@ -95,17 +95,15 @@ class EfficientNet(nn.Module):
             setattr(self, f"stage{index}", Stage(size, rates, **norm))
             done += size.depth
         setattr(self, f"stage{len(sizes) + 1}", ConvNorm(self.last_width, 1, activation=jax.nn.silu, **norm))
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            init = {"kernel_init": uniform_bias(self.num_classes), "bias_init": nn.initializers.zeros}
-            self.head = Dense(self.num_classes, dtype=self.dtype, **init)
+        init = (uniform_bias(max(self.num_classes, 1)), nn.initializers.zeros)
+        self.head = Head(self.num_classes, self.drop_rate, self.dtype, *init)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last stage at each.
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("EfficientNet", image, keep=keep, mask=mask)
+        check_input("EfficientNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
         for index, size in enumerate(map(StageSize._make, self.stages), 1):
             x, stride = getattr(self, f"stage{index}")(x, train=train), stride * size.stride
@@ -115,10 +113,7 @@ class EfficientNet(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -183,9 +178,17 @@ MODELS = {
 
 
 def build(
-    name: str, *, num_classes: int = 1000, drop_rate: float | None = None, drop_path_rate: float = 0.2, dtype: Any = None
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    drop_rate: float | None = None,
+    drop_path_rate: float = 0.2,
+    dtype: Any = None,
 ) -> EfficientNet:
     """A row of the table; ``drop_rate`` None is the row's own."""
     stages, stem_width, last_width, own, epsilon, momentum = MODELS[name]
     rates = {"drop_rate": own if drop_rate is None else drop_rate, "drop_path_rate": drop_path_rate}
-    return EfficientNet(stages, stem_width, last_width, epsilon, momentum, num_classes=num_classes, dtype=dtype, **rates)
+    return EfficientNet(
+        stages, stem_width, last_width, epsilon, momentum, num_classes=num_classes, dtype=dtype, in_channels=in_channels, **rates
+    )

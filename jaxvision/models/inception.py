@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, average_pool, check_input, global_mean, grid_pool
+from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
 from jaxvision.layers.initializers import torch_default, truncated_normal
 from jaxvision.typing import Array, Features
 
@@ -60,6 +60,7 @@ class Inception(nn.Module):
     auxiliary_heads: bool = True
     drop_rate: float = 0.4  # before the head
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         size = MODELS[self.variant]
@@ -68,9 +69,7 @@ class Inception(nn.Module):
         self.stem = Chain(size.stem, **options)
         for index, chains in enumerate(size.blocks, 1):
             setattr(self, f"block{index}", Branches(chains, **options))
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype, kernel_init=init)
+        self.head = Head(self.num_classes, self.drop_rate, self.dtype, init)
         if self.num_classes and self.auxiliary_heads:
             for number in range(1, len(size.auxiliary) + 1):
                 if self.variant == "inception_v3":
@@ -93,33 +92,32 @@ class Inception(nn.Module):
         pooled [B, D]; maps "stride8", "stride16", "stride32" (v4 "stride4" too): the last block at each. Raises ValueError for a smaller
         image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Inception", image, keep=keep, mask=mask)
+        check_input("Inception", image, channels=self.in_channels, keep=keep, mask=mask)
         found, pooled = self._inner(image, train=train)
         return Features(pooled, None, {f"stride{stride}": found[index - 1] for index, stride in MODELS[self.variant].maps})
 
     def with_auxiliary(self, image: Array, *, train: bool = True) -> tuple[Array, ...]:
         """Logits [B, K] of the head and of each auxiliary head, from the first block to the last."""
-        check_input("Inception", image)
+        check_input("Inception", image, channels=self.in_channels)
         if not self.num_classes:
             raise ValueError("num_classes: found 0, an encoder has no auxiliary heads; features gives its maps")
         found, pooled = self._inner(image, train=train)
         taps = enumerate(MODELS[self.variant].auxiliary, 1) if self.auxiliary_heads else ()
         others = tuple(getattr(self, f"auxiliary{number}")(found[index - 1], train=train) for number, index in taps)
-        return (self.head(self.dropout(pooled, train=train)).astype(jnp.float32), *others)
+        return (self.head(pooled, train=train), *others)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0.
 
         In training the auxiliary heads' logits are sown in the collection ``auxiliary`` (``logits1``, ...), where the caller asks for it.
         """
-        if not self.num_classes:
-            return self.features(image, train=train).pooled
-        if self.is_initializing() or train and self.is_mutable_collection("auxiliary"):
+        wanted = self.is_initializing() or train and self.is_mutable_collection("auxiliary")
+        if self.num_classes and wanted:
             logits, *others = self.with_auxiliary(image, train=train)
             for number, other in enumerate(others if train else (), 1):
                 self.sow("auxiliary", f"logits{number}", other)
             return logits
-        return self.head(self.dropout(self.features(image, train=train).pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -216,7 +214,13 @@ MODELS = {
 
 
 def build(
-    name: str, *, num_classes: int = 1000, auxiliary_heads: bool = True, drop_rate: float | None = None, dtype: Any = None
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    auxiliary_heads: bool = True,
+    drop_rate: float | None = None,
+    dtype: Any = None,
 ) -> Inception:
     """A row of the table; ``drop_rate`` None is the row's own, ``auxiliary_heads`` False leaves them out."""
-    return Inception(name, num_classes, auxiliary_heads, MODELS[name].drop_rate if drop_rate is None else drop_rate, dtype)
+    return Inception(name, num_classes, auxiliary_heads, MODELS[name].drop_rate if drop_rate is None else drop_rate, dtype, in_channels)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import Conv, Dense, check_input
+from jaxvision.layers import Conv, Dense, Head, check_input
 from jaxvision.typing import Array, Features
 
 _IMAGE_SIZE = 32
@@ -20,22 +20,23 @@ class LeNet5(nn.Module):
 
     activation: str = "tanh"
     num_classes: int = 10
+    drop_rate: float = 0.0  # before the head
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Conv(6, 5, dtype=self.dtype)
         self.stage1 = Conv(16, 5, dtype=self.dtype)
         self.stage2 = Dense(120, dtype=self.dtype)
         self.stage3 = Dense(84, dtype=self.dtype)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype)
+        self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, 32, 32, C]: pooled [B, 84]; maps "stem" [B, 28, 28, 6] and "stage1" [B, 10, 10, 16].
 
         Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("LeNet-5", image, keep=keep, mask=mask)
+        check_input("LeNet-5", image, channels=self.in_channels, keep=keep, mask=mask)
         if image.shape[1:3] != (_IMAGE_SIZE, _IMAGE_SIZE):
             raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
         activation = getattr(jax.nn, self.activation)
@@ -48,13 +49,12 @@ class LeNet5(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        return self.head(pooled).astype(jnp.float32) if self.num_classes else pooled
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 MODELS = {"lenet5": "tanh", "cifarnet": "relu"}  # the activation
 
 
-def build(name: str, *, num_classes: int = 10, dtype: Any = None) -> LeNet5:
+def build(name: str, *, num_classes: int = 10, in_channels: int | None = None, drop_rate: float = 0.0, dtype: Any = None) -> LeNet5:
     """A row of the table with ``num_classes`` outputs."""
-    return LeNet5(MODELS[name], num_classes=num_classes, dtype=dtype)
+    return LeNet5(MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

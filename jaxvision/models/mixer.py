@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import MLP, Conv, Dense, DropPath, Head, LayerNorm, check_input, check_patches, drop_path_rates, global_mean
+from jaxvision.layers import MLP, Conv, Dense, DropPath, Head, LayerNorm, check_input, check_patches, drop_path_rates, global_mean, show
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
 
@@ -27,7 +27,9 @@ class MixerBlock(nn.Module):
         tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
         mixed = LayerNorm(dtype=self.dtype, name="norm2")(tokens)
         mixed = MLP(self.hidden, self.dtype, **_INIT, name="mlp_channels")(mixed)
-        return tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        show(self, "tokens", "output", lambda: tokens)
+        return tokens
 
 
 class GatedBlock(nn.Module):
@@ -46,7 +48,9 @@ class GatedBlock(nn.Module):
         init = {"kernel_init": nn.initializers.normal(1e-6), "bias_init": nn.initializers.ones}
         gate = Dense(tokens.shape[1], dtype=self.dtype, **init, name="gate")(gate).swapaxes(1, 2)  # [B, N, hidden / 2]
         mixed = Dense(tokens.shape[-1], dtype=self.dtype, **_INIT, name="contract")(hidden * gate)
-        return tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        show(self, "tokens", "output", lambda: tokens)
+        return tokens
 
 
 class Stem(nn.Module):
@@ -75,6 +79,7 @@ class Mixer(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Stem(self.width, self.patch_size, self.dtype)
@@ -89,7 +94,7 @@ class Mixer(nn.Module):
 
         Raises ValueError for another image size, since the maps over places have one kernel row a place, and for ``keep`` or ``mask``.
         """
-        check_input("Mixer", image, keep=keep, mask=mask)
+        check_input("Mixer", image, channels=self.in_channels, keep=keep, mask=mask)
         side = self.image_size
         if image.shape[1:3] != (side, side):
             raise ValueError(f"image: found shape {image.shape}, this Mixer expects [B, {side}, {side}, C]; image_size=... makes another")
@@ -130,6 +135,7 @@ def build(
     name: str,
     *,
     num_classes: int = 1000,
+    in_channels: int | None = None,
     image_size: int = 224,
     patch_size: int | None = None,
     drop_rate: float = 0.0,
@@ -141,4 +147,4 @@ def build(
     size = size if patch_size is None else size._replace(patch_size=patch_size)
     check_patches(image_size, size.patch_size)
     rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
-    return Mixer(*size, image_size=image_size, num_classes=num_classes, dtype=dtype, **rates)
+    return Mixer(*size, image_size=image_size, num_classes=num_classes, dtype=dtype, in_channels=in_channels, **rates)

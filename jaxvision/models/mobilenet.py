@@ -7,10 +7,9 @@ v3's dense layer another.
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import ConvNorm, Dense, Dropout, InvertedResidual, check_input, global_mean
+from jaxvision.layers import ConvNorm, Dense, Head, InvertedResidual, check_input, drop_path_rates, global_mean
 from jaxvision.layers.initializers import small
 from jaxvision.typing import Array, Features
 
@@ -52,14 +51,17 @@ class MobileNet(nn.Module):
     momentum: float = 0.1
     num_classes: int = 1000
     drop_rate: float = 0.2  # before the head
+    drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         norm = {"epsilon": self.epsilon, "momentum": self.momentum, "dtype": self.dtype}
         outer = norm | {"activation": getattr(jax.nn, self.activation)}
         self.stem = ConvNorm(self.stem_width, 3, 2, **outer)
-        for index, row in enumerate(map(Block._make, self.blocks), 1):
-            options = norm | {"activation": getattr(jax.nn, row.activation), "gate": jax.nn.hard_sigmoid}
+        rates = drop_path_rates(self.drop_path_rate, (len(self.blocks),))[0]
+        for index, (row, rate) in enumerate(zip(map(Block._make, self.blocks), rates, strict=True), 1):
+            options = norm | {"activation": getattr(jax.nn, row.activation), "gate": jax.nn.hard_sigmoid, "drop_path_rate": rate}
             inverted = InvertedResidual(row.features, row.hidden, row.kernel_size, row.stride, row.squeeze, **options)
             setattr(self, f"block{index}", inverted if row.hidden else Separable(row.features, row.stride, self.dtype))
         dense = {"dtype": self.dtype, "kernel_init": small(), "bias_init": nn.initializers.zeros}
@@ -67,16 +69,14 @@ class MobileNet(nn.Module):
             setattr(self, f"block{len(self.blocks) + 1}", ConvNorm(self.last_width, 1, **outer))
         if self.dense_width:
             setattr(self, f"block{len(self.blocks) + 2}", Dense(self.dense_width, **dense))
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, **dense)
+        self.head = Head(self.num_classes, self.drop_rate, **dense)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("MobileNet", image, keep=keep, mask=mask)
+        check_input("MobileNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
         for index, row in enumerate(map(Block._make, self.blocks), 1):
             x, stride = getattr(self, f"block{index}")(x, train=train), stride * row.stride
@@ -93,10 +93,7 @@ class MobileNet(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -165,6 +162,16 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.2, dtype: Any = None) -> MobileNet:
+def build(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    drop_rate: float = 0.2,
+    drop_path_rate: float = 0.0,
+    dtype: Any = None,
+) -> MobileNet:
     """A row of the table."""
-    return MobileNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)
+    return MobileNet(
+        *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
+    )

@@ -108,6 +108,7 @@ class ResNet(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         first = 16 if self.style in ("free", "plain") else 64
@@ -125,7 +126,7 @@ class ResNet(nn.Module):
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("ResNet", image, keep=keep, mask=mask)
+        check_input("ResNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = self.stem(image, train=train), {}
         for index in range(len(self.depths)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
@@ -165,6 +166,7 @@ def build(
     name: str,
     *,
     num_classes: int | None = None,
+    in_channels: int | None = None,
     stem: str | None = None,
     zero_init_residual: bool = False,
     drop_rate: float = 0.0,
@@ -189,4 +191,5 @@ def build(
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
         dtype=dtype,
+        in_channels=in_channels,
     )

@@ -73,6 +73,7 @@ class ResNetV2(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Stem(self.dtype)
@@ -88,7 +89,7 @@ class ResNetV2(nn.Module):
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("ResNetV2", image, keep=keep, mask=mask)
+        check_input("ResNetV2", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
         for index in range(len(self.depths)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
@@ -112,6 +113,7 @@ def build(
     name: str,
     *,
     num_classes: int = 1000,
+    in_channels: int | None = None,
     zero_init_residual: bool = False,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
@@ -119,4 +121,4 @@ def build(
 ) -> ResNetV2:
     """A row of the table; ``zero_init_residual``: each block begins as its shortcut."""
     options = {"zero_init_residual": zero_init_residual, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate, "dtype": dtype}
-    return ResNetV2(*MODELS[name], num_classes=num_classes, **options)
+    return ResNetV2(*MODELS[name], num_classes=num_classes, in_channels=in_channels, **options)

@@ -10,15 +10,16 @@ from flax import linen as nn
 
 from jaxvision.layers import (
     MLP,
-    Conv,
     Dense,
     DropPath,
     Head,
     LayerNorm,
+    PatchStem,
     WindowAttention,
     check_input,
     drop_path_rates,
     global_mean,
+    show,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -42,7 +43,9 @@ class Block(nn.Module):
         x = x + DropPath(self.drop_path_rate)(attended, train=train)
         mixed = LayerNorm(_EPSILON, self.dtype, name="norm2")(x)
         mixed = MLP(4 * x.shape[-1], self.dtype, nn.initializers.xavier_uniform(), nn.initializers.normal(1e-6), name="mlp")(mixed)
-        return x + DropPath(self.drop_path_rate)(mixed, train=train)
+        x = x + DropPath(self.drop_path_rate)(mixed, train=train)
+        show(self, "tokens", "output", lambda: x)
+        return x
 
 
 class Stage(nn.Module):
@@ -67,17 +70,6 @@ class Stage(nn.Module):
         return x
 
 
-class Stem(nn.Module):
-    """4 x 4 patches and a norm."""
-
-    width: int
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, image: Array) -> Array:
-        return LayerNorm(_EPSILON, self.dtype, name="norm")(Conv(self.width, 4, 4, dtype=self.dtype, name="conv")(image))
-
-
 class Swin(nn.Module):
     """A stem, four stages, a norm, the mean over all places and a linear head."""
 
@@ -89,9 +81,10 @@ class Swin(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
-        self.stem = Stem(self.width, self.dtype)
+        self.stem = PatchStem(self.width, _EPSILON, self.dtype)
         for index, rates in enumerate(drop_path_rates(self.drop_path_rate, self.depths)):
             setattr(self, f"stage{index + 1}", Stage(self.heads[index], self.window, index > 0, rates, self.dtype))
         self.norm = LayerNorm(_EPSILON, self.dtype)
@@ -103,7 +96,7 @@ class Swin(nn.Module):
         pooled [B, D]; tokens [B, N, D]: the last map in row order after the norm; maps "stage1" to "stage4", at strides 4, 8, 16, 32.
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Swin", image, keep=keep, mask=mask)
+        check_input("Swin", image, channels=self.in_channels, keep=keep, mask=mask)
         if min(image.shape[1:3]) < 4:
             raise ValueError(f"image: found shape {image.shape}, Swin expects H and W of at least 4, the side of a patch")
         x, maps = self.stem(image), {}
@@ -133,6 +126,16 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.0, drop_path_rate: float = 0.0, dtype: Any = None) -> Swin:
+def build(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    dtype: Any = None,
+) -> Swin:
     """A row of the table."""
-    return Swin(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype)
+    return Swin(
+        *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
+    )

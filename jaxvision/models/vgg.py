@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, check_input, grid_pool, local_response_norm, max_pool
+from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, Head, check_input, grid_pool, local_response_norm, max_pool
 from jaxvision.layers.initializers import he_normal_fan_out, small
 from jaxvision.typing import Array, Features
 
@@ -44,6 +44,7 @@ class VGG(nn.Module):
     num_classes: int = 1000
     drop_rate: float = 0.5  # behind each dense layer
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         for index, sizes in enumerate(self.kernel_sizes):
@@ -52,8 +53,7 @@ class VGG(nn.Module):
         options = {"dtype": self.dtype, "kernel_init": small(), "bias_init": nn.initializers.zeros}
         self.stage6, self.stage7 = Dense(4096, **options), Dense(4096, **options)
         self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, **options)
+        self.head = Head(self.num_classes, self.drop_rate, **options)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, 4096]; maps "stage1" to "stage5" at strides 2, 4, 8, 16, 32.
@@ -61,7 +61,7 @@ class VGG(nn.Module):
         At another size than 224 the last map is averaged to 7 x 7, torchvision's way. Raises ValueError for a smaller image, and for
         ``keep`` or ``mask``, which it does not have.
         """
-        check_input("VGG", image, keep=keep, mask=mask)
+        check_input("VGG", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = image, {}
         for index in range(len(self.kernel_sizes)):
             x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
@@ -72,10 +72,7 @@ class VGG(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -104,6 +101,6 @@ MODELS = {
 }
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.5, dtype: Any = None) -> VGG:
+def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.5, dtype: Any = None) -> VGG:
     """A row of the table."""
-    return VGG(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)
+    return VGG(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

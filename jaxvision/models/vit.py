@@ -22,6 +22,7 @@ from jaxvision.layers import (
     check_patches,
     drop_path_rates,
     resize_position,
+    show,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -93,7 +94,9 @@ class Block(nn.Module):
         tokens = join(tokens, SelfAttention(self.heads, self.dtype, name="attention")(attended), "layer_scale1")
         # The gated form has two thirds of the units in each half, rounded up to a multiple of 8: about as many parameters.
         mlp = SwiGLU(-(-8 * width // 24) * 8, self.dtype, name="mlp") if self.form.gated else MLP(4 * width, self.dtype, name="mlp")
-        return join(tokens, mlp(LayerNorm(dtype=self.dtype, name="norm2")(tokens)), "layer_scale2")
+        tokens = join(tokens, mlp(LayerNorm(dtype=self.dtype, name="norm2")(tokens)), "layer_scale2")
+        show(self, "tokens", "output", lambda: tokens)
+        return tokens
 
 
 class DistilledHead(nn.Module):
@@ -129,6 +132,7 @@ class ViT(nn.Module):
     drop_rate: float = 0.0  # before the head
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         form, side = Form(*self.form), self.image_size // self.patch_size
@@ -143,7 +147,7 @@ class ViT(nn.Module):
 
     def _tokens(self, image: Array, keep: Array | None, *, train: bool) -> Array:
         """All tokens before the last norm [B, P + N, D]."""
-        check_input("ViT", image)
+        check_input("ViT", image, channels=self.in_channels)
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
         if keep is not None and (keep.ndim != 2 or len(keep) != len(image) or not jnp.issubdtype(keep.dtype, jnp.integer)):
@@ -218,6 +222,7 @@ def build(
     name: str,
     *,
     num_classes: int = 1000,
+    in_channels: int | None = None,
     image_size: int | None = None,
     patch_size: int | None = None,
     pool: str = "token",
@@ -247,4 +252,5 @@ def build(
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
         dtype=dtype,
+        in_channels=in_channels,
     )

@@ -3,10 +3,9 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, ConvNorm, Dense, Dropout, SeparableConv, check_input, global_mean, max_pool
+from jaxvision.layers import BatchNorm, Conv, ConvNorm, DropPath, Head, SeparableConv, check_input, drop_path_rates, global_mean, max_pool
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -40,6 +39,7 @@ class Block(nn.Module):
     widths: tuple[int, ...]  # of each unit
     stride: int = 1
     first_relu: bool = True
+    drop_path_rate: float = 0.0
     dtype: Any = None
 
     @nn.compact
@@ -54,7 +54,7 @@ class Block(nn.Module):
             options = {"use_bias": False, "dtype": self.dtype, "kernel_init": he_normal_fan_out}
             x = Conv(self.widths[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return x + branch
+        return x + DropPath(self.drop_path_rate)(branch, train=train)
 
 
 class Xception(nn.Module):
@@ -64,27 +64,27 @@ class Xception(nn.Module):
     last_widths: tuple[int, ...]
     num_classes: int = 1000
     drop_rate: float = 0.5  # before the head
+    drop_path_rate: float = 0.0  # of the last residual block; rises linearly from 0
     dtype: Any = None
+    in_channels: int | None = None  # None: those of the first image
 
     def setup(self):
         self.stem = Stem(self.dtype)
-        channels = 64
-        for index, widths in enumerate(self.widths, 1):
+        channels, rates = 64, drop_path_rates(self.drop_path_rate, (len(self.widths),))[0]
+        for index, (widths, rate) in enumerate(zip(self.widths, rates, strict=True), 1):
             stride = 1 if widths[-1] == channels else 2
-            setattr(self, f"block{index}", Block(widths, stride, index > 1, self.dtype))
+            setattr(self, f"block{index}", Block(widths, stride, index > 1, rate, self.dtype))
             channels = widths[-1]
         for index, width in enumerate(self.last_widths, len(self.widths) + 1):
             setattr(self, f"block{index}", Unit(width, self.dtype))
-        self.dropout = Dropout(self.drop_rate)
-        if self.num_classes:
-            self.head = Dense(self.num_classes, dtype=self.dtype)
+        self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
 
         Raises ValueError for an image smaller than the stem, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Xception", image, keep=keep, mask=mask)
+        check_input("Xception", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
         for index in range(1, len(self.widths) + 1):
             block = getattr(self, f"block{index}")
@@ -96,10 +96,7 @@ class Xception(nn.Module):
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
-        pooled = self.features(image, train=train).pooled
-        if not self.num_classes:
-            return pooled
-        return self.head(self.dropout(pooled, train=train)).astype(jnp.float32)
+        return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
@@ -113,6 +110,16 @@ _MIDDLE = ((728, 728, 728),) * 8
 MODELS = {"xception": Size(((128, 128), (256, 256), (728, 728), *_MIDDLE, (728, 1024)), (1536, 2048))}
 
 
-def build(name: str, *, num_classes: int = 1000, drop_rate: float = 0.5, dtype: Any = None) -> Xception:
+def build(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int | None = None,
+    drop_rate: float = 0.5,
+    drop_path_rate: float = 0.0,
+    dtype: Any = None,
+) -> Xception:
     """A row of the table."""
-    return Xception(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype)
+    return Xception(
+        *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
+    )

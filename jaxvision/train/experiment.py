@@ -44,6 +44,7 @@ class Experiment:
     batch_size: int = 128  # of one update, over all devices and micro-batches
     augment: Callable | None = None  # (key, batch) -> batch, in the step
     recipe: Callable | None = None  # (key, image) -> image, for evaluation
+    reads: tuple[str, ...] = ("image",)  # the fields of an example that the model is judged on, in the order of its arguments
     evaluate: Callable = evaluate.classification
     seed: int = 0
     accumulate: int = 1  # micro-batches an update
@@ -122,7 +123,7 @@ def describe(experiment: Experiment, learning_rate: float | None) -> list[str]:
     parts = f"{devices} {jax.devices()[0].device_kind} device{'s' * (devices > 1)} x {share}"
     parts += f" x {experiment.accumulate} micro-batches" if experiment.accumulate > 1 else ""
     lines = [
-        f"{experiment.title or type(experiment.model).__name__}: {len(experiment.train)} training images, {experiment.epochs} epochs, "
+        f"{experiment.title or type(experiment.model).__name__}: {len(experiment.train)} training examples, {experiment.epochs} epochs, "
         f"{experiment.steps} steps",
         f"effective batch {experiment.batch_size} = {parts}"
         + (f", {processes} processes" if processes > 1 else "")

@@ -84,10 +84,10 @@ def _unheard(source, share: float) -> data.Breakage:
     return data.Breakage(len(source), share=share, report=lambda line: None)
 
 
-def _fingerprint(source) -> str:
-    """A digest that other data do not have: the labels, where they are known without reading everything, and the first image."""
-    first = next(data.padded_batches(source, 1, threads=0, breakage=_unheard(source, 1.0)))["image"]  # zeros where it is broken
-    digest = hashlib.sha256(np.ascontiguousarray(first).tobytes())
+def _fingerprint(source, reads: tuple[str, ...]) -> str:
+    """A digest that other data do not have: the labels, where they are known without reading everything, and what the model reads first."""
+    first = next(data.padded_batches(source, 1, threads=0, breakage=_unheard(source, 1.0)))  # zeros where it is broken
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(first[name]).tobytes() for name in reads))
     if not getattr(source, "labels_fit_classes", False):
         digest.update(np.ascontiguousarray(source.labels).tobytes())
     return digest.hexdigest()[:16]
@@ -103,7 +103,7 @@ def settings(experiment: Experiment, origin: dict | None, learning_rate: float |
         "steps": experiment.steps,
         "classes": list(getattr(experiment.train, "classes", []) or []),
         "examples": {name: len(source) for name, source in sources.items()},
-        "data": {name: _fingerprint(source) for name, source in sources.items()},
+        "data": {name: _fingerprint(source, experiment.reads) for name, source in sources.items()},
     }
 
 

@@ -36,15 +36,15 @@ def _compile_infer(experiment: Experiment, breakage_of: Callable) -> Callable:
     batch_size = experiment.batch_size // experiment.accumulate
 
     def forward(method: str | None, model_variables: dict, batch: dict):
-        image = evaluate.prepared(batch["image"], experiment.recipe)
-        return experiment.model.apply(model_variables, image, **({"method": method} if method else {})), batch["valid"]
+        inputs = [evaluate.prepared(batch[name], experiment.recipe) if name == "image" else batch[name] for name in experiment.reads]
+        return experiment.model.apply(model_variables, *inputs, **({"method": method} if method else {})), batch["valid"]
 
     def infer(model_variables: dict, source, method: str | None = None):
         if method not in programs:
             programs[method] = sharding.compile_forward(lambda *inputs: forward(method, *inputs))
         program = programs[method]
         return evaluate.outputs(
-            lambda batch: program(model_variables, {name: batch[name] for name in ("image", "valid")}),
+            lambda batch: program(model_variables, {name: batch[name] for name in (*experiment.reads, "valid")}),
             source,
             batch_size=batch_size,
             rows=sharding.process_rows(batch_size),

@@ -23,7 +23,7 @@ def _first_filters(params: dict) -> np.ndarray | None:
 def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
     """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws."""
     now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
-    source = experiment.test if experiment.test is not None else experiment.validation
+    source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     logits, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
     if not sharding.is_primary():
         return

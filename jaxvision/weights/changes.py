@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxvision.typing import Array
+from jaxvision.weights.positions import of_patches, of_windows
 
 
 class Change(NamedTuple):
-    """``read(theirs, shape)`` -> ours of that shape, and its exact inverse ``write(ours)``; ``grid``: a table of positions."""
+    """``read(theirs, shape)`` -> ours of that shape, its exact inverse ``write(ours)``; for tables of positions, how they are resampled."""
 
     read: Callable[[Array, tuple[int, ...]], Array]
     write: Callable[[Array], Array]
-    grid: bool = False
+    resize: Callable[[Array, tuple[int, ...], tuple[int, int]], Array] | None = None  # (theirs, shape wanted, grid)
 
 
 def _moved(axes: tuple[int, ...], back: tuple[int, ...]) -> Change:
@@ -32,11 +33,21 @@ def flattened(height: int, width: int) -> Change:
     return Change(read, write)
 
 
+def convolved(height: int, width: int) -> Change:
+    """The same layer where they keep it as a convolution over the whole map: theirs [D, C, h, w], ours [h w C, D]."""
+
+    def write(array: Array) -> Array:
+        return array.reshape(height, width, -1, array.shape[-1]).transpose(3, 2, 0, 1)  # [D, C, h, w]
+
+    return Change(lambda array, shape: array.transpose(2, 3, 1, 0).reshape(shape), write)
+
+
 same = Change(lambda array, shape: array, lambda array: array)
 column = Change(lambda array, shape: array.reshape(shape), lambda array: array.reshape(-1, 1, 1))  # ours [C], theirs [C, 1, 1]
 row = Change(lambda array, shape: array.reshape(array.shape[1:]), lambda array: array[None])  # ours [N, D], theirs [1, N, D]
 pointwise = Change(lambda array, shape: array.reshape(shape[::-1]).T, lambda array: array.T[:, :, None, None])  # [in, out], [out, in, 1, 1]
-positions = row._replace(grid=True)  # ours [P + h w, D], theirs [1, P + h w, D]
+positions = row._replace(resize=of_patches)  # ours [P + h w, D], theirs [1, P + h w, D]
+offsets = same._replace(resize=of_windows)  # [(2 w - 1)^2, heads]
 _KERNELS = {4: _moved((2, 3, 1, 0), (3, 2, 0, 1)), 2: _moved((1, 0), (1, 0))}  # HWIO and OIHW; [in, out] and [out, in]
 
 

@@ -18,6 +18,7 @@ _WRITERS = {
     ".pt": torch_files.written,
 }
 _PICKLES = (b"\x80", b"(", b"}", b"]", b"c")  # how they begin, from protocol 2 on and before
+_HUB, _HUB_FILES = "hf:", ("model.safetensors", "pytorch_model.bin")
 _ARRAYS = (torch_files.Tensor, torch_files.NumpyArray, np.ndarray)
 
 
@@ -59,14 +60,37 @@ def _selected(found: Any, key: str | None) -> dict:
     return next(iter(inner.values()))
 
 
+def _fetched(address: str) -> str:
+    """The file that "hf:owner/name" (its usual one) or "hf:owner/name/file" names on the Hugging Face hub, as a path."""
+    owner, _, rest = address.removeprefix(_HUB).partition("/")
+    name, _, file = rest.partition("/")
+    if not owner or not name:
+        raise ValueError(f"path: found {address!r}, expected 'hf:owner/name' or 'hf:owner/name/file'")
+    try:
+        import huggingface_hub
+    except ImportError:
+        told = "install huggingface_hub (pip install 'jaxvision[hub]'), or download the file and give its path"
+        raise ModuleNotFoundError(f"{address}: {told}") from None
+    reasons = []
+    for file_name in [file] if file else _HUB_FILES:
+        try:
+            return huggingface_hub.hf_hub_download(f"{owner}/{name}", file_name)
+        except Exception as error:  # of requests, httpx or the hub, by its version
+            lines = str(error).strip().splitlines()
+            reasons.append(f"{file_name}: {lines[0][:200] if lines else type(error).__name__}")
+    raise OSError(f"{address}: not found, or no network to the hub ({'; '.join(reasons)})")
+
+
 def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarray]:
     """Tensors by name from .pth or .pt (zip archive or the older pickle), .safetensors or .npz; nothing in the file is run.
+
+    ``path`` may be "hf:owner/name" or "hf:owner/name/file" where huggingface_hub is installed and the network allows.
 
     A checkpoint that nests its only state dict ("state_dict", "model", ...) is opened; of several, ``key`` names one ("teacher").
     Arrays are read-only and take no more memory than the file (compressed npz: 64 times). Raises BrokenFile for a damaged file, and with
     its name for anything in a pickle that is not on the list of what weights need; ValueError where ``key`` is missing or wrong.
     """
-    path = Path(path)
+    path = Path(_fetched(str(path)) if str(path).startswith(_HUB) else path)
     data = path.read_bytes()
     try:
         found = _selected(_content(data), key)
@@ -89,5 +113,5 @@ def write(path: str | PathLike, tensors: dict[str, np.ndarray]) -> Path:
 
 
 def load(model: Any, path: str | PathLike, *, key: str | None = None, **options) -> dict:
-    """Variables of ``model`` from a file: ``read`` and ``from_torch``, whose options it takes."""
+    """Variables of ``model`` from a file or "hf:owner/name": ``read`` and ``from_torch``, whose options it takes."""
     return from_torch(model, read(path, key=key), **options)

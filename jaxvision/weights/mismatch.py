@@ -1,5 +1,6 @@
 """What to say when a state dict does not fit a model: every name, both shapes, and the option that would help."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -34,6 +35,29 @@ def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> st
     return f"{text}; prefix={guess!r} would fit" if guess else text
 
 
+def _position_hint(entry: Named, shape: tuple[int, ...], model: Any) -> str | None:
+    """For a table of positions of another image size, or of another window."""
+    if not entry.change.resize or len(shape) != len(entry.theirs) or shape[-1] != entry.theirs[-1]:
+        return None
+    if len(shape) == 2:
+        window = (math.isqrt(shape[0]) + 1) // 2
+        square = f"model.clone(window={window}), or " if (2 * window - 1) ** 2 == shape[0] else ""
+        return f"{square}grid=({model.window}, {model.window}) to resample the positions"
+    side = model.image_size // model.patch_size
+    tokens = shape[1] - (entry.theirs[1] - side**2)
+    other = math.isqrt(max(tokens, 0))
+    square = f"image_size={other * model.patch_size} in create_model, or " if other**2 == tokens else ""
+    return f"{square}grid=({side}, {side}) to resample the positions"
+
+
+def _channel_hint(entry: Named, found: dict) -> str | None:
+    """For the first convolution of a network for images with another number of channels."""
+    shape = found[entry.name].shape
+    if entry.path[1] != "stem" or len(shape) != 4 or len(entry.theirs) != 4:
+        return None
+    return f"in_channels={shape[1]} in create_model" if shape[:1] + shape[2:] == entry.theirs[:1] + entry.theirs[2:] else None
+
+
 def _hints(table: list[Named], found: dict, left: set[str], heads: set[str], wrong: list[Named], model: Any) -> list[str]:
     hints = []
     missing = {entry.name for entry in table} - set(found)
@@ -42,17 +66,12 @@ def _hints(table: list[Named], found: dict, left: set[str], heads: set[str], wro
     bias = next((entry for entry in wrong if entry.in_head and entry.path[1:] == ("head", "bias")), None)
     if bias is not None and found[bias.name].ndim == 1:
         hints.append(f"num_classes={len(found[bias.name])} in create_model, or drop_head=True")
-    elif left & heads or any(entry.in_head and entry.name in missing for entry in table):
+    elif left & heads or any(entry.in_head and not entry.auxiliary and entry.name in missing for entry in table):
         hints.append("drop_head=True")
-    for entry in wrong:
-        tensor = found[entry.name]
-        if entry.change.grid and tensor.ndim == 3 and tensor.shape[2] == entry.theirs[2]:
-            side = model.image_size // model.patch_size
-            tokens = tensor.shape[1] - (entry.theirs[1] - side**2)
-            other = round(max(tokens, 0) ** 0.5)
-            square = f"image_size={other * model.patch_size} in create_model, or " if other**2 == tokens else ""
-            hints.append(f"{square}grid=({side}, {side}) to resample the positions")
-    return hints
+    elif any(entry.auxiliary and entry.name in missing for entry in table):
+        hints.append("drop_auxiliary=True")
+    hints += [hint for entry in wrong if (hint := _position_hint(entry, found[entry.name].shape, model) or _channel_hint(entry, found))]
+    return list(dict.fromkeys(hints))
 
 
 def complaint(model: Any, table: list[Named], found: dict, left: set[str], *, layout: str, heads: set[str]) -> str | None:

@@ -32,7 +32,12 @@ class Named(NamedTuple):
     @property
     def in_head(self) -> bool:
         """Whether it belongs to the classifier or to an auxiliary one."""
-        return self.path[1] == "head" or self.path[1].startswith("auxiliary")
+        return self.path[1] == "head" or self.auxiliary
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether it belongs to a classifier that is for training alone."""
+        return self.path[1].startswith("auxiliary")
 
 
 @functools.cache
@@ -80,7 +85,8 @@ def rules_of(model: Any) -> dict[str, tuple]:
 
 
 def shapes_of(model: Any, channels: int = 3) -> dict:
-    """The shapes of a model's variables for images with so many channels; nothing is computed."""
+    """The shapes of a model's variables for images with so many channels, or its own ``in_channels``; nothing is computed."""
+    channels = getattr(model, "in_channels", None) or channels
     size = getattr(model, "image_size", None) or getattr(family_of(model), "IMAGE_SIZE", _IMAGE_SIZE)
     return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, channels))))
 
@@ -99,11 +105,9 @@ def named(variables: dict, rules: tuple) -> list[Named]:
     return found
 
 
-def head_names(rules: tuple, names: list[str]) -> set[str]:
+def head_names(rules: tuple, names: list[str], *, head: bool = True, auxiliary: bool = True) -> set[str]:
     """Those of PyTorch's names that belong to a classifier, whether our model has one or not."""
-    heads = [theirs for ours, theirs, *_ in rules if ours.split("/")[0] == "head" or ours.startswith("auxiliary")]
+    heads = [theirs for ours, theirs, *_ in rules if head and ours.split("/")[0] == "head" or auxiliary and ours.startswith("auxiliary")]
     patterns = [re.compile(r"\d+".join(re.escape(part) for part in _HOLE.sub("\0", theirs).split("\0"))) for theirs in heads]
     modules = {name: name.rpartition(".")[0] for name in names}
     return {name for name, module in modules.items() if any(p.fullmatch(name) or p.fullmatch(module) for p in patterns)}
-
-

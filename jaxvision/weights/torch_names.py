@@ -1,12 +1,10 @@
 """Weights between PyTorch's state dicts and our trees: ``from_torch`` and ``to_torch``, exact inverses of each other."""
 
-import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.layers import resize_position
 from jaxvision.weights import mismatch
 from jaxvision.weights.rules import IGNORED, Named, family_of, head_names, named, rules_of, shapes_of
 
@@ -31,7 +29,7 @@ def _chosen(tables: dict[str, list[Named]], layout: str | None, tensors: dict, p
             raise ValueError(f"layout: found {layout!r}, expected {' or '.join(map(repr, tables))}")
         return layout
     counts = {name: sum(entry.name in tensors for entry in table) for name, table in tables.items()}
-    best = max(counts, key=counts.get)
+    best = max(counts, key=lambda name: (counts[name], -len(tables[name])))
     if not counts[best]:
         raise ValueError(mismatch.nothing(tables, list(tensors), prefix))
     return best
@@ -44,15 +42,23 @@ def _channels(table: list[Named], tensors: dict) -> int:
     return np.shape(tensor)[1] if tensor is not None and np.ndim(tensor) == 4 else 3
 
 
-def _resized(entry: Named, array: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """A table of positions [1, P + n, D] for the model's grid; tokens that are no patch keep theirs."""
-    cells = math.prod(grid)
-    first = entry.shape[0] - cells
-    side = math.isqrt(max(array.shape[1] - first, 0))
-    if first < 0 or side**2 != array.shape[1] - first or not side:
-        raise ValueError(f"grid: {entry.name} {list(array.shape)} is no square grid, or {grid} not the model's grid {list(entry.theirs)}")
-    patches = np.asarray(resize_position(jnp.asarray(array[0, first:], jnp.float32), (side, side), tuple(grid)))
-    return np.concatenate([array[:, :first], patches[None].astype(array.dtype)], axis=1)
+def _resized(table: list[Named], found: dict, grid: tuple[int, int]) -> dict:
+    """The tables of positions among ``found`` that are of another shape than the model's, for its grid."""
+    tables = [entry for entry in table if entry.change.resize and entry.name in found]
+    tables = [entry for entry in tables if found[entry.name].ndim == len(entry.theirs) and found[entry.name].shape != entry.theirs]
+    try:
+        return {entry.name: entry.change.resize(found[entry.name], entry.theirs, grid) for entry in tables}
+    except ValueError as error:
+        raise ValueError(f"grid: {tables[0].name} {error}") from None
+
+
+def _check_values(model: Any, layout: str) -> None:
+    """Raises ValueError where a library's network of the same name computes with another value than the model."""
+    wanted = getattr(family_of(model), "VALUES", {}).get(layout, {})
+    if odd := {name: value for name, value in wanted.items() if getattr(model, name) != value}:
+        found = ", ".join(f"{name}={getattr(model, name)!r}" for name in odd)
+        values = ", ".join(f"{name}={value!r}" for name, value in odd.items())
+        raise ValueError(f"layout: {layout}'s network has {values}, the model {found}; model.clone({values}) computes as {layout} does")
 
 
 def from_torch(
@@ -62,29 +68,31 @@ def from_torch(
     layout: str | None = None,
     prefix: str = "",
     drop_head: bool = False,
+    drop_auxiliary: bool = False,
     grid: tuple[int, int] | None = None,
 ) -> dict:
     """Variables of ``model`` from a state dict: {"params": ..., "batch_stats": ...}, float32.
 
     ``layout``: "torchvision", "timm" or another of the family's (None: seen by the names). ``prefix``: only names that begin with it are
-    read, without it. ``drop_head``: the classifier stays behind, and the tree has no ``head``. ``grid`` (rows, columns), the model's own
-    grid of patches: learned positions of another image size are resampled to it. Raises ValueError that lists every name that is missing,
-    left over or of another shape, and the option that would help.
+    read, without it. ``drop_head``: the classifier stays behind, and the tree has no ``head``; ``drop_auxiliary``: so do the classifiers
+    that are for training alone. ``grid`` (rows, columns): learned positions of another image size are resampled to the model's own grid of
+    patches, or Swin's of another window to its window. Raises ValueError that lists every name that is missing, left over or of another
+    shape, and the option that would help; and for a layout whose network computes with other values.
     """
     tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     tables = _tables(model)
     layout = _chosen(tables, layout, tensors, prefix)
+    _check_values(model, layout)
     table, rules = tables[layout], rules_of(model)[layout]
     if (channels := _channels(table, tensors)) != 3:
         table = named(shapes_of(model, channels), rules)
     left = {name for name in tensors if name.rpartition(".")[2] not in IGNORED}
-    if drop_head:
-        table = [entry for entry in table if not entry.in_head]
-        left -= head_names(rules, list(left))
+    dropped = head_names(rules, list(left), head=drop_head, auxiliary=drop_head or drop_auxiliary)
+    left -= dropped
+    table = [entry for entry in table if not (drop_head and entry.in_head or drop_auxiliary and entry.auxiliary)]
     found = {entry.name: np.asarray(tensors[entry.name]) for entry in table if entry.name in tensors}
     if grid is not None:
-        moved = [entry for entry in table if entry.change.grid and entry.name in found and found[entry.name].ndim == 3]
-        found |= {e.name: _resized(e, found[e.name], grid) for e in moved if found[e.name].shape[1] != e.theirs[1]}
+        found |= _resized(table, found, grid)
     complaint = mismatch.complaint(model, table, found, left, layout=layout, heads=head_names(rules, list(tensors)))
     if complaint:
         raise ValueError(complaint)
@@ -109,6 +117,7 @@ def to_torch(model: Any, variables: dict, *, layout: str | None = None) -> dict[
     if layout not in known:
         names = " or ".join(map(repr, known)) or "nothing: no layout of another library is known for this model"
         raise ValueError(f"layout: found {layout!r}, expected {names}")
+    _check_values(model, layout)
     leaves = {name: tree for name, tree in variables.items() if name in ("params", "batch_stats")}
     tensors: dict = {}
     try:

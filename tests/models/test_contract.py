@@ -165,6 +165,31 @@ def test_maps_and_tokens():
     assert shapes("vit_tiny_patch16_224") == ((2, 6, 192), {})
 
 
+STRIDES = {  # of the maps, where they are not 4, 8, 16 and 32
+    "lenet5": {1, 4},
+    "alexnet": {4, 8, 16},
+    "vgg11_bn": {2, 4, 8, 16, 32},
+    "googlenet": {8, 16, 32},
+    "resnet18": {1, 2, 4, 8},
+    "plain20": {1, 2, 4},
+    **dict.fromkeys([name for name in SMALL if name.startswith(("mixer", "gmlp", "vit", "deit"))], set()),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_maps_stand_at_their_strides(name):
+    model, variables, image = small(name)
+    side = {"lenet5": 32}.get(name, image.shape[1] if name.startswith(("mixer", "gmlp")) else 256)
+    image = jax.ShapeDtypeStruct((2, side, side, image.shape[3]), jnp.float32)
+    features = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
+    for leaf in features.maps.values():
+        assert leaf.ndim == 4 and leaf.shape[1] == leaf.shape[2]
+    assert {2 ** round(math.log2(side / leaf.shape[1])) for leaf in features.maps.values()} == STRIDES.get(name, {4, 8, 16, 32})
+    assert features.maps or features.tokens.shape[0] == 2
+    found = [int(key.removeprefix("stride")) for key in features.maps if key.startswith("stride")]
+    assert set(found) <= STRIDES.get(name, {4, 8, 16, 32})
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_bfloat16_computes_but_parameters_and_logits_are_float32(name):
     model, variables, image = small(name, dtype="bfloat16")
@@ -182,6 +207,19 @@ def test_bfloat16_logits_are_near_the_float32_ones():
     variables = drawn(wide, image)
     wanted = jax.jit(wide.apply)(variables, image)
     assert 0 < float(jnp.abs(jax.jit(narrow.apply)(variables, image) - wanted).max()) < 0.1 * float(jnp.std(wanted))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_other_channels_than_those_asked_for_are_refused(name):
+    _, shape, *_ = SMALL[name]
+    shapes = {channels: jax.ShapeDtypeStruct((*shape[:3], channels), jnp.float32) for channels in (2, 3)}
+    model = jv.create_model(name, in_channels=2, **{"num_classes": 5} | SMALL[name][0])
+    variables = jax.eval_shape(model.init, KEY, shapes[2])
+    assert jax.eval_shape(model.apply, variables, shapes[2]).shape == (2, 5)
+    with pytest.raises(
+        ValueError, match=r"^image: found 3 channels \(shape .*\), this .* was made with in_channels=2; another in_channels"
+    ):
+        jax.eval_shape(model.apply, variables, shapes[3])
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -246,6 +284,10 @@ def test_drop_path_rises_linearly_and_zero_initialised_blocks_are_their_shortcut
     np.testing.assert_allclose(rates, np.linspace(0, 0.7, 8), atol=1e-12)
     vit = jv.create_model("vit_tiny_patch16_224", drop_path_rate=0.2).bind({})
     np.testing.assert_allclose([getattr(vit, f"block{i}").drop_path_rate for i in range(1, 13)], np.linspace(0, 0.2, 12), atol=1e-12)
+    for name, count in (("mobilenet_v2", 17), ("xception", 12)):
+        bound = jv.create_model(name, drop_path_rate=0.2).bind({})
+        rates = [getattr(bound, f"block{i}").drop_path_rate for i in range(2, count + 1)]
+        np.testing.assert_allclose(rates, np.linspace(0, 0.2, count)[1:], atol=1e-12)
     block = jax.jit(model.clone(depths=(1,)).init)(KEY, jnp.zeros((1, 4, 4, 3)))["params"]["stage1"]["block1"]
     np.testing.assert_array_equal(block["norm1"]["scale"], 1)
     np.testing.assert_array_equal(block["norm2"]["scale"], 0)

@@ -42,8 +42,12 @@ def test_another_librarys_name_makes_the_same_network():
     [
         ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean .*resnet50"),
         ("qqqqq", {}, ValueError, r"unknown model 'qqqqq'; jv.list_models\(\) lists all"),
-        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; it has num_classes, stem, zero_init"),
-        ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, dtype$"),
+        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; .*; it takes images of any size"),
+        ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, in_channels, drop_rate, dtype$"),
+        ("vgg16", {"drop_path_rate": 0.1}, TypeError, "drop_path_rate: vgg16 has no such option; .*; it has no branch beside a shortcut"),
+        ("resnet18", {"in_channels": 0}, ValueError, "in_channels: found 0, expected a positive integer, or None"),
+        ("vit_b_16", {"in_channels": "3"}, ValueError, "in_channels: found '3'"),
+        ("resnet18", {"drop_rate": "0.1"}, ValueError, "drop_rate: found '0.1', expected at least 0"),
         ("resnet18", {"drop_ratte": 0.1}, TypeError, "did you mean drop_rate"),
         ("resnet18", {"num_classes": -1}, ValueError, "num_classes: found -1, expected 0"),
         ("vit_b_16", {"num_classes": "10"}, ValueError, "num_classes: found '10'"),
@@ -67,3 +71,24 @@ def test_slips_are_answered_in_one_line(name, options, error, message):
 def test_dtype_may_be_a_name_or_a_type():
     for dtype in ("bfloat16", jnp.bfloat16, jnp.dtype("bfloat16"), None):
         jv.create_model("resnet18", dtype=dtype)
+
+
+COMMON = {"drop_rate": 0.25, "drop_path_rate": 0.125, "image_size": 64}
+LACKING = {  # families for which a common option means nothing
+    "drop_rate": (),
+    "drop_path_rate": ("lenet", "alexnet", "vgg", "inception", "densenet"),
+    "image_size": tuple(set(FAMILIES) - {"vit", "mixer"}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_the_common_options_that_mean_something(family):
+    name = FAMILIES[family][0]
+    model = jv.create_model(name, num_classes=3, in_channels=2, dtype="bfloat16")
+    assert (model.num_classes, model.in_channels, model.dtype) == (3, 2, "bfloat16")
+    for option, value in COMMON.items():
+        if family in LACKING[option]:
+            with pytest.raises(TypeError, match=f"^{option}: {name} has no such option; .*; it "):
+                jv.create_model(name, **{option: value})
+        else:
+            assert getattr(jv.create_model(name, **{option: value}), option) == value

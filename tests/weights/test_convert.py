@@ -40,11 +40,26 @@ def test_formats_and_layouts(tmp_path, capsys):
         (["a.npz", "b.bin"], "path: found 'b.bin', expected a name that ends in .safetensors"),
         (["missing.npz", "b.npz"], "missing.npz"),
         (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm"], "none of the model's names is there"),
+        (["a.npz", "b.npz", "--model", "resnet19"], "unknown model 'resnet19'"),
+        (["a.npz", "b.npz", "--drop-head"], "--model: missing"),
+        (["hf:net", "b.npz"], "path: found 'hf:net', expected 'hf:owner/name'"),
     ],
 )
 def test_refusals(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     jv.weights.write("a.npz", {"a": np.ones(2)})
     assert cli.main(["convert", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("jaxvision convert: ") and message in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_model_that_does_not_fit_is_told_in_one_line(tmp_path, capsys):
+    path = jv.weights.write(tmp_path / "a.npz", vit())
+    options = ["--model", "vit_tiny_patch16_224", "--to", "timm", "--option", "image_size=32"]
+    arguments = ["convert", str(path), str(tmp_path / "b.npz"), *options]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "head.weight: found [3, 192], expected [1000, 192]; " in error and "num_classes=3" in error and error.count("\n") == 1
+    assert cli.main([*arguments, "--drop-head"]) == 0
+    assert set(jv.weights.read(tmp_path / "b.npz")) == {name for name in vit() if not name.startswith("head.")}

@@ -1,5 +1,9 @@
-"""Thousands of damaged files of each kind: each is read or refused by the one clear error, nothing is run, memory stays small."""
+"""Thousands of damaged files of each kind: each is read or refused by the one clear error, nothing is run, memory stays small.
 
+Ten thousand of each kind: python -m pytest -m long -n 0 tests/weights/test_fuzz.py
+"""
+
+import codecs
 import collections
 import io
 import sys
@@ -17,6 +21,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: its files
 WATCHED = {"import", "exec", "pickle.find_class", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect"}
 LARGEST = 24_000_000  # bytes; the files have about 3,000, and a compressed member may have 16 MiB
 NUMBERS = (*(number.to_bytes(8, "little") for number in (0, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)), b"\xff\xff\xff\x7f")
+CODECS = ("cp437", "raw-unicode-escape", "latin-1", "ascii")  # Python imports a codec when it is first used, whoever asks
 seen: list[str] = []
 watching = False
 
@@ -104,6 +109,9 @@ def repacked(data: bytes, generator) -> bytes:
 def fuzz(kind: str, count: int, tmp_path) -> collections.Counter:
     """Reads ``count`` damaged files; counts what came of them."""
     global watching
+    seen.clear()
+    for codec in CODECS:
+        codecs.lookup(codec)
     base, path, generator = BASES[kind](), tmp_path / "a.bin", np.random.default_rng(len(kind))
     path.write_bytes(base)
     assert set(jv.weights.read(path)) >= set(arrays())

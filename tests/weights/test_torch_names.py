@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.oracles import references
 from tests.oracles.parity import arrays, check_logits, difference, first, image_of, randomised, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -131,6 +132,81 @@ def test_positions_of_another_image_size_as_timm_resamples_them(registers):
     ours = jv.weights.from_torch(model, tensors, grid=(4, 4))["params"]["stem"]["position"]
     theirs = resample_abs_pos_embed(torch.tensor(tensors["pos_embed"]), [4, 4], num_prefix_tokens=prefix)
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 7), (12, 7), (7, 12)])
+def test_offsets_of_another_window_as_timm_resamples_them(before, after):
+    from timm.layers import resize_rel_pos_bias_table
+
+    from jaxvision.weights.positions import of_windows
+
+    table = np.random.default_rng(0).standard_normal(((2 * before - 1) ** 2, 3)).astype(np.float32)
+    theirs = resize_rel_pos_bias_table(torch.tensor(table), (after, after), ((2 * after - 1) ** 2, 3)).numpy()
+    found = of_windows(table, theirs.shape, (after, after))
+    assert found.dtype == table.dtype
+    np.testing.assert_allclose(found, theirs, atol=2e-4)  # its places are float32, a millionth apart, and far out much more
+
+
+def test_swins_windows_are_resampled_on_request():
+    model = jv.create_model("swin_tiny_patch4_window7_224", num_classes=3).clone(depths=(1, 1, 1, 1))
+    sizes = {"window_size": 5, "img_size": 160, "depths": (1, 1, 1, 1), "num_classes": 3}
+    tensors = arrays(randomised(timm.create_model("swin_tiny_patch4_window7_224", **sizes)))
+    text = complaint(model, tensors)
+    assert "found [81, 3], expected [169, 3]" in text and "model.clone(window=5), or grid=(7, 7) to resample" in text
+    assert text.count("grid=(7, 7)") == 1
+    assert "grid: layers.0.blocks.0.attn.relative_position_bias_table [81, 3]" in complaint(model, tensors, grid=(8, 8))
+    params = jv.weights.from_torch(model, tensors, grid=(7, 7))["params"]
+    assert params["stage1"]["block1"]["attention"]["position"].shape == (169, 3)
+    variables = jv.weights.from_torch(model.clone(window=5), tensors)
+    assert variables["params"]["stage1"]["block1"]["attention"]["position"].shape == (81, 3)
+
+
+def test_channels_of_the_images():
+    tensors = small_resnet(num_classes=3)[1]
+    tensors["conv1.weight"] = tensors["conv1.weight"][:, :1]
+    model = jv.create_model("resnet18", num_classes=3, in_channels=3).clone(depths=(1, 1, 1, 1))
+    assert "what would help: in_channels=1 in create_model" in complaint(model, tensors)
+    kernel = jv.weights.from_torch(model.clone(in_channels=1), tensors)["params"]["stem"]["conv"]["kernel"]
+    assert kernel.shape == jv.weights.from_torch(model.clone(in_channels=None), tensors)["params"]["stem"]["conv"]["kernel"].shape
+
+
+def test_classifiers_for_training_may_stay_behind():
+    network = randomised(torchvision.models.googlenet(num_classes=3, aux_logits=False, init_weights=False)).eval()
+    model = jv.create_model("googlenet", num_classes=3)
+    assert "what would help: drop_auxiliary=True" in complaint(model, arrays(network))
+    variables = jv.weights.from_torch(model, arrays(network), drop_auxiliary=True)
+    assert not [name for name in variables["params"] if name.startswith("auxiliary")]
+    image = image_of(2, 64, 64, 3)
+    with torch.no_grad():
+        assert difference(jax.jit(model.apply)(variables, image), network(first(image))) <= 1e-4
+    back = jv.weights.to_torch(model, variables, layout="torchvision")
+    assert set(back) == set(arrays(network))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v3_small",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("efficientnet_b0", "efficientnet_v2_s", "efficientnet_b5", "vgg11_bn")),
+    ],
+)
+def test_timms_form_of_torchvisions_rows(name):
+    network = references.reference(name, "timm")
+    check_logits(references.counterpart(name, "timm"), network, size=(33, 45), layout="timm", gain=references.GAINS.get(name, 2.0))
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("mobilenet_v3_small", "mobilenetv3_small_100"), ("efficientnet_b5", "efficientnet_b5")])
+def test_one_name_with_other_values_is_refused(name, theirs):
+    model = jv.create_model(name)
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in timm.create_model(theirs).state_dict().items()}
+    tensors = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    wanted = r"layout: timm's network has epsilon=1e-05, the model epsilon=0.001; model.clone\(epsilon=1e-05\) computes as timm does"
+    with pytest.raises(ValueError, match=wanted):
+        jv.weights.from_torch(model, tensors)
+    variables = jv.weights.from_torch(model.clone(epsilon=1e-5), tensors)
+    with pytest.raises(ValueError, match=wanted):
+        jv.weights.to_torch(model, variables, layout="timm")
 
 
 def test_what_is_no_model_of_ours_is_refused():

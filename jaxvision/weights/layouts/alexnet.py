@@ -1,16 +1,21 @@
-"""AlexNet's names in torchvision; the form without normalisation."""
+"""AlexNet's names as torchvision gives them; with normalisation the layers are counted on, as its VGG does."""
 
 from jaxvision.weights.changes import flattened
 
-LAYOUTS = {
-    "torchvision": (
-        ("stem/conv", "features.0"),
-        ("stage1/conv", "features.3"),
-        ("stage2/conv", "features.6"),
-        ("stage3/conv", "features.8"),
-        ("stage4/conv", "features.10"),
-        ("stage5", "classifier.1", flattened(6, 6)),
-        ("stage6", "classifier.4"),
-        ("head", "classifier.6"),
-    ),
-}
+_DENSE = (("stage5", "classifier.1", flattened(6, 6)), ("stage6", "classifier.4"), ("head", "classifier.6"))
+_POOLED = (0, 1, 4)  # convolutions with pooling behind them
+
+
+def torchvision(model) -> tuple:
+    """torchvision's rules: each convolution (and norm) by its place among convolutions, norms, ReLUs and poolings."""
+    rules, place = [], 0
+    for index in range(5):
+        unit = f"stage{index}" if index else "stem"
+        rules.append((f"{unit}/conv", f"features.{place}"))
+        if model.norm == "batch":
+            rules.append((f"{unit}/norm", f"features.{place + 1}"))
+        place += 2 + (model.norm == "batch") + (index in _POOLED)
+    return (*rules, *_DENSE)
+
+
+LAYOUTS = {"torchvision": torchvision}

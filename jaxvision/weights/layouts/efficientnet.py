@@ -1,4 +1,4 @@
-"""EfficientNet's names in torchvision; parts of a block are counted, and the first stage's blocks have no expansion."""
+"""EfficientNet's names in torchvision, which counts a block's parts, and in timm, which names them by the kind of the block."""
 
 
 def _unit(ours: str, theirs: str) -> tuple:
@@ -16,6 +16,26 @@ def _inverted(stage: str, first: int, theirs: str) -> tuple:
     )
 
 
+_KINDS = {  # timm's names of convolution and norm of a block's parts, by (whether it is fused, whether it expands)
+    (True, False): {"fused": ("conv", "bn1")},
+    (True, True): {"fused": ("conv_exp", "bn1"), "contract": ("conv_pwl", "bn2")},
+    (False, False): {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
+    (False, True): {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")},
+}
+
+
+def timm(model) -> tuple:
+    """timm's rules."""
+    rules = [("stem/conv", "conv_stem"), ("stem/norm", "bn1")]
+    for index, (expansion, *_, fused) in enumerate(model.stages, 1):
+        ours, theirs = f"stage{index}/block{{j}}", f"blocks.{index - 1}.{{j-1}}"
+        for part, (conv, norm) in _KINDS[fused, expansion != 1].items():
+            rules += [(f"{ours}/{part}/conv", f"{theirs}.{conv}"), (f"{ours}/{part}/norm", f"{theirs}.{norm}")]
+        rules += [(f"{ours}/squeeze/{part}", f"{theirs}.se.conv_{part}") for part in ("reduce", "expand")]
+    last = f"stage{len(model.stages) + 1}"
+    return (*rules, (f"{last}/conv", "conv_head"), (f"{last}/norm", "bn2"), ("head", "classifier"))
+
+
 _BLOCK = "features.{i}.{j-1}.block"
 LAYOUTS = {
     "torchvision": (
@@ -28,4 +48,6 @@ LAYOUTS = {
         *_unit("stage{i}", "features.{i}"),
         ("head", "classifier.1"),
     ),
+    "timm": timm,
 }
+VALUES = {"timm": {"epsilon": 1e-5}}  # torchvision has 1e-3 in b5, b6, b7 and the second version

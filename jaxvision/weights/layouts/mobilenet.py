@@ -1,4 +1,6 @@
-"""MobileNet's names: v2 and v3 in torchvision, v1 and v2 in timm, which number a block's parts and count blocks by stage."""
+"""MobileNet's names: v2 and v3 in torchvision, which counts a block's parts; all three in timm, which counts blocks by stage."""
+
+from jaxvision.weights.changes import pointwise
 
 
 def _unit(ours: str, conv: str, norm: str) -> tuple:
@@ -14,6 +16,8 @@ def _parts(model, ours: str, index: int) -> list[str]:
 
 def torchvision(model) -> tuple:
     """torchvision's rules: parts counted within ``conv`` (v2, whose projection is not a unit of its own) or ``block`` (v3)."""
+    if not model.last_width:  # the first version
+        return ()
     third = model.dense_width > 0
     rules = [*_unit("stem", "features.0.0", "features.0.1")]
     for index in range(len(model.blocks)):
@@ -46,7 +50,17 @@ def timm(model) -> tuple:
         kind = "inverted" if "expand" in _parts(model, "", index) and row[1] else "separable"
         for part, (conv, norm) in _TIMM[kind].items():
             rules += _unit(f"block{index + 1}/{part}", f"blocks.{stage}.{place}.{conv}", f"blocks.{stage}.{place}.{norm}")
-    return (*rules, *_unit(f"block{len(model.blocks) + 1}", "conv_head", "bn2"), ("head", "classifier"))
+        rules += [(f"block{index + 1}/squeeze/{part}", f"blocks.{stage}.{place}.se.conv_{part}") for part in ("reduce", "expand")]
+    last = len(model.blocks) + 1
+    if model.dense_width:  # which timm keeps as a convolution
+        rules += (
+            *_unit(f"block{last}", f"blocks.{stage + 1}.0.conv", f"blocks.{stage + 1}.0.bn1"),
+            (f"block{last + 1}", "conv_head", pointwise),
+        )
+    else:
+        rules += _unit(f"block{last}", "conv_head", "bn2")
+    return (*rules, ("head", "classifier"))
 
 
 LAYOUTS = {"torchvision": torchvision, "timm": timm}
+VALUES = {"timm": {"epsilon": 1e-5}}  # torchvision has 1e-3 in v3

@@ -3,6 +3,7 @@
 import math
 
 from jaxvision.layers.window import relative_index
+from jaxvision.weights.changes import offsets
 
 LAYOUTS = {
     "torchvision": (
@@ -11,7 +12,7 @@ LAYOUTS = {
         ("stage{i}/norm", "features.{2*i-2}.norm"),
         ("stage{i}/reduce", "features.{2*i-2}.reduction"),
         ("stage{i}/block{j}/norm{k}", "features.{2*i-1}.{j-1}.norm{k}"),
-        ("stage{i}/block{j}/attention/position", "features.{2*i-1}.{j-1}.attn.relative_position_bias_table"),
+        ("stage{i}/block{j}/attention/position", "features.{2*i-1}.{j-1}.attn.relative_position_bias_table", offsets),
         ("stage{i}/block{j}/attention/qkv", "features.{2*i-1}.{j-1}.attn.qkv"),
         ("stage{i}/block{j}/attention/project", "features.{2*i-1}.{j-1}.attn.proj"),
         ("stage{i}/block{j}/mlp/expand", "features.{2*i-1}.{j-1}.mlp.0"),
@@ -25,7 +26,7 @@ LAYOUTS = {
         ("stage{i}/norm", "layers.{i-1}.downsample.norm"),
         ("stage{i}/reduce", "layers.{i-1}.downsample.reduction"),
         ("stage{i}/block{j}/norm{k}", "layers.{i-1}.blocks.{j-1}.norm{k}"),
-        ("stage{i}/block{j}/attention/position", "layers.{i-1}.blocks.{j-1}.attn.relative_position_bias_table"),
+        ("stage{i}/block{j}/attention/position", "layers.{i-1}.blocks.{j-1}.attn.relative_position_bias_table", offsets),
         ("stage{i}/block{j}/attention/qkv", "layers.{i-1}.blocks.{j-1}.attn.qkv"),
         ("stage{i}/block{j}/attention/project", "layers.{i-1}.blocks.{j-1}.attn.proj"),
         ("stage{i}/block{j}/mlp/expand", "layers.{i-1}.blocks.{j-1}.mlp.fc1"),

@@ -1,6 +1,6 @@
-"""VGG's names in torchvision and timm, which count every layer: they follow from the depth of each stage."""
+"""VGG's names in torchvision and timm, which count every layer; timm keeps the dense layers as convolutions."""
 
-from jaxvision.weights.changes import flattened
+from jaxvision.weights.changes import convolved, flattened, pointwise
 
 
 def _convolutions(model) -> tuple:
@@ -23,4 +23,10 @@ def torchvision(model) -> tuple:
     return _convolutions(model) + dense
 
 
-LAYOUTS = {"torchvision": torchvision}
+def timm(model) -> tuple:
+    """timm's rules for this depth."""
+    dense = (("stage6", "pre_logits.fc1", convolved(7, 7)), ("stage7", "pre_logits.fc2", pointwise), ("head", "head.fc"))
+    return _convolutions(model) + dense
+
+
+LAYOUTS = {"torchvision": torchvision, "timm": timm}

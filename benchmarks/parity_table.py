@@ -1,0 +1,159 @@
+"""Every row that torchvision or timm has, whole, with the same random weights: how far the logits are apart, and docs/parity.md of it.
+
+    python -m benchmarks.parity_table [--only "resnet*"] [--skip "vit_giant*"] [--again] [--table]
+
+One network at a time. Each result is a line of the CSV file at once, and what is there already with the same versions is not measured
+again: a run that was stopped goes on. The largest need 16 GB of memory and minutes each. --table only writes docs/parity.md anew.
+"""
+
+import argparse
+import csv
+import fnmatch
+import functools
+import gc
+import importlib.metadata
+import platform
+import time
+from pathlib import Path
+
+import jax
+
+import jaxvision as jv
+from jaxvision.weights.rules import shapes_of
+from tests.conftest import HAS_TORCH  # declares torchvision's missing operators
+from tests.oracles import parity, references
+
+VERSIONS = {name: importlib.metadata.version(name).partition("+")[0] for name in ("jax", "flax", "torch", "torchvision", "timm")}
+RESULTS = Path(__file__).parent / "results" / f"parity-cpu-jax{VERSIONS['jax']}-torch{VERSIONS['torch']}.csv"
+TABLE = Path(__file__).parents[1] / "docs" / "parity.md"
+BOUND = 1e-4
+_FIGURES = ("float32", "float64", "round_trip", "seconds")
+COLUMNS = ("name", "parameters", "library", "reference", "height", "width", "gain", *_FIGURES, *VERSIONS)
+
+
+def rows() -> list[tuple[str, str]]:
+    """(our name, library) of every row that the library has."""
+    return [(name, library) for name in jv.list_models() for library in references.LIBRARIES if references.reference_name(name, library)]
+
+
+@functools.cache
+def count(name: str) -> int:
+    """Parameters of a row, with its classifiers for training; nothing is computed."""
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(jv.create_model(name))["params"]))
+
+
+def measure(name: str, library: str) -> dict:
+    """One line of the CSV file."""
+    start, size, gain = time.perf_counter(), references.image_size(name), references.GAINS.get(name, 2.0)
+    parity.torch.manual_seed(0)
+    model = references.counterpart(name, library)
+    network = parity.randomised(references.reference(name, library), gain=gain).eval()
+    tensors = {key: tensor.detach().numpy() for key, tensor in network.state_dict().items()}  # views: the largest have 4.5 GB
+    without = {"drop_auxiliary": True} if (name, library) == ("inception_v3", "timm") else {}
+    variables = jv.weights.from_torch(model, tensors, layout=library, **without)
+    float32 = parity.logits_difference(model, network, variables, size=size)
+    changed = parity.changed(jv.weights.to_torch(model, variables, layout=library), tensors)
+    # Rounding grows with depth; a mistake is as large in float64.
+    float64 = parity.logits_difference(model, network, variables, size=size, double=True) if float32 > BOUND else None
+    figures = {"float32": f"{float32:.1e}", "float64": "" if float64 is None else f"{float64:.1e}"}
+    return {
+        **{"name": name, "parameters": count(name), "library": library, "reference": references.reference_name(name, library)},
+        **{"height": size[0], "width": size[1], "gain": gain, **figures, "round_trip": "changed" if changed else "exact"},
+        **{"seconds": f"{time.perf_counter() - start:.0f}", **VERSIONS},
+    }
+
+
+def read() -> dict[tuple[str, str], dict]:
+    """{(our name, library): line} of what was measured with these versions; the last one counts."""
+    if not RESULTS.exists():
+        return {}
+    with RESULTS.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if all(line[name] == version for name, version in VERSIONS.items())]
+    return {(line["name"], line["library"]): line for line in lines}
+
+
+def append(line: dict) -> None:
+    """Add a line, below the names of the columns."""
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def within(line: dict) -> bool:
+    """Whether the logits are the reference's: in float32, or else in float64."""
+    return min(float(line[kind]) for kind in ("float32", "float64") if line[kind]) <= BOUND
+
+
+def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> str:
+    """docs/parity.md."""
+    lines = [found[row] for row in wanted if row in found]
+    good, rounded = sum(map(within, lines)), sum(float(line["float32"]) > BOUND for line in lines)
+    versions = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
+    missing = ", ".join(f"{name} ({library})" for name, library in wanted if (name, library) not in found)
+    table = [
+        f"| {line['name']} | {int(line['parameters']):,} | {line['library']} {line['reference']} | {line['height']} x {line['width']} "
+        f"| {line['float32']} | {line['float64']} | {line['round_trip']} |"
+        for line in lines
+    ]
+    return "\n".join(
+        [
+            "# The same logits as PyTorch's networks",
+            "",
+            f"{len(lines)} of the {len(wanted)} pairs of a row and a network of torchvision's or timm's were measured; in {good}",
+            f"the logits are at most {BOUND:g} apart, {rounded} of them in float64 alone. What was not is named at the end.",
+            "",
+            "The whole network with random weights (BatchNorm statistics, LayerScale, GRN and positions too) goes through",
+            "`weights.from_torch`; both see the same two images in evaluation. The figure is the largest difference of the logits,",
+            "divided by their spread between images (a bias common to all does not count). Rounding grows with depth and with the gain of",
+            f"the random weights: where float32 shows more than {BOUND:g}, float64 is measured too (our logits are float32 even",
+            "then), where only a mistake would be left. The last column: what `weights.to_torch` writes of it, to the bit. Training",
+            "losses, gradients and moved statistics are compared for one variant of each family by `tests/models` (`check_training`).",
+            "",
+            f"{versions}, Python {platform.python_version()}, CPU.",
+            f"Measured by `python -m benchmarks.parity_table`, which also wrote this; the figures are in `benchmarks/results/{RESULTS.name}`.",
+            "",
+            "| row | parameters | reference | image | float32 | float64 | round trip |",
+            "|---|---:|---|---|---:|---:|---|",
+            *table,
+            "",
+            f"Not measured: {missing or 'none'}.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure what is asked for and not there yet; then write the table of all there is."""
+    parser = argparse.ArgumentParser(description="Logits beside torchvision's and timm's.")
+    parser.add_argument("--only", default="*", help="shell pattern of our names")
+    parser.add_argument("--skip", default="", help="shell pattern of names to leave out")
+    parser.add_argument("--again", action="store_true", help="also what was measured with these versions")
+    parser.add_argument("--table", action="store_true", help="measure nothing, write docs/parity.md")
+    arguments = parser.parse_args()
+    if not HAS_TORCH:
+        raise SystemExit("PyTorch, torchvision and timm are not installed: pip install 'jaxvision[test]' (Python 3.11)")
+    wanted, known = rows(), {} if arguments.again else read()
+    asked = [row for row in wanted if fnmatch.fnmatch(row[0], arguments.only) and not fnmatch.fnmatch(row[0], arguments.skip)]
+    left = [] if arguments.table else [row for row in asked if row not in known]
+    failed: list[str] = []
+    for name, library in sorted(left, key=lambda row: count(row[0])):  # small networks first
+        try:
+            append(line := measure(name, library))
+        except Exception as error:  # the others are measured all the same
+            failed.append(f"{name} ({library}): {type(error).__name__}: {str(error)[:300]}")
+            print(failed[-1], flush=True)
+            continue
+        print(" ".join(f"{line[key]}" for key in COLUMNS[:11]), "" if within(line) else "APART", flush=True)
+        TABLE.write_text(text(read(), wanted), encoding="utf-8")
+        jax.clear_caches()
+        gc.collect()
+    TABLE.write_text(text(read(), wanted), encoding="utf-8")
+    if failed:
+        raise SystemExit(f"{len(failed)} could not be measured")
+
+
+if __name__ == "__main__":
+    main()

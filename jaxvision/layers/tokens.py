@@ -1,0 +1,27 @@
+"""Rows of token numbers [B, N]: what the first numbers mean, and how a decoder is taught from the right answer."""
+
+import jax.numpy as jnp
+
+from jaxvision.typing import Array
+
+PADDING, START, END = 0, 1, 2  # of any vocabulary; what is written begins at 3
+
+
+def check_tokens(model: str, **rows: Array) -> None:
+    """Refuse, in the name of ``model``, what is not a batch of token numbers. Raises ValueError for a wrong rank, TypeError for floats."""
+    for name, row in rows.items():
+        if row.ndim != 2:
+            raise ValueError(f"{name}: found shape {row.shape}, {model} expects token numbers [B, N]")
+        if not jnp.issubdtype(row.dtype, jnp.integer):
+            raise TypeError(f"{name}: found dtype {row.dtype}, {model} expects integers")
+
+
+def shift_right(target: Array) -> Array:
+    """What a decoder reads to be asked for ``target`` [B, M]: the start, then all but the last (teacher forcing)."""
+    return jnp.concatenate([jnp.full_like(target[:, :1], START), target[:, :-1]], axis=1)  # [B, M]
+
+
+def end_after(tokens: Array) -> Array:
+    """Tokens [B, M] with padding behind the first end of each row."""
+    ended = jnp.cumsum(tokens == END, axis=1)
+    return jnp.where(ended - (tokens == END) > 0, PADDING, tokens)

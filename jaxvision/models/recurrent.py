@@ -1,0 +1,133 @@
+"""The recurrent encoder-decoder, with a fixed or an attended context: what attention was invented against.
+
+"fixed": the encoder's last state is all that the decoder ever hears of the source (Cho et al., 2014; Sutskever et al., 2014). "attended":
+at each step it weighs all states of the source (Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate",
+2015). Token 0 is padding, 1 the start, 2 the end (``layers.tokens``). The alignment comes with ``mutable=["attention"]``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvision.layers import HIDDEN, PADDING, START, Dense, Dropout, check_tokens, end_after, shift_right, show
+from jaxvision.typing import Array
+
+CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
+
+
+def visible(cell: str, state: Any) -> Array:
+    """What a cell shows of its state [B, D]: all of a GRU's, the second half of an LSTM's (c, h)."""
+    return state if cell == "gru" else state[1]
+
+
+class Alignment(nn.Module):
+    """How much each state of the source matters to a decoder in ``state`` [B, D]: weights [B, N] (Bahdanau et al., 2015, section A.1.2)."""
+
+    width: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, state: Array, keys: Array, bias: Array) -> Array:
+        query = Dense(self.width, dtype=self.dtype, name="query")(state)[:, None]  # [B, 1, D]
+        scores = Dense(1, use_bias=False, dtype=self.dtype, name="score")(jnp.tanh(query + keys))[..., 0]  # [B, N]
+        return jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)) + bias, axis=-1)
+
+
+class Step(nn.Module):
+    """One token further: (state, embedding [B, D]) -> (state, (hidden [B, D + E + D], weights [B, N]))."""
+
+    width: int
+    cell: str
+    attended: bool
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, state: Any, embedded: Array, memory: Array, keys: Array, bias: Array, fixed: Array) -> tuple:
+        if self.attended:
+            weights = Alignment(self.width, self.dtype, name="alignment")(visible(self.cell, state), keys, bias)
+            context = jnp.einsum("bn,bnd->bd", weights.astype(memory.dtype), memory)
+        else:
+            weights, context = jnp.zeros(memory.shape[:2]), fixed
+        state, hidden = CELLS[self.cell](self.width, dtype=self.dtype, name="cell")(state, jnp.concatenate([embedded, context], axis=-1))
+        return state, (jnp.concatenate([hidden, context, embedded], axis=-1), weights)
+
+
+class Recurrent(nn.Module):
+    """A bidirectional encoder and a decoder of ``width`` units, GRU or LSTM, between embeddings and a linear head."""
+
+    source_vocabulary: int
+    target_vocabulary: int
+    width: int = 256
+    cell: str = "gru"
+    context: str = "attended"  # or "fixed"
+    max_length: int = 64  # of what ``translate`` writes
+    drop_rate: float = 0.0  # on embeddings and before the head
+    dtype: Any = None
+
+    def setup(self):
+        for name, allowed in (("cell", tuple(CELLS)), ("context", ("fixed", "attended"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: found {getattr(self, name)!r}, expected {' or '.join(map(repr, allowed))}")
+        self.source_embedding = nn.Embed(self.source_vocabulary, self.width, dtype=self.dtype)
+        self.target_embedding = nn.Embed(self.target_vocabulary, self.width, dtype=self.dtype)
+        self.forward, self.backward = (nn.RNN(CELLS[self.cell](self.width, dtype=self.dtype)) for _ in range(2))
+        self.bridge = Dense(self.width, dtype=self.dtype)  # from the encoder's last states to the decoder's first
+        if self.context == "attended":
+            self.keys = Dense(self.width, dtype=self.dtype)
+        self.step = Step(self.width, self.cell, self.context == "attended", self.dtype)
+        self.dropout = Dropout(self.drop_rate)
+        self.head = Dense(self.target_vocabulary, dtype=self.dtype)
+
+    def encode(self, source: Array, *, train: bool = False) -> tuple:
+        """What the decoder hears of source tokens [B, N]: its first state, and (memory [B, N, 2 D], keys, bias, last states [B, 2 D])."""
+        check_tokens("Recurrent", source=source)
+        lengths = jnp.sum(source != PADDING, axis=1)
+        embedded = self.dropout(self.source_embedding(source), train=train)
+        options = {"seq_lengths": lengths, "return_carry": True}
+        ahead, states = self.forward(embedded, **options)
+        behind, back_states = self.backward(embedded, reverse=True, keep_order=True, **options)
+        fixed = jnp.concatenate([visible(self.cell, ahead), visible(self.cell, behind)], axis=-1)  # [B, 2 D]
+        memory = jnp.concatenate([states, back_states], axis=-1)  # [B, N, 2 D]
+        bias = jnp.where(source == PADDING, HIDDEN, 0.0)
+        memory = jnp.where((source == PADDING)[..., None], 0, memory)
+        first = jnp.tanh(self.bridge(fixed))
+        state = first if self.cell == "gru" else (jnp.zeros_like(first), first)
+        return state, (memory, self.keys(memory) if self.context == "attended" else memory, bias, fixed)
+
+    def _logits(self, hidden: Array, *, train: bool = False) -> Array:
+        logits = self.head(self.dropout(hidden, train=train))
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+    def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
+        """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""
+        check_tokens("Recurrent", source=source, target=target)
+        state, heard = self.encode(source, train=train)
+        embedded = self.dropout(self.target_embedding(shift_right(target)), train=train)  # [B, M, D]
+        scan = nn.scan(
+            lambda step, state, row: step(state, row, *heard),
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+        )
+        _, (hidden, weights) = scan(self.step, state, embedded)
+        if self.context == "attended":
+            show(self, "attention", "weights", lambda: weights)  # [B, M, N]
+        return self._logits(hidden, train=train)
+
+    def translate(self, source: Array) -> Array:
+        """The likeliest token after the likeliest ones before it: [B, max_length], padding behind the end; one compiled loop."""
+        state, heard = self.encode(source)
+
+        def write(model: nn.Module, carry: tuple, _: Array) -> tuple:
+            state, token = carry
+            state, (hidden, _) = model.step(state, model.target_embedding(token), *heard)
+            token = jnp.argmax(model._logits(hidden), axis=-1).astype(source.dtype)
+            return (state, token), token
+
+        start = jnp.full(len(source), START, source.dtype)
+        scan = nn.scan(write, variable_broadcast="params", split_rngs={"params": False}, out_axes=1)
+        _, tokens = scan(self, (state, start), jnp.arange(self.max_length))
+        return end_after(tokens)

@@ -1,0 +1,80 @@
+"""A network as a program, without computing anything: one equation an operation, one nested equation a call of a module."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+_MARK = "jaxvision_call_"
+
+
+class Call(NamedTuple):
+    """One call of a module: the module, the place of its parameters in the tree, whether it calls no other module."""
+
+    module: nn.Module
+    path: tuple[str, ...]
+    leaf: bool
+
+
+class Program(NamedTuple):
+    """The equations of an evaluation, its calls by number, the shapes of the variables, how many inputs are variables."""
+
+    jaxpr: Any
+    calls: list[Call]
+    params: dict
+    variables: int
+
+
+def call_number(equation) -> int | None:
+    """Which call an equation stands for, None for any other equation."""
+    name = str(equation.params.get("name", ""))
+    return int(name.removeprefix(_MARK)) if name.startswith(_MARK) else None
+
+
+def _marker(calls: list[Call]):
+    """An interceptor that makes every call of a module an equation of its own, and notes it in ``calls``."""
+    open_calls = []
+
+    def intercept(next_function, arguments, keywords, context):
+        if context.method_name == "setup":
+            return next_function(*arguments, **keywords)
+        number, structure = len(calls), []
+        calls.append(Call(context.module, tuple(context.module.path), True))
+        if open_calls:
+            calls[open_calls[-1]] = calls[open_calls[-1]]._replace(leaf=False)
+
+        def run():
+            leaves, tree = jax.tree.flatten(next_function(*arguments, **keywords))
+            structure.append((tree, [None if isinstance(leaf, jax.Array) else leaf for leaf in leaves]))
+            return [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+
+        run.__name__ = f"{_MARK}{number}"
+        open_calls.append(number)
+        try:
+            arrays = iter(jax.jit(run)())
+        finally:
+            open_calls.pop()
+        tree, others = structure[0]
+        return jax.tree.unflatten(tree, [next(arrays) if leaf is None else leaf for leaf in others])
+
+    return intercept
+
+
+def trace_call(model: nn.Module, inputs: tuple) -> Program:
+    """``model`` applied to ``inputs`` (arrays or their shapes and dtypes), as in evaluation; parameters are shapes alone."""
+    key = jax.eval_shape(lambda: jax.random.key(0))  # no device is asked for anything
+    variables = jax.eval_shape(model.init, key, *inputs)
+    calls: list[Call] = []
+
+    def evaluate(variables, *arrays):
+        with nn.intercept_methods(_marker(calls)):
+            return jax.tree.leaves(model.apply(variables, *arrays))
+
+    program = jax.make_jaxpr(evaluate)(variables, *inputs)
+    return Program(program, calls, variables.get("params", {}), len(jax.tree.leaves(variables)))
+
+
+def image_of(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    """A batch of one image of ``shape``, without pixels."""
+    return jax.ShapeDtypeStruct((1, *shape), dtype)

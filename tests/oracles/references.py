@@ -1,0 +1,65 @@
+"""Which network of torchvision's and timm's is one of our rows, and how it is compared: image size and the gain of its random weights."""
+
+import pytest
+
+import jaxvision as jv
+from jaxvision.weights.rules import family_of
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: its networks are NOT compared with")
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: its networks are NOT compared with")
+timm = pytest.importorskip("timm", reason="timm is not installed: its networks are NOT compared with")
+
+LIBRARIES = ("torchvision", "timm")
+NAMES = {  # our name: theirs, where they differ
+    "timm": {
+        "xception": "legacy_xception",
+        "mobilenet_v2": "mobilenetv2_100",
+        **{f"mobilenet_v3_{size}": f"mobilenetv3_{size}_100" for size in ("small", "large")},
+        **{f"efficientnet_v2_{size}": f"efficientnetv2_{size}" for size in "sml"},
+    },
+    "torchvision": {
+        **{f"vit_{size}_patch{patch}_224": f"vit_{size[0]}_{patch}" for size in ("base", "large", "huge") for patch in (14, 16, 32)},
+        **{f"swin_{size}_patch4_window7_224": f"swin_{size[0]}" for size in ("tiny", "small", "base")},
+    },
+}
+SIZES = {"alexnet": (97, 103), "inception": (107, 99), "xception": (77, 71), "swin": (224, 224), "mixer": (224, 224)}
+SIZE = (65, 71)  # of the other families; transformers of one image size have it
+# Too large a gain saturates gates and ReLU6, too small a one makes all images alike.
+GAINS = {
+    "mobilenet_v2": 1.3,
+    "mobilenet_v3_large": 1.4,
+    **{f"efficientnet_b{number}": gain for number, gain in enumerate((2.0, 2.0, 2.0, 2.0, 1.7, 1.6, 1.5, 1.5))},
+    **{f"efficientnet_v2_{size}": gain for size, gain in (("s", 1.0), ("m", 1.2), ("l", 1.0))},
+}
+
+
+def reference_name(name: str, library: str) -> str | None:
+    """The library's name of our row; None where it has none."""
+    name = NAMES[library].get(name, name)
+    return name if (timm.is_model(name) if library == "timm" else name in torchvision.models.list_models()) else None
+
+
+def reference(name: str, library: str):
+    """The library's network of our row in evaluation, with its own first weights; None where it has none."""
+    name = reference_name(name, library)
+    if name is None:
+        return None
+    if library == "timm":
+        return timm.create_model(name).eval()
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, **options).eval()
+
+
+def counterpart(name: str, library: str):
+    """Our row with the values that the library's network computes with."""
+    model = jv.create_model(name)
+    return model.clone(**getattr(family_of(model), "VALUES", {}).get(library, {}))
+
+
+def image_size(name: str) -> tuple[int, int]:
+    """A small image that the row takes, odd where it may be."""
+    model = jv.create_model(name)
+    family = type(model).__module__.rpartition(".")[2]
+    if family in SIZES:
+        return SIZES[family]
+    return (model.image_size, model.image_size) if family == "vit" else SIZE

@@ -1,0 +1,1 @@
+"""Reports of models, their receptive fields, and the command that prints them."""
