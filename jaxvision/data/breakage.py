@@ -17,7 +17,8 @@ class Breakage:
     """The broken examples of a source of ``length`` examples that were met so far.
 
     ``share``: the part of the source that may be broken before TooManyBroken is raised. ``name``: what messages call the source.
-    ``alone=False``: other processes read the same source, and only ``learn`` raises, on all of them together. ``report``: gets a line for each file when it is first met; by default Python's logging, as a warning of "jaxvision".
+    ``alone=False``: other processes read the same source, and only ``learn`` raises, on all of them together. ``report``: gets a line
+    for each file when it is first met; by default Python's logging, as a warning of "jaxvision".
     Raises ValueError for a ``share`` outside [0, 1].
     """
 

@@ -270,7 +270,7 @@ def batches(
     ``prefetch``: batches read ahead. Closing or dropping the iterator ends the threads; what goes wrong in one is raised here.
 
     An example that raises BrokenImage gives way to the next readable one of its epoch's order; ``breakage`` counts them (those of a further
-    stream apart, by the same share), says so, and raises TooManyBroken above its share. Raises ValueError for examples that differ in shape.
+    stream apart, by the same share), says so, and raises TooManyBroken above its share. Raises ValueError for examples of several shapes.
     """
     rows = _check(source, batch_size, rows, threads)
     for name, value in (("start", start), ("steps", steps or 0), ("prefetch", prefetch)):
