@@ -83,8 +83,8 @@ def mixup(alpha: float = 0.2, *, num_classes: int, probability: float = 1.0) -> 
 
     Each example draws its own share; ``label`` becomes float [B, K]. Any batch size: a batch of one mixes with itself.
     Raises ValueError for ``alpha`` <= 0 or labels of another number of classes; a class number outside
-    0..num_classes-1 that only a compiled step sees gives a target of NaN, so that the update is skipped and, in the end, the run stops:
-    the fix is ``num_classes=len(source.classes)``.
+    0..num_classes-1 that only a compiled step sees gives a target of NaN, so that the update is skipped with a line, and the run
+    stops where that happens again and again: the fix is ``num_classes=len(source.classes)``.
     """
     _check_alpha(alpha)
     return _mixer(_mixup_share(alpha), num_classes, probability)
