@@ -8,6 +8,8 @@ from pathlib import Path
 
 import jaxvision as jv
 
+_PREDICT = "Print the top classes of images. One that cannot be read is named on stderr, the others are answered (exit code 1)."
+
 
 def _models(arguments: argparse.Namespace) -> int:
     names = jv.list_models(arguments.pattern)
@@ -45,24 +47,39 @@ def _split_run(path: Path) -> tuple[Path, int | None]:
     return path, None
 
 
+def _readable(paths: list[Path]) -> list[tuple]:
+    """(path, image) of the files that can be read; the others are named on stderr. Raises ValueError where none can be."""
+    images, wrong = [], []
+    for path in paths:
+        try:
+            images.append((path, jv.data.read_image(path)))
+        except (OSError, ValueError) as error:
+            wrong.append(str(error))
+    if not images:
+        raise ValueError("; ".join(wrong))
+    for line in wrong:
+        print(f"jaxvision predict: {line}", file=sys.stderr)
+    return images
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise ValueError(f"--top: found {arguments.top}, expected at least 1")
     run_folder, step = _split_run(arguments.run)
-    images = [jv.data.read_image(path) for path in arguments.images]  # a wrong path is told before jax is loaded
+    images = _readable(arguments.images)  # a wrong path is told before jax is loaded
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
     shape = experiment.train[0]["image"].shape
     fit = getattr(experiment.test, "crop", None) or (lambda image: jv.data.fit_image(image, shape))
-    fitted = [fit(image) for image in images]
+    fitted = [fit(image) for _, image in images]
     variables = jv.train.variables(state)
     probabilities = jv.evaluate.predict(experiment.model, variables, fitted, recipe=experiment.recipe)
     classes = list(experiment.train.classes)
     found = []
-    for path, row in zip(arguments.images, probabilities, strict=True):
+    for (path, _), row in zip(images, probabilities, strict=True):
         top = row.argsort()[::-1][: arguments.top]
         found.append({"image": str(path), "classes": [{"class": classes[index], "probability": float(row[index])} for index in top]})
     print(json.dumps(found, indent=2) if arguments.json else _table(found))
-    return 0
+    return 0 if len(images) == len(arguments.images) else 1
 
 
 def _table(found: list[dict]) -> str:
@@ -164,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(action=_models)
 
     _add_summary(commands)
-    predict = commands.add_parser("predict", help="classify images with a trained run", description="Print the top classes of images.")
+    predict = commands.add_parser("predict", help="classify images with a trained run", description=_PREDICT)
     predict.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or RUN/checkpoints/STEP")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
     predict.add_argument("--top", type=int, default=5, help="how many classes to print (5)")
@@ -180,14 +197,17 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_convert(commands)
     doctor = commands.add_parser("doctor", help="report devices, versions, disk and problems", description="Look for problems.")
-    doctor.add_argument("--data", type=Path, help="also say which data layout a folder holds")
+    doctor.add_argument("--data", type=Path, help="also say which data layouts a folder holds; none of the known ones is a problem")
     doctor.add_argument("--run", type=Path, help="also check a run folder: its files, rows and checkpoints")
     doctor.set_defaults(action=_doctor)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The entry point of the command; returns its exit code: 0, 1 when the doctor found problems, 2 for a mistake in the call."""
+    """The entry point of the command; returns its exit code.
+
+    0; 1 when the doctor found problems or one of several images cannot be read; 2 for a mistake in the call.
+    """
     parsed = _parser().parse_args(arguments)
     try:
         return parsed.action(parsed)

@@ -25,6 +25,7 @@ def example_keys(key: Key, batch: Batch) -> Array:
     """A key for every example [B]: ``key`` folded with its epoch and its index in the data set, so that it does not matter who else is
     in the batch or on which device; for batches without these, with its position in the global batch.
     """
+    check_key(key)
     fold = jax.vmap(jax.random.fold_in)
     if "index" in batch and "epoch" in batch:
         return fold(jax.vmap(jax.random.fold_in, (None, 0))(key, batch["epoch"]), batch["index"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxvision.augment.batching import check_key
+from jaxvision.augment.batching import check_image, check_key
 from jaxvision.typing import Array, Key
 
 Parameter = float | tuple[float, float]  # fixed, or drawn uniformly from low to high
@@ -36,6 +36,16 @@ def drawn(key: Key | None, *parameters: Parameter) -> list:
         parameter[0] + (parameter[1] - parameter[0]) * share if hasattr(parameter, "__len__") else parameter
         for parameter, share in zip(parameters, shares, strict=True)
     ]
+
+
+def drawing(formula: Callable, *parameters: Parameter) -> Callable:
+    """``(key, image [H, W, C]) -> image`` of ``formula(image, *parameters)``, each parameter fixed or drawn."""
+
+    def apply(key, image):
+        check_image(image)
+        return formula(image, *drawn(key, *parameters))
+
+    return apply
 
 
 def random_apply(operation: Callable, probability: float) -> Callable:

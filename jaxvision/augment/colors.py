@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.choice import Parameter, check_parameter, drawn, random_apply
+from jaxvision.augment.batching import check_key
+from jaxvision.augment.choice import Parameter, check_parameter, drawing, drawn, random_apply
 from jaxvision.augment.pixels import planar
 from jaxvision.typing import Array
 
@@ -110,35 +110,30 @@ def jittered(image: Array, order: Array, factors: Array) -> Array:
     return planar(lambda planes: jax.lax.scan(step, planes, (order, factors[order]))[0])(image)
 
 
-def _operation(formula: Callable, name: str, parameter: Parameter, **limits: float) -> Callable:
-    """``(key, image) -> image`` of a formula and its one parameter."""
+def _limited(formula: Callable, name: str, parameter: Parameter, **limits: float) -> Callable:
+    """``drawing`` of a formula and its one parameter, which lies within ``limits``."""
     check_parameter(name, parameter, **limits)
-
-    def apply(key, image):
-        check_image(image)
-        return formula(image, *drawn(key, parameter))
-
-    return apply
+    return drawing(formula, parameter)
 
 
 def brightness(factor: Parameter) -> Callable:
     """``adjust_brightness`` by a factor >= 0, fixed or drawn from (low, high): ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(adjust_brightness, "factor", factor, low=0)
+    return _limited(adjust_brightness, "factor", factor, low=0)
 
 
 def contrast(factor: Parameter) -> Callable:
     """``adjust_contrast`` by a factor >= 0, fixed or drawn from (low, high): ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(adjust_contrast, "factor", factor, low=0)
+    return _limited(adjust_contrast, "factor", factor, low=0)
 
 
 def saturation(factor: Parameter) -> Callable:
     """``adjust_saturation`` by a factor >= 0, fixed or drawn from (low, high): ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(adjust_saturation, "factor", factor, low=0)
+    return _limited(adjust_saturation, "factor", factor, low=0)
 
 
 def hue(shift: Parameter) -> Callable:
     """``adjust_hue`` by a shift of -0.5 to 0.5, fixed or drawn from (low, high): ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(adjust_hue, "shift", shift, low=-0.5, high=0.5)
+    return _limited(adjust_hue, "shift", shift, low=-0.5, high=0.5)
 
 
 def grayscale(*, probability: float = 1.0) -> Callable:

@@ -1,26 +1,24 @@
 """Crops: in the middle, in the corners, anywhere, anywhere at any size."""
 
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.scaling import check_method, pair, resized_part
+from jaxvision.augment.options import check_count, check_one_of, check_range, pair
+from jaxvision.augment.rectangles import draw_corner, draw_sides
+from jaxvision.augment.scaling import METHODS, output_size, resized_part
 from jaxvision.typing import Array, Key
 
-_TRIES = 10  # rectangles drawn before torchvision, too, gives up
+PADDINGS = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
 def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]) -> Array:
     """(top, left, height, width) as torchvision's RandomResizedCrop draws it: ten tries, then the largest middle part of fitting ratio."""
     rows, columns = shape
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    area = rows * columns * jax.random.uniform(area_key, (_TRIES,), minval=scale[0], maxval=scale[1])
-    aspect = jnp.exp(jax.random.uniform(ratio_key, (_TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
-    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
-    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    widths, heights = draw_sides(area_key, ratio_key, rows * columns, scale, ratio)
     fits = (widths > 0) & (widths <= columns) & (heights > 0) & (heights <= rows)
     first = jnp.argmax(fits)
     if columns / rows < ratio[0]:
@@ -31,10 +29,23 @@ def draw_rectangle(key: Key, shape: tuple[int, int], scale: tuple[float, float],
         fallback = (rows, columns)
     found = jnp.any(fits)
     height, width = jnp.where(found, heights[first], fallback[0]), jnp.where(found, widths[first], fallback[1])
-    top = jax.random.randint(top_key, (), 0, rows - height + 1)
-    left = jax.random.randint(left_key, (), 0, columns - width + 1)
-    middle = jnp.array([(rows - fallback[0]) // 2, (columns - fallback[1]) // 2])
-    return jnp.stack([jnp.where(found, top, middle[0]), jnp.where(found, left, middle[1]), height, width])
+    top, left = draw_corner(top_key, left_key, shape, height, width)
+    centred = jnp.array([(rows - fallback[0]) // 2, (columns - fallback[1]) // 2])
+    return jnp.stack([jnp.where(found, top, centred[0]), jnp.where(found, left, centred[1]), height, width])
+
+
+def middle(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the middle ``size`` of an image of ``shape``, which is no smaller."""
+    return *(round((outer - inner) / 2) for outer, inner in zip(shape, size, strict=True)), *size
+
+
+def resized_middle(image: Array, shorter: int, size: int, *, method: str) -> Array:
+    """[size, size, C]: the middle of an image [H, W, C] resized to ``shorter`` on its shorter side; nothing else is made."""
+    check_image(image)
+    shape = output_size(image.shape, shorter)
+    if shape == image.shape[:2]:
+        return center_crop(size)(None, image)
+    return resized_part(image, (0, 0, *image.shape[:2]), shape, method=method, window=middle(shape, (size, size)))
 
 
 def center_crop(size: int | tuple[int, int]) -> Callable:
@@ -45,7 +56,7 @@ def center_crop(size: int | tuple[int, int]) -> Callable:
         check_image(image)
         if image.shape[0] < height or image.shape[1] < width:
             raise ValueError(f"image: {image.shape[0]} x {image.shape[1]} is smaller than the crop of {height} x {width}; resize it first")
-        top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+        top, left, _, _ = middle(image.shape[:2], (height, width))
         return image[top : top + height, left : left + width]
 
     return apply
@@ -56,10 +67,10 @@ def five_crop(size: int | tuple[int, int]) -> Callable:
     middle. Raises ValueError for an image that is smaller.
     """
     height, width = pair(size)
-    middle = center_crop(size)
+    center_of = center_crop(size)
 
     def apply(key, image):
-        center = middle(key, image)
+        center = center_of(key, image)
         rows, columns = (slice(height), slice(image.shape[0] - height, None)), (slice(width), slice(image.shape[1] - width, None))
         return jnp.stack([*(image[row, column] for row in rows for column in columns), center])
 
@@ -69,9 +80,11 @@ def five_crop(size: int | tuple[int, int]) -> Callable:
 def random_crop(size: int | tuple[int, int], *, padding: int = 0, mode: str = "constant") -> Callable:
     """A random [h, w] of the image after ``padding`` pixels on each side: ``(key, image [H, W, C]) -> image [h, w, C]``.
 
-    ``mode``: what is padded, as in ``jax.numpy.pad`` ("constant" is black). Raises ValueError for an image that is smaller.
+    ``mode``: what is padded, as in ``jax.numpy.pad`` ("constant" is black; ``PADDINGS``). Raises ValueError for an image that is smaller.
     """
     height, width = pair(size)
+    check_count("padding", padding, 0)
+    check_one_of("mode", mode, PADDINGS)
 
     def apply(key, image):
         check_key(key)
@@ -99,10 +112,9 @@ def random_resized_crop(
     Interpolation is ``resize``'s, with antialiasing. Raises ValueError for another ``method`` than bilinear, bicubic and nearest, or a
     range that is none.
     """
-    check_method(method)
-    for name, (low, high) in (("scale", scale), ("ratio", ratio)):
-        if not 0 < low <= high:
-            raise ValueError(f"{name}: found ({low}, {high}), expected 0 < low <= high")
+    check_one_of("method", method, METHODS)
+    check_range("scale", scale)
+    check_range("ratio", ratio)
     target = pair(size)
 
     def apply(key, image):

@@ -1,6 +1,5 @@
 """Rectangles painted over: cutout and random erasing."""
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -9,9 +8,9 @@ import jax.numpy as jnp
 from jaxvision.augment.batching import check_image, check_key
 from jaxvision.augment.choice import check_probability, random_apply
 from jaxvision.augment.geometry import color_like
+from jaxvision.augment.options import check_count, check_range
+from jaxvision.augment.rectangles import draw_corner, draw_sides
 from jaxvision.typing import Array, Key
-
-_TRIES = 10  # rectangles drawn before torchvision, too, leaves the image as it is
 
 
 def painted(image: Array, rectangle: Array, paint: Array) -> Array:
@@ -32,15 +31,11 @@ def draw_erased(key: Key, shape: tuple[int, int], scale: tuple[float, float], ra
     """(top, left, height, width) as torchvision's RandomErasing draws it: the first of ten that is smaller than the image, else empty."""
     rows, columns = shape
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    area = rows * columns * jax.random.uniform(area_key, (_TRIES,), minval=scale[0], maxval=scale[1])
-    aspect = jnp.exp(jax.random.uniform(ratio_key, (_TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
-    heights = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
-    widths = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    heights, widths = draw_sides(area_key, ratio_key, rows * columns, scale, ratio)
     fits = (heights < rows) & (widths < columns)
     first = jnp.argmax(fits)
     height, width = (jnp.where(jnp.any(fits), lengths[first], 0) for lengths in (heights, widths))
-    top = jax.random.randint(top_key, (), 0, rows - height + 1)
-    left = jax.random.randint(left_key, (), 0, columns - width + 1)
+    top, left = draw_corner(top_key, left_key, shape, height, width)
     return jnp.stack([top, left, height, width])
 
 
@@ -50,8 +45,7 @@ def cutout(size: int, *, value=0.0, probability: float = 1.0) -> Callable:
     Its centre is any pixel, all alike, and what reaches over the border is cut; ``value``: a number or one a channel.
     Raises ValueError for a size below 1.
     """
-    if size < 1:
-        raise ValueError(f"size: found {size}, expected at least 1 pixel")
+    check_count("size", size, 1)
 
     def apply(key, image):
         check_key(key)
@@ -71,9 +65,8 @@ def random_erasing(
     Raises ValueError for a range that is none, or another word for the value.
     """
     check_probability(probability)
-    for name, (low, high) in (("scale", scale), ("ratio", ratio)):
-        if not 0 < low <= high:
-            raise ValueError(f"{name}: found ({low}, {high}), expected 0 < low <= high")
+    check_range("scale", scale)
+    check_range("ratio", ratio)
     if isinstance(value, str) and value != "random":
         raise ValueError(f"value: found {value!r}, expected a number, one a channel, or 'random'")
 

@@ -12,15 +12,10 @@ import numpy as np
 
 from jaxvision.augment.batching import check_image, check_key
 from jaxvision.augment.choice import Parameter, check_parameter, drawn
+from jaxvision.augment.options import check_one_of
 from jaxvision.typing import Array
 
-METHODS = ("bilinear", "nearest")
-
-
-def check_method(method: str) -> None:
-    """Raises ValueError for a way of sampling that is none of ``METHODS``."""
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
+METHODS = ("bilinear", "nearest")  # of sampling
 
 
 def color_like(image: Array, name: str, value) -> Array:
@@ -79,7 +74,7 @@ def warped(image: Array, matrix: Array, *, method: str = "bilinear", fill=0.0) -
 
 def _mover(angle: Parameter, x: Parameter, y: Parameter, scale: Parameter, shear: tuple, method: str, fill) -> Callable:
     """``(key, image) -> image`` moved by six parameters, each fixed or drawn; ``x`` and ``y`` are shares, moved by whole pixels."""
-    check_method(method)
+    check_one_of("method", method, METHODS)
 
     def apply(key, image):
         check_image(image)
@@ -96,9 +91,10 @@ def _negative(parameter: Parameter) -> Parameter:
 
 
 def rotate(degrees: Parameter, *, method: str = "bilinear", fill=0.0) -> Callable:
-    """Turned about its middle, counter-clockwise as torchvision's ``rotate``: ``(key, image [H, W, C]) -> image [H, W, C]``.
+    """Turned by exactly ``degrees``, or by a draw from (low, high): ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    ``degrees``: a number, or a range (low, high) to draw it from; ``method``, ``fill``: as in ``warped``. Corners that leave the frame are
+    ``rotate(30)`` turns every image by 30; ``rotate((-30, 30))`` draws, as torchvision's RandomRotation(30). About the middle,
+    counter-clockwise; ``method``, ``fill``: as in ``warped``. Corners that leave the frame are
     cut. Raises ValueError for a range that is none or another method.
     """
     check_parameter("degrees", degrees)
@@ -106,9 +102,10 @@ def rotate(degrees: Parameter, *, method: str = "bilinear", fill=0.0) -> Callabl
 
 
 def translate(x: Parameter = 0.0, y: Parameter = 0.0, *, method: str = "bilinear", fill=0.0) -> Callable:
-    """Shifted to the right and down by whole pixels: ``(key, image [H, W, C]) -> image [H, W, C]``.
+    """Shifted by exactly (``x``, ``y``), or by a draw from a (low, high) of each: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    ``x``, ``y``: shares of the width and of the height, each a number or a range (low, high) to draw it from.
+    ``translate(0.1)`` shifts every image; ``translate((-0.1, 0.1))`` draws. Shares of the width, to the right, and of the height, down,
+    in whole pixels.
     """
     check_parameter("x", x)
     check_parameter("y", y)
@@ -116,9 +113,9 @@ def translate(x: Parameter = 0.0, y: Parameter = 0.0, *, method: str = "bilinear
 
 
 def shear(x: Parameter = 0.0, y: Parameter = 0.0, *, method: str = "bilinear", fill=0.0) -> Callable:
-    """Sheared about its middle: ``(key, image [H, W, C]) -> image [H, W, C]``.
+    """Sheared by exactly (``x``, ``y``), or by a draw from a (low, high) of each: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    ``x``, ``y``: degrees as in torchvision's ``affine``, each a number or a range (low, high) to draw it from; within 90 degrees.
+    ``shear(10)`` shears every image by 10; ``shear((-10, 10))`` draws. About the middle, degrees as in torchvision's ``affine``, within 90.
     """
     check_parameter("x", x, low=-89, high=89)
     check_parameter("y", y, low=-89, high=89)
@@ -134,10 +131,11 @@ def affine(
     method: str = "bilinear",
     fill=0.0,
 ) -> Callable:
-    """Turned, shifted, scaled and sheared at once: ``(key, image [H, W, C]) -> image [H, W, C]``, drawn as torchvision's RandomAffine.
+    """Turned, scaled, sheared by exactly what is given or a draw from (low, high), and shifted at random: ``(key, image) -> image``.
 
-    ``degrees``: clockwise, a number or a range (low, high), as is ``scale``; ``translate``: the largest shifts either way, as shares of
-    width and height; ``shear``: degrees along x, a number or a range, or the ranges along x and y in one row of four.
+    ``affine(10)`` turns every image by 10; ``affine((-10, 10))`` draws, as torchvision's RandomAffine(10). ``degrees``: clockwise; so too
+    ``scale``, and ``shear``: degrees along x, or the ranges along x and y in one row of four. Only ``translate`` always draws: the largest
+    shifts either way, as shares of width and height. Images are [H, W, C].
     Raises ValueError for a range that is none, a scale that is not positive, or another method.
     """
     shears = (tuple(shear[:2]), tuple(shear[2:])) if hasattr(shear, "__len__") and len(shear) == 4 else (shear, 0.0)

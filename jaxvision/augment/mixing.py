@@ -14,8 +14,13 @@ _DRAW = 0x3177  # sets mixing's keys apart from those of the recipe before it
 
 
 def _soft_labels(labels: Array, num_classes: int) -> Array:
+    """[B, K] float. A class number outside 0..K-1 is an error where its value can be seen, and NaN, never zeros, under ``jit``."""
     if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer):
-        return jax.nn.one_hot(labels, num_classes)
+        known = (labels >= 0) & (labels < num_classes)
+        if not isinstance(known, jax.core.Tracer) and not known.all():
+            least, most = labels.min(), labels.max()
+            raise ValueError(f"label: found class numbers {least} to {most}, expected 0..{num_classes - 1} (num_classes={num_classes})")
+        return jnp.where(known[:, None], jax.nn.one_hot(labels, num_classes), jnp.nan)
     if labels.ndim != 2 or labels.shape[1] != num_classes:
         raise ValueError(f"label: found shape {labels.shape}, expected class numbers [B] or distributions [B, {num_classes}]")
     return labels
@@ -77,7 +82,9 @@ def mixup(alpha: float = 0.2, *, num_classes: int, probability: float = 1.0) -> 
     """``(key, batch) -> batch`` with images and labels mixed by a Beta(alpha, alpha) share (Zhang et al., 2018).
 
     Each example draws its own share; ``label`` becomes float [B, K]. Any batch size: a batch of one mixes with itself.
-    Raises ValueError for ``alpha`` <= 0 or labels of another number of classes.
+    Raises ValueError for ``alpha`` <= 0 or labels of another number of classes; a class number outside
+    0..num_classes-1 that only a compiled step sees gives a target of NaN, so that the update is skipped with a line, and the run
+    stops where that happens again and again: the fix is ``num_classes=len(source.classes)``.
     """
     _check_alpha(alpha)
     return _mixer(_mixup_share(alpha), num_classes, probability)

@@ -50,8 +50,13 @@ def random_vertical_flip(*, probability: float = 0.5) -> Callable:
 
 
 def normalize(mean, std) -> Callable:
-    """(image - mean) / std channel by channel; ``mean`` and ``std`` are numbers or one of each a channel, for pixels in [0, 1]."""
+    """(image - mean) / std channel by channel; ``mean`` and ``std`` are numbers or one of each a channel, for pixels in [0, 1].
+
+    Raises ValueError for a ``std`` that is not positive, or values that are not one a channel.
+    """
     mean, std = (tuple(value) if hasattr(value, "__len__") else (value,) for value in (mean, std))
+    if not all(value > 0 for value in std):
+        raise ValueError(f"std: found {std}, expected numbers above 0, which the image is divided by")
 
     def apply(key, image):
         check_image(image)

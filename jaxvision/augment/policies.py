@@ -15,7 +15,8 @@ import numpy as np
 from jaxvision.augment.batching import check_image, check_key
 from jaxvision.augment.colors import adjust_brightness, adjust_contrast, adjust_saturation
 from jaxvision.augment.filtering import sharpened
-from jaxvision.augment.geometry import affine_matrix, check_method, warped
+from jaxvision.augment.geometry import METHODS, affine_matrix, warped
+from jaxvision.augment.options import check_count, check_one_of
 from jaxvision.augment.tones import autocontrasted, equalized, posterized, solarized
 from jaxvision.typing import Array, Key
 
@@ -114,14 +115,9 @@ def layer(image: Array, operation: Array, magnitude: Array, space: dict[str, Ran
     return jax.lax.switch(jnp.where(operation < 0, 0, jnp.asarray(entry)[operation]), branches, moved, magnitude)
 
 
-def _check_count(name: str, value: int, low: int, high: int | None = None) -> None:
-    if value != int(value) or value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: found {value}, expected a whole number" + (f" from {low} to {high}" if high else f", at least {low}"))
-
-
 def _layers(space: dict[str, Range], count: int, bins: int, chosen: tuple[int, int], method: str, fill) -> Callable:
     """``(key, image) -> image`` through ``count`` drawn layers."""
-    check_method(method)
+    check_one_of("method", method, METHODS)
 
     def apply(key, image):
         check_key(key)
@@ -141,9 +137,9 @@ def rand_augment(*, num_ops: int = 2, magnitude: int = 9, num_magnitude_bins: in
     ``magnitude``: the bin, of ``num_magnitude_bins`` from none to most; ``method``, ``fill``: as in ``warped``, for what moves the image.
     C is 1 or 3. Raises ValueError for a magnitude that is no bin.
     """
-    _check_count("num_ops", num_ops, 1)
-    _check_count("num_magnitude_bins", num_magnitude_bins, 2)
-    _check_count("magnitude", magnitude, 0, num_magnitude_bins - 1)
+    check_count("num_ops", num_ops, 1)
+    check_count("num_magnitude_bins", num_magnitude_bins, 2)
+    check_count("magnitude", magnitude, 0, num_magnitude_bins - 1)
     return _layers(RAND_AUGMENT, num_ops, num_magnitude_bins, (magnitude, magnitude + 1), method, fill)
 
 
@@ -152,7 +148,7 @@ def trivial_augment(*, num_magnitude_bins: int = 31, method: str = "nearest", fi
 
     Mueller & Hutter, 2021; nothing to tune. ``method``, ``fill``: as in ``warped``. C is 1 or 3.
     """
-    _check_count("num_magnitude_bins", num_magnitude_bins, 2)
+    check_count("num_magnitude_bins", num_magnitude_bins, 2)
     return _layers(TRIVIAL_AUGMENT, 1, num_magnitude_bins, (0, num_magnitude_bins), method, fill)
 
 
@@ -180,10 +176,10 @@ def aug_mix(
     from 1 to 3; ``alpha``: of the Beta and Dirichlet shares; ``all_ops``: brightness, contrast, colour and sharpness too.
     C is 1 or 3. Raises ValueError for options out of range.
     """
-    _check_count("severity", severity, 1, AUG_MIX_BINS)
-    _check_count("mixture_width", mixture_width, 1)
-    _check_count("chain_depth", chain_depth, -1)
-    check_method(method)
+    check_count("severity", severity, 1, AUG_MIX_BINS)
+    check_count("mixture_width", mixture_width, 1)
+    check_count("chain_depth", chain_depth, -1)
+    check_one_of("method", method, METHODS)
     if alpha <= 0:
         raise ValueError(f"alpha: found {alpha}, expected more than 0")
     space = AUG_MIX if all_ops else AUG_MIX_WITHOUT_COLORS

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from jaxvision.augment.batching import chain
 from jaxvision.augment.choice import one_of, random_apply
 from jaxvision.augment.colors import color_jitter, grayscale
-from jaxvision.augment.crops import center_crop, random_crop, random_resized_crop
+from jaxvision.augment.crops import random_crop, random_resized_crop, resized_middle
 from jaxvision.augment.filtering import gaussian_blur
+from jaxvision.augment.options import check_one_of
 from jaxvision.augment.pixels import normalize, random_horizontal_flip
-from jaxvision.augment.scaling import check_method, resize
+from jaxvision.augment.scaling import METHODS, resize
 from jaxvision.augment.tones import solarize
 from jaxvision.augment.viewing import views
 from jaxvision.typing import Array
@@ -45,7 +46,7 @@ class EvalRecipe:
             if not hasattr(values, "__len__"):
                 raise ValueError(f"{name}: found {values}, expected one number a channel")
             object.__setattr__(self, name, tuple(values))  # JSON gives lists, which have no hash
-        check_method(self.method)
+        check_one_of("method", self.method, METHODS)
         if not isinstance(self.size, int) or self.size < 1:
             raise ValueError(f"size: found {self.size!r}, expected a whole number of pixels, at least 1")
         if not 0 < self.crop_fraction <= 1:
@@ -54,7 +55,7 @@ class EvalRecipe:
     def __call__(self, key, image: Array) -> Array:
         """The image [H, W, C] as the model sees it."""
         side = math.floor(self.size / self.crop_fraction + 1e-6)  # 224 / (224 / 256) is 256, whatever the rounding
-        return chain(resize(side, method=self.method), center_crop(self.size), normalize(self.mean, self.std))(None, image)
+        return normalize(self.mean, self.std)(None, resized_middle(image, side, self.size, method=self.method))
 
 
 def cifar_train(size: int = 32, *, padding: int = 4) -> Callable:
@@ -110,9 +111,10 @@ def simclr(size: int = 224, *, strength: float = 1.0, blur: bool = True) -> Call
     ``strength``: of the colour jitter, 0.5 for CIFAR-10; ``blur``: half the views, with a kernel of a tenth of the size; the paper has none
     for CIFAR-10. The paper does not normalise.
     """
+    crop = random_resized_crop(size)
     blurs = (gaussian_blur(kernel_size=size // 20 * 2 + 1, probability=0.5),) if blur else ()
     jitter = color_jitter(*(strength * share for share in (0.8, 0.8, 0.8, 0.2)))
-    view = _view(random_resized_crop(size), jitter, *blurs)
+    view = _view(crop, jitter, *blurs)
     return views(view, view)
 
 

@@ -7,25 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image
+from jaxvision.augment.options import check_one_of, pair
 from jaxvision.typing import Array
 
-METHODS = ("bilinear", "bicubic", "nearest")
+METHODS = ("bilinear", "bicubic", "nearest")  # of interpolating
 _REACH = {"bilinear": 1, "bicubic": 2}  # of the filter, in pixels to either side
 _UNROLLED = 8  # taps in one pass over the pixels
-
-
-def check_method(method: str) -> None:
-    """Raises ValueError for an interpolation that is none of ``METHODS``."""
-    if method not in METHODS:
-        raise ValueError(f"method: found {method!r}, expected one of {', '.join(METHODS)}")
-
-
-def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a square's side or of itself. Raises ValueError unless both are at least 1."""
-    lengths = tuple(size) if hasattr(size, "__len__") else (size, size)
-    if len(lengths) != 2 or min(lengths) < 1:
-        raise ValueError(f"size: found {size}, expected a number of pixels or (height, width), at least 1")
-    return lengths
 
 
 def output_size(shape: tuple[int, ...], size: int | tuple[int, int]) -> tuple[int, int]:
@@ -61,20 +48,22 @@ def _taps(length: int, start: Array, extent: Array, size: int, method: str, anti
     return jnp.clip(start + place, 0, length - 1), weight / jnp.sum(weight, axis=0)
 
 
-def resized_part(image: Array, rectangle: Array, size: tuple[int, int], *, method: str, antialias: bool = True) -> Array:
+def resized_part(image: Array, rectangle: Array, size: tuple[int, int], *, method: str, antialias: bool = True, window=None) -> Array:
     """The part (top, left, height, width) of an image [H, W, C], whole pixels that may be traced, resized to [h, w, C].
 
-    Options as in ``resize``.
+    Options as in ``resize``; ``window``: the (top, left, height, width) of the result that is made, without one all of it.
     """
+    window = (0, 0, *size) if window is None else window
     result = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     for axis in (1, 0):
-        places, weights = _taps(image.shape[axis], rectangle[axis], rectangle[axis + 2], size[axis], method, antialias)
+        taps = _taps(image.shape[axis], rectangle[axis], rectangle[axis + 2], size[axis], method, antialias)
+        places, weights = (tap[:, window[axis] : window[axis] + window[axis + 2]] for tap in taps)
 
         def add(total, tap, axis=axis, source=result):
             place, weight = tap
             return total + jnp.expand_dims(weight, (1 - axis, 2)) * jnp.take(source, place, axis, mode="clip"), None
 
-        blank = jnp.zeros((*result.shape[:axis], size[axis], *result.shape[axis + 1 :]), result.dtype)
+        blank = jnp.zeros((*result.shape[:axis], window[axis + 2], *result.shape[axis + 1 :]), result.dtype)
         result = jax.lax.scan(add, blank, (places, weights), unroll=_UNROLLED)[0]
         result = jnp.clip(result, 0, 1) if method == "bicubic" else result  # which overshoots beside edges: Pillow, too, cuts it twice
     return result.astype(image.dtype)
@@ -87,7 +76,7 @@ def resize(size: int | tuple[int, int], *, method: str = "bilinear", antialias: 
     [0, 1], and nearest takes the pixel under the centre, Pillow's ways too.
     Raises ValueError for another ``method`` than bilinear, bicubic and nearest, or a size below 1.
     """
-    check_method(method)
+    check_one_of("method", method, METHODS)
     pair(size)
 
     def apply(key, image):

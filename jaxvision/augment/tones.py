@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxvision.augment.batching import check_image
-from jaxvision.augment.choice import Parameter, check_parameter, drawn, random_apply
+from jaxvision.augment.choice import Parameter, check_parameter, drawing, random_apply
 from jaxvision.typing import Array
 
 _LEVELS = 256
@@ -53,19 +52,9 @@ def equalized(image: Array) -> Array:
     return (curve[level, channel] / (_LEVELS - 1)).astype(image.dtype)
 
 
-def _operation(formula: Callable, probability: float, *parameters: Parameter) -> Callable:
-    """``(key, image) -> image`` of a formula and the parameters that it takes, applied with a probability."""
-
-    def apply(key, image):
-        check_image(image)
-        return formula(image, *drawn(key, *parameters))
-
-    return random_apply(apply, probability)
-
-
 def invert(*, probability: float = 1.0) -> Callable:
     """The negative, with a probability: ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(inverted, probability)
+    return random_apply(drawing(inverted), probability)
 
 
 def solarize(threshold: Parameter = 0.5, *, probability: float = 1.0) -> Callable:
@@ -74,7 +63,7 @@ def solarize(threshold: Parameter = 0.5, *, probability: float = 1.0) -> Callabl
     ``threshold``: in [0, 1], or a range (low, high) to draw it from. Raises ValueError for one outside.
     """
     check_parameter("threshold", threshold, low=0, high=1)
-    return _operation(solarized, probability, threshold)
+    return random_apply(drawing(solarized, threshold), probability)
 
 
 def posterize(bits: int, *, probability: float = 1.0) -> Callable:
@@ -84,14 +73,14 @@ def posterize(bits: int, *, probability: float = 1.0) -> Callable:
     """
     if bits not in range(9):
         raise ValueError(f"bits: found {bits}, expected a whole number from 0 to 8")
-    return _operation(posterized, probability, int(bits))
+    return random_apply(drawing(posterized, int(bits)), probability)
 
 
 def equalize(*, probability: float = 1.0) -> Callable:
     """Histograms flattened, with a probability: ``(key, image [H, W, C]) -> image [H, W, C]`` in steps of 1 / 255."""
-    return _operation(equalized, probability)
+    return random_apply(drawing(equalized), probability)
 
 
 def autocontrast(*, probability: float = 1.0) -> Callable:
     """Channels stretched to [0, 1], with a probability: ``(key, image [H, W, C]) -> image [H, W, C]``."""
-    return _operation(autocontrasted, probability)
+    return random_apply(drawing(autocontrasted), probability)

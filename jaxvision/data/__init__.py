@@ -11,7 +11,7 @@ from jaxvision.data.embedded import digits
 from jaxvision.data.folders import image_folder
 from jaxvision.data.generated import synthetic
 from jaxvision.data.imagenet_files import imagenet
-from jaxvision.data.layouts import describe
+from jaxvision.data.layouts import describe, survey
 from jaxvision.data.lists import image_list
 from jaxvision.data.mask_files import mask_pairs
 from jaxvision.data.mnist import idx
@@ -52,6 +52,7 @@ __all__ = [
     "shapes",
     "split",
     "subset",
+    "survey",
     "synthetic",
     "tfds",
     "together",

@@ -19,6 +19,9 @@ def _check_vectors(labels: np.ndarray, num_classes: int | None, name: str) -> No
 
 
 def _check_integers(labels: np.ndarray, num_classes: int | None, name: str) -> None:
+    if (labels < 0).all():
+        fix = "a model with num_classes=0 does without, jv.data.together(labelled, unlabelled=(source, 7)) goes beside labelled ones"
+        raise ValueError(f"{name}: the source has no labels (all {len(labels)} are below 0), supervised training needs them: {fix}")
     wrong = np.flatnonzero((labels < 0) | (labels >= (np.inf if num_classes is None else num_classes)))
     if len(wrong):
         found = [str(label) for label in np.unique(labels[wrong])]
@@ -31,9 +34,9 @@ def _check_integers(labels: np.ndarray, num_classes: int | None, name: str) -> N
 def check(source, *, num_classes: int | None = None, name: str = "train", at_least_two_classes: bool = False) -> None:
     """Raises ValueError, in one line, for a source that nothing can be learned from.
 
-    Empty; labels outside 0..num_classes-1, or vectors [N, K] of another width than ``num_classes``; one class only where
-    ``at_least_two_classes``. ``name`` is what the message calls the source. Labels are not read where the source says that they fit its
-    classes (``labels_fit_classes``) and there are enough of those.
+    Empty; no labels at all, as ``unlabelled`` leaves it; labels outside 0..num_classes-1, or vectors [N, K] of another width than
+    ``num_classes``; one class only where ``at_least_two_classes``. ``name`` is what the message calls the source. Labels are not read where
+    the source says that they fit its classes (``labels_fit_classes``) and there are enough of those.
     """
     if not len(source):
         raise ValueError(f"{name}: the source is empty, expected at least one example")

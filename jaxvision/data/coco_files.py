@@ -10,7 +10,7 @@ import numpy as np
 from jaxvision.data.annotated import WRONG, Boxed, check_classes, found_for, of_size
 from jaxvision.data.boxes import polygon_mask
 from jaxvision.data.decoding import MAX_PIXELS, WHITE, BrokenImage, check_decoding
-from jaxvision.data.paths import existing_file, listed, printable
+from jaxvision.data.paths import existing_file, listed, printable, unreadable
 from jaxvision.data.storage import Files, open_files
 
 EXPECTED = "a JSON file of images, categories and annotations with boxes (instances_*.json)"
@@ -108,9 +108,11 @@ class _Outlines:
 
 
 def _read(path: Path) -> dict[str, list[dict]]:
-    """The three tables of an annotation file; raises ValueError for one that lacks a table or a field."""
+    """The three tables of an annotation file; raises ValueError for one that lacks a table or a field, OSError where it may not be read."""
     try:
         found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise unreadable("annotations", path, error) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"annotations: {path} cannot be read as JSON ({error}), expected {EXPECTED}") from error
     if not isinstance(found, dict) or not all(isinstance(found.get(table), list) for table in _TABLES):

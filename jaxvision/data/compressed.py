@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.checking import one_of
-from jaxvision.data.paths import existing_file
+from jaxvision.data.paths import existing_file, unreadable
 from jaxvision.data.source import arrays
 
 EXPECTED = "an .npz file with train_images and train_labels (MedMNIST), or x_train and y_train (Keras)"
@@ -19,7 +19,7 @@ def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
     """The arrays of an .npz file: train_images / train_labels (MedMNIST) or x_train / y_train (Keras); ``split`` "train", "val" or "test".
 
     Images [N, H, W, C] or [N, H, W]; labels [N] or [N, 1] integers, or several at once [N, K], which stay vectors. Nothing is unpickled.
-    Raises FileNotFoundError; ValueError when the file is damaged or lacks the split.
+    Raises FileNotFoundError; PermissionError; ValueError when the file is damaged or lacks the split.
     """
     one_of("split", split, ("train", "val", "test"))
     file = existing_file(file, "file", EXPECTED)
@@ -28,6 +28,8 @@ def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
         with np.load(file, allow_pickle=False) as members:
             names = list(members)
             loaded = next(([members[key] for key in pair] for pair in pairs if set(pair) <= set(names)), None)
+    except PermissionError as error:
+        raise unreadable("file", file, error) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{file}: damaged, truncated or no .npz of plain arrays ({reason}), expected {EXPECTED}") from error

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.paths import printable
+from jaxvision.data.paths import printable, unreadable
 from jaxvision.data.requirement import need
 
 WHITE = (255, 255, 255)
@@ -276,13 +276,18 @@ def check_decoding(reason: str, background: Sequence[int], max_pixels: int) -> d
 
 
 def read_image(path: str | Path, *, background: Sequence[int] = WHITE, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """An image file as [H, W, 3] uint8, as ``decode``. Raises BrokenImage where it cannot be read, FileNotFoundError where it is not."""
+    """An image file as [H, W, 3] uint8, as ``decode``.
+
+    Raises BrokenImage where it cannot be read, FileNotFoundError where it is not, PermissionError where this user may not read it.
+    """
     options = check_decoding("jv.data.read_image", background, max_pixels)
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: {path} is no file, expected an image")
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else None
+    except PermissionError as error:
+        raise unreadable("path", path, error) from error
     except OSError as error:
         raise BrokenImage(str(path), "not readable", error.strerror or str(error)) from error
+    if content is None:
+        raise FileNotFoundError(f"path: {path} is no file, expected an image")
     return decode(content, str(path), **options)

@@ -1,18 +1,22 @@
 """Reader for image folders and .zip archives of them: one sub-folder a class, images decoded when they are asked for."""
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from jaxvision.data.decoding import MAX_PIXELS, WHITE, Choose, check_decoding, decode, decode_part
-from jaxvision.data.paths import listed
+from jaxvision.data.paths import listed, printable
 from jaxvision.data.storage import Files, open_files
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".avif"),
 )
+_ENDINGS = f"expected files ending in {' '.join(SUFFIXES)}"
+_BESIDE = (".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".ini", ".db")  # no pictures
 EXPECTED = "a folder or .zip with one sub-folder of images a class"
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 _ALIASES = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
@@ -48,6 +52,17 @@ def class_folders(files: Files) -> list[str]:
 def is_image(name: str) -> bool:
     """Whether a file's name says that it is an image."""
     return name.lower().endswith(SUFFIXES)
+
+
+def left_out(files: Files, classes: Sequence[str]) -> str:
+    """The files in the class folders that are left out, counted by suffix; "" where none is or all are, by name, no pictures."""
+    known, others = set(classes), (*SUFFIXES, *_BESIDE)
+    found = [name for name in files.names if "/" in name and name.partition("/")[0] in known and not name.lower().endswith(others)]
+    if not found:
+        return ""
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in found)
+    kinds = listed([f"{count} {suffix}" for suffix, count in counts.most_common()])
+    return f"{len(found)} left out by their suffixes, such as {printable(files.path(found[0]))}: {kinds}"
 
 
 def held(files: Files) -> str:
@@ -118,6 +133,7 @@ def image_folder(
     in the training split's classes, so that they agree. ``classes``: the sub-folders to read, in the order of their labels; all, by name,
     without. Sizes may differ: ``random_crops`` and ``center_crops`` make them one. Files are known by their suffix, their format by their
     content; ``background`` and ``max_pixels`` as in ``read_image``. A broken one raises BrokenImage at ``source[i]``.
+    Files of other suffixes are left out, with a warning that counts them.
 
     Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError for what is not laid out so.
     """
@@ -140,6 +156,9 @@ def image_folder(
     counts = np.bincount(labels, minlength=len(classes))
     empty = [name for name, count in zip(classes, counts, strict=True) if not count]
     if empty and (split is None or _ALIASES[split.lower()] == "train" or len(empty) == len(classes)):
-        endings = f"expected files ending in {' '.join(SUFFIXES)}"
-        raise FileNotFoundError(f"folder: no image in {files.path(empty[0])}, {endings}; classes=[...] leaves a sub-folder out")
+        others = left_out(files, empty[:1])
+        found = f"{files.path(empty[0])}, {f'{others}; ' if others else ''}{_ENDINGS}"
+        raise FileNotFoundError(f"folder: no image in {found}; classes=[...] leaves a sub-folder out")
+    if others := left_out(files, classes):
+        warnings.warn(f"folder: files in {files.path('')}, {others}; {_ENDINGS}", stacklevel=2)
     return ImageFiles(files, names, labels, classes, decoding)

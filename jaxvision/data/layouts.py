@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from jaxvision.data import cifar_files, coco_files, compressed, folders, imagenet_files, lists, mask_files, mnist, voc_files
-from jaxvision.data.paths import contents, existing, existing_folder, listed
+from jaxvision.data.paths import contents, existing, existing_folder, listed, unreadable
 from jaxvision.data.storage import Files, open_files
 
 _TFDS = "NAME/VERSION/dataset_info.json beside array_record files"
@@ -28,7 +28,10 @@ def _find_npz(folder: Path) -> str:
 
 
 def _holds_images(files: Files) -> bool:
-    return any(map(folders.is_image, files.top()))
+    try:
+        return any(map(folders.is_image, files.top()))
+    except OSError:  # what cannot be read is said by ``_left_out``, which looks at everything
+        return False
 
 
 def _find_imagenet(files: Files) -> str:
@@ -43,12 +46,26 @@ def _class_names(files: Files) -> list[str]:
     return [name for name in folders.class_folders(files) if name not in _NO_CLASSES and _holds_images(files.within(name))]
 
 
-def _find_classes(files: Files) -> str:
+def _image_folders(files: Files) -> dict[str, tuple[Files, list[str]]]:
+    """The image folders and their classes: of the top (called ""), or of each folder that is named as a split."""
     files = folders.entered(files)
     if found := _class_names(files):
-        return f"{len(found)} classes: {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
-    splits = sorted(name for name in folders.split_folders(files).values() if _class_names(files.within(name)))
-    return f"one each in {', '.join(splits)}" if splits else ""
+        return {"": (files, found)}
+    splits = {name: files.within(name) for name in sorted(folders.split_folders(files).values())}
+    return {name: (inside, classes) for name, inside in splits.items() if (classes := _class_names(inside))}
+
+
+def _find_classes(files: Files) -> str:
+    found = _image_folders(files)
+    if "" in found:
+        classes = found[""][1]
+        return f"{len(classes)} classes: {', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}"
+    return f"one each in {', '.join(found)}" if found else ""
+
+
+def _left_out(files: Files) -> str:
+    said = (folders.left_out(*place) for place in _image_folders(files).values())
+    return "; ".join(text for text in said if text)
 
 
 def _find_beside(files: Files, *names: str) -> str:
@@ -77,7 +94,7 @@ def _find_lists(folder: Path) -> str:
 
 
 def _find_tfds(folder: Path) -> str:
-    if _find_classes(open_files(folder, "folder", _ANY)):
+    if _image_folders(open_files(folder, "folder", _ANY)):
         return ""  # spares a long walk through a million images
     found = []
     for path in sorted([*folder.glob("*/*/dataset_info.json"), *folder.glob("*/*/*/dataset_info.json")]):
@@ -107,28 +124,60 @@ _IN_FOLDERS = (  # the same, in a folder alone
 )
 
 
-def _found(files: Files, folder: Path | None = None) -> list[str]:
+def _found(files: Files, folder: Path | None = None) -> tuple[list[str], list[str]]:
+    """(layouts, problems): what was found, and what could not be read on the way, which hides nothing else."""
+    found, problems = [], []
     places = [(row, files) for row in _IN_BOTH] + [(row, folder) for row in _IN_FOLDERS if folder]
-    return [f"{called} ({what}; {reader})" for (called, reader, _, find), place in places if (what := find(place))]
+    forms = [(f"{called} ({{}}; {reader})", find, place) for (called, reader, _, find), place in places]
+    for form, find, place in [*forms, ("{}", _left_out, files)]:
+        try:
+            if what := find(place):
+                found.append(form.format(what))
+        except (OSError, ValueError) as error:
+            own = isinstance(error, OSError) and error.errno  # the system's, not yet in words
+            problems.append(str(unreadable("folder", error.filename, error) if own else error))
+    return found, problems
+
+
+def _found_archives(folder: Path) -> tuple[list[str], list[str]]:
+    """The same of the archives in a folder."""
+    found, problems = [], []
+    for archive in sorted(folder.glob("*.zip")):
+        try:
+            inside, wrong = _found(open_files(archive, "folder", _ANY))
+        except (OSError, ValueError) as error:
+            inside, wrong = [], [str(error)]
+        found += [f"{archive.name} with {'; '.join(inside)}"] if inside else []
+        problems += wrong
+    return found, problems
+
+
+def survey(folder: str | Path) -> tuple[list[str], list[str]]:
+    """(facts, problems), a line each: which known layouts a folder or .zip holds, and what is wrong there.
+
+    A problem: what cannot be read (the rest is looked at all the same), and a folder of no known layout. Raises as ``describe``.
+    """
+    path = existing(folder, "folder", _ANY)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        files = open_files(path, "folder", _ANY)
+        found, problems = _found(files)
+        holds, rows = folders.held(files), _IN_BOTH
+    else:
+        path = existing_folder(path if path.is_dir() else path.absolute().parent, "folder", _ANY)
+        kinds = (_found(open_files(path, "folder", _ANY), path), _found_archives(path))
+        found, problems = (sum(lists, []) for lists in zip(*kinds, strict=True))
+        holds, rows = contents(path), (*_IN_BOTH, *_IN_FOLDERS)
+    if not found:
+        expected = "; ".join(f"{called} ({reader}): {form}" for called, reader, form, _ in rows)
+        problems.append(f"{path}: holds {holds}, none of the known layouts. Expected one of {expected}.")
+    return [f"{path}: found {'; '.join(found)}."] if found else [], list(dict.fromkeys(problems))
 
 
 def describe(folder: str | Path) -> str:
     """One paragraph: which known layouts a folder or .zip holds and what reads them, or, when it holds none, what each would be like.
 
-    So are the archives in a folder; any other file is described by the folder that it lies in. Raises FileNotFoundError, PermissionError
-    or, for a damaged archive, ValueError, in one line.
+    So are the archives in a folder, and what is there but cannot be read; any other file is described by the folder that it lies in.
+    Raises FileNotFoundError, PermissionError or, for a damaged archive, ValueError, in one line.
     """
-    path = existing(folder, "folder", _ANY)
-    if path.is_file() and path.suffix.lower() == ".zip":
-        files = open_files(path, "folder", _ANY)
-        found, holds, rows = _found(files), folders.held(files), _IN_BOTH
-    else:
-        path = existing_folder(path if path.is_dir() else path.absolute().parent, "folder", _ANY)
-        found, holds, rows = _found(open_files(path, "folder", _ANY), path), contents(path), (*_IN_BOTH, *_IN_FOLDERS)
-        for archive in sorted(path.glob("*.zip")):
-            inside = _found(open_files(archive, "folder", _ANY))
-            found += [f"{archive.name} with {'; '.join(inside)}"] if inside else []
-    if found:
-        return f"{path}: found {'; '.join(found)}."
-    expected = "; ".join(f"{called} ({reader}): {form}" for called, reader, form, _ in rows)
-    return f"{path}: holds {holds}, none of the known layouts. Expected one of {expected}."
+    facts, problems = survey(folder)
+    return " ".join([*facts, *problems])

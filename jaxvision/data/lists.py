@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvision.data.decoding import MAX_PIXELS, WHITE, check_decoding
 from jaxvision.data.folders import ImageFiles
-from jaxvision.data.paths import existing_file, listed, printable
+from jaxvision.data.paths import existing_file, listed, printable, unreadable
 from jaxvision.data.storage import Files, open_files
 
 EXPECTED = "a CSV file with a header and the columns of images and labels"
@@ -34,6 +34,8 @@ def _rows(file: Path, columns: tuple[str, str]) -> Iterator[tuple[str, str, str]
                 if not image or not label:
                     raise ValueError(f"{where}: found no {columns[bool(image)]}, expected one in every row")
                 yield where, image, label
+    except OSError as error:
+        raise unreadable("file", file, error) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"file: {file} cannot be read as CSV ({error}), expected {EXPECTED}, in UTF-8") from error
 
@@ -79,7 +81,7 @@ def image_list(
 
     ``image``, ``label``: the names of its columns. Images are paths relative to ``folder`` (a folder or .zip; by default the list's own).
     Labels are numbers 0..K-1, or names of ``classes`` (all that occur, sorted, without). The rest as in ``image_folder``. Raises
-    ValueError or FileNotFoundError, with the line, for a row that is not so.
+    ValueError or FileNotFoundError, with the line, for a row that is not so, PermissionError for a list that may not be read.
     """
     decoding = check_decoding("jv.data.image_list", background, max_pixels)
     file = existing_file(file, "file", EXPECTED)

@@ -7,16 +7,26 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.annotated import Annotated, beneath, by_stem, found_for, read_mask
-from jaxvision.data.decoding import MAX_PIXELS, WHITE, check_decoding
+from jaxvision.data.decoding import MAX_PIXELS, WHITE, BrokenImage, check_decoding
 from jaxvision.data.storage import Files, open_files
 
 EXPECTED = "images/NAME.* and labels/NAME.png, or the same in a folder a split, in a folder or a .zip"
 
 
 def _occurring(files: Files, names: Sequence[str], *allowed: int) -> np.ndarray:
-    """Which values each of the masks has, [N, 256] bool; ``allowed`` as the last of ``read_mask``."""
-    masks = (read_mask(files, name, None, *allowed) for name in names)
-    return np.stack([np.bincount(mask.ravel(), minlength=256) > 0 for mask in masks])
+    """Which values each of the masks has, [N, 256] bool, none where it is broken; ``allowed`` as the last of ``read_mask``.
+
+    Raises the first BrokenImage where all are.
+    """
+    found, broken = np.zeros((len(names), 256), bool), []
+    for row, name in zip(found, names, strict=True):
+        try:
+            row[:] = np.bincount(read_mask(files, name, None, *allowed).ravel(), minlength=256) > 0
+        except BrokenImage as error:
+            broken.append(error)
+    if len(broken) == len(names):
+        raise broken[0]
+    return found
 
 
 class _MaskPairs(Annotated):
@@ -28,7 +38,7 @@ class _MaskPairs(Annotated):
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """[N, K] float32, 1 for every class that the mask has; the first use reads all masks."""
+        """[N, K] float32, 1 for every class that the mask has; the first use reads all masks, broken ones as empty."""
         return _occurring(self.files, self._masks, *self._allowed)[:, : len(self.classes)].astype(np.float32)
 
     def fields(self, i: int, size: tuple[int, int]) -> dict:
@@ -55,7 +65,7 @@ def mask_pairs(
     the top.
 
     Raises FileNotFoundError or ValueError, in one line, for folders that are not there and pictures without a mask; BrokenImage, at
-    ``source[i]``, for a mask of another size than its picture or with values that are no class.
+    ``source[i]``, for a broken mask, or one of another size than its picture or with values that are no class. ``labels`` skips those.
     """
     options = check_decoding("jv.data.mask_pairs", background, max_pixels)
     if not 0 <= void <= 255 or classes is not None and not 0 < len(classes) <= 256:

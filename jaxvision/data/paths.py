@@ -61,6 +61,10 @@ def existing_folder(path: str | Path, argument: str, expected: str) -> Path:
 def existing_file(path: str | Path, argument: str, expected: str) -> Path:
     """``path`` when it is a file; raises FileNotFoundError or IsADirectoryError otherwise."""
     path = existing(path, argument, expected)
-    if path.is_dir():
-        raise IsADirectoryError(f"{argument}: {path} is a folder that holds {contents(path)}, expected {expected}")
-    return path
+    if not path.is_dir():
+        return path
+    try:
+        holds = contents(path)
+    except OSError as error:
+        raise unreadable(argument, path, error) from error
+    raise IsADirectoryError(f"{argument}: {path} is a folder that holds {holds}, expected {expected}")

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from jaxvision.data.sequence import hashes
-from jaxvision.data.source import Wrapped, subset
+from jaxvision.data.source import Wrapped, plain_number, subset
 
 
 def _members(source, reason: str) -> dict[int, np.ndarray]:
@@ -59,7 +59,7 @@ class _Unlabelled(Wrapped):
 
     def __init__(self, source):
         super().__init__(source)
-        self.labels_fit_classes = True
+        self.labels_fit_classes = False
         for name in ("draw", "take", "view"):
             if hasattr(source, name):
                 setattr(self, name, functools.partial(self._hidden, getattr(source, name)))
@@ -92,9 +92,12 @@ def few_labels(source, amount: float | int, *, seed: int = 0):
     """A part of ``source`` with the same share of every class (``amount`` a float: 0.01, 0.1) or as many of each (an int: 4, 25).
 
     At least one example of every class, which classes that are rarer than 1 / share then have too much of. With one seed a larger amount
-    holds all examples of a smaller one. Raises ValueError for a share outside (0, 1], or a class with fewer examples than asked for.
+    holds all examples of a smaller one. Raises ValueError for a share outside (0, 1], or a class with fewer examples than asked for;
+    TypeError for what is no number.
     """
-    share = isinstance(amount, float)
+    if (found := plain_number(amount)) is None:
+        raise TypeError(f"amount: found {type(amount).__name__}, expected a float (a share of every class) or an int (as many of each)")
+    amount, share = found, isinstance(found, float)
     if not (0 < amount <= 1 if share else amount >= 1):
         raise ValueError(f"amount: found {amount}, expected a share of every class in (0, 1], or a whole number of examples of each")
     chosen = []
@@ -107,5 +110,8 @@ def few_labels(source, amount: float | int, *, seed: int = 0):
 
 
 def unlabelled(source):
-    """The examples of ``source`` with the label -1, so that nothing can learn from their labels: for ``together``, beside labelled ones."""
+    """The examples of ``source`` with the label -1, so that nothing can learn from their labels.
+
+    For ``together``, beside labelled ones, and for methods that need none; a run that trains a classifier on them alone is refused.
+    """
     return _Unlabelled(source)

@@ -113,6 +113,13 @@ class _WithoutImages(Wrapped):
         return {name: value for name, value in self.source.take(indices).items() if name != "image"}
 
 
+def plain_number(value) -> int | float | None:
+    """A number of Python's or numpy's as Python's, float32(0.1) as 0.1; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    return int(value) if isinstance(value, int | np.integer) else float(str(value))
+
+
 def _read_images(images) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim == 3:
@@ -169,19 +176,30 @@ def arrays(images, labels, *, classes: Sequence[str] | None = None):
     return _Arrays(images, labels, list(classes))
 
 
+def _stream_of(name: str, pair) -> tuple:
+    """(source, ratio) of a further stream; raises TypeError for anything else."""
+    parts = pair if isinstance(pair, tuple | list) else (pair,)
+    if len(parts) != 2 or not hasattr(parts[0], "__len__") or plain_number(parts[1]) is None:
+        found = ", ".join(type(part).__name__ for part in parts)
+        raise TypeError(f"{name}: found ({found}), expected a source and a ratio, such as {name}=(source, 7)")
+    return parts[0], plain_number(parts[1])
+
+
 def together(source, **streams: tuple):
     """``source`` with further streams beside it: ``together(labelled, unlabelled=(pictures, 7))``.
 
     Each is (source, ratio): a batch of b examples then holds, under the stream's name, a batch of ratio x b of its examples (``image``,
     ``label``, ``index``, ``epoch``, ...) in an order of its own. An epoch is one of ``source``; a stream's own epochs go on regardless.
-    Raises ValueError for an empty stream, a ratio that is not positive, or the name of a field that a batch has anyway.
+    Raises TypeError for what is no such pair; ValueError for an empty stream, a ratio that is not positive, or the name of a field that a
+    batch has anyway.
     """
-    for name, (other, ratio) in streams.items():
+    found = {name: _stream_of(name, pair) for name, pair in streams.items()}
+    for name, (other, ratio) in found.items():
         if name in ("image", "label", "index", "epoch"):
             raise ValueError(f"{name}: a batch has a field of that name, expected another, such as unlabelled=(source, 7)")
-        if not len(other) or ratio <= 0:
+        if not len(other) or not 0 < ratio < np.inf:
             raise ValueError(f"{name}: found {len(other)} examples and ratio {ratio}, expected at least one example and a ratio above 0")
-    return _Together(source, streams)
+    return _Together(source, found)
 
 
 def without_images(source):

@@ -136,6 +136,8 @@ def _examples(reader: _Reader, steps: int, rows: tuple[int, int], place: Callabl
 
     for found in _rows(read, steps, size, threads, prefetch):
         reader.breakage.add(itertools.chain.from_iterable(one.broken for one in found))
+        if any(one.fields is None for one in found):
+            reader.breakage.check()  # too many in a row for one place: there is nothing to wait for
         shape = shape or _Shape(found[0])
         own = {name: np.array([getattr(one, name) for one in found], np.int32) for name in ("index", "epoch")}
         yield shape.batch(found) | own
@@ -147,6 +149,7 @@ def _first(reader: _Reader, found: list[_Found]) -> _Found:
         if one.fields is not None:
             return one
         reader.breakage.add(one.broken)
+    reader.breakage.check()
     raise AssertionError("unreachable: a source without a readable example has too many broken ones")
 
 
@@ -209,7 +212,7 @@ def _stream(
     rows: tuple[int, int],
     threads: int,
     prefetch: int,
-    breakage: Breakage | None,
+    breakage: Breakage,
 ) -> Iterator[dict]:
     """The training batches of one source."""
     length, steps = len(source), _ENDLESS // batch_size if steps is None else steps
@@ -220,7 +223,7 @@ def _stream(
 
     if hasattr(source, "take") and not hasattr(source, "draw"):
         return _taken(source, steps, places, threads, prefetch)
-    reader = _Reader(source, seed, breakage or Breakage(length))
+    reader = _Reader(source, seed, breakage)
     return _examples(reader, steps, rows, lambda step: (start + step) * batch_size, threads, prefetch)
 
 
@@ -266,20 +269,21 @@ def batches(
     ``rows=(first, stop)``: this process's rows of each batch, b = stop - first. ``threads``: that read (0: the caller's).
     ``prefetch``: batches read ahead. Closing or dropping the iterator ends the threads; what goes wrong in one is raised here.
 
-    An example that raises BrokenImage gives way to the next readable one of its epoch's order; ``breakage`` counts them, says so, and
-    raises TooManyBroken above its share. Raises ValueError for examples that differ in shape.
+    An example that raises BrokenImage gives way to the next readable one of its epoch's order; ``breakage`` counts them (those of a further
+    stream apart, by the same share), says so, and raises TooManyBroken above its share. Raises ValueError for examples of several shapes.
     """
     rows = _check(source, batch_size, rows, threads)
     for name, value in (("start", start), ("steps", steps or 0), ("prefetch", prefetch)):
         if value < 0:
             raise ValueError(f"{name}: found {value}, expected at least 0")
     options = {"start": start, "steps": steps, "threads": threads, "prefetch": prefetch}
+    breakage = breakage or Breakage(len(source))
     main = _stream(source, batch_size, seed=seed, rows=rows, breakage=breakage, **options)
     others = {}
     for name, (other, ratio) in getattr(source, "streams", {}).items():
         here = tuple(_share(name, ratio, row) if row else 0 for row in rows)
         size = _share(name, ratio, batch_size)
-        others[name] = _stream(other, size, seed=_seed_of(seed, name), rows=here, breakage=Breakage(len(other), name=name), **options)
+        others[name] = _stream(other, size, seed=_seed_of(seed, name), rows=here, breakage=breakage.of(name, len(other)), **options)
     return _joined(main, others) if others else main
 
 

@@ -71,9 +71,9 @@ def disk(folder: Path) -> Section:
 
 
 def data_folder(folder: Path) -> Section:
-    """Which of the known layouts a data folder holds."""
+    """Which of the known layouts a data folder holds, and what is wrong there."""
     try:
-        return Section("data", data.describe(folder).splitlines(), [])
+        return Section("data", *data.survey(folder))
     except (OSError, ValueError) as error:
         return Section("data", [], [str(error)])
 

@@ -81,7 +81,7 @@ def environment() -> dict:
 
 def _unheard(source, share: float) -> data.Breakage:
     """Counts what is broken without a word: the training loop will say it."""
-    return data.Breakage(len(source), share=share, report=lambda line: None)
+    return data.Breakage(len(source), share=share, name="train", report=lambda line: None)
 
 
 def _fingerprint(source, reads: tuple[str, ...]) -> str:

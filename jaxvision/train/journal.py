@@ -64,10 +64,6 @@ class Journal:
         if self._primary:
             self._console.line(text)
 
-    def warn(self, text: str) -> None:
-        """A line that every process may have to say, each for itself."""
-        self.line(text) if self._primary else print(text, flush=True)
-
     def sync(self) -> None:
         """Everything said so far is on disk."""
         if self._primary:

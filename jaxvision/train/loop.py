@@ -20,7 +20,7 @@ from jaxvision.train.state import TrainState, variables
 from jaxvision.train.step import make_step
 
 _SKIPS_IN_A_ROW = 5
-_STEPS_BETWEEN_AGREEMENTS = 10  # how often processes ask one another whether one of them was told to stop
+_STEPS_BETWEEN_AGREEMENTS = 10  # how often processes tell one another what they could not read, and whether they are to stop
 
 
 class NotFinite(RuntimeError):
@@ -83,11 +83,11 @@ class _Loop:
         self.best = evaluate.Best()  # the state's, on the host: reading it from there would wait for the device
 
     def breakage_of(self, source) -> data.Breakage:
-        """The count of a source's broken examples, which every process reports that meets one."""
+        """The count of a source's broken examples."""
         if id(source) not in self.broken:
             named = (name for name in ("train", "validation", "test") if getattr(self.experiment, name) is source)
-            share = self.experiment.broken_share
-            self.broken[id(source)] = data.Breakage(len(source), share=share, name=next(named, "source"), report=self.journal.warn)
+            options = {"share": self.experiment.broken_share, "alone": jax.process_count() == 1, "report": self.journal.line}
+            self.broken[id(source)] = data.Breakage(len(source), name=next(named, "source"), **options)
         return self.broken[id(source)]
 
     def out_of_patience(self) -> bool:
@@ -122,8 +122,8 @@ class _Loop:
                 raise Interrupted(f"{stop}: saved step {number} of {experiment.steps}; the same command goes on from there")
         batches.close()
         self.checkpoints.wait()
-        if sharding.anywhere(interruption.requested is not None):
-            raise Interrupted(f"{interruption.requested or 'asked to stop'}: training is over and saved; the same command evaluates it")
+        if asked := next(filter(None, sharding.told(interruption.requested)), None):
+            raise Interrupted(f"{asked}: training is over and saved; the same command evaluates it")
         return state
 
     def read(self, waiting: tuple | None) -> None:
@@ -180,13 +180,22 @@ class _Loop:
     def judge(self, infer: Callable, source) -> dict[str, float]:
         """The experiment's figures of a source."""
         figures = self.experiment.evaluate(infer, source)
+        self.share_broken()
         return {name: float(value) for name, value in figures.items()}
 
     def asked_to_stop(self, interruption: Interruption, number: int) -> str | None:
         """The name of the signal that asks for an end, the same on every process at the same step."""
         if jax.process_count() > 1 and number % _STEPS_BETWEEN_AGREEMENTS:
             return None
-        return (interruption.requested or "asked to stop") if sharding.anywhere(interruption.requested is not None) else None
+        self.share_broken()
+        return next(filter(None, sharding.told(interruption.requested)), None)
+
+    def share_broken(self) -> None:
+        """Every process learns what the others could not read; raises TooManyBroken on all of them where that is too much."""
+        counts = [count for of_source in self.broken.values() for count in of_source.all()]
+        for said in sharding.told([count.untold() for count in counts]):
+            for count, new in zip(counts, said, strict=True):
+                count.learn(new)
 
     def save(self, state: TrainState, number: int) -> None:
         """Start a checkpoint, once every row up to its step is on disk."""
@@ -239,7 +248,8 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
         if experiment.validation is not None and not any(row["split"] == "test" for row in Journal.rows(workdir)):
             journal.epoch("test", last, summary["epochs"], figures)
         summary |= figures
-    if found := {breakage.name: breakage.counts for breakage in loop.broken.values() if breakage.counts}:
+    loop.share_broken()
+    if found := {count.name: count.counts for of_source in loop.broken.values() for count in of_source.all() if count.counts}:
         summary["broken"] = found  # met since this session began, by source and reason
     summary |= {"session_seconds": seconds} | loop.feed.total
     journal.sync()

@@ -3,6 +3,7 @@
 The step is pure; here it becomes a program for any number of devices in one of three drivers, all giving the same numbers.
 """
 
+import json
 import os
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -192,10 +193,13 @@ def agree(value):
     return multihost_utils.broadcast_one_to_all(value)
 
 
-def anywhere(flag: bool) -> bool:
-    """Whether the flag is set on any process; every process must ask."""
+def told(value) -> list:
+    """What each process says (anything that JSON can write), in the order of the processes; every process must say something."""
     if jax.process_count() == 1:
-        return flag
+        return [value]
     from jax.experimental import multihost_utils
 
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.asarray(len(text)))
+    texts = multihost_utils.process_allgather(np.pad(text, (0, int(lengths.max()) - len(text))))
+    return [json.loads(text[:length].tobytes()) for text, length in zip(texts, lengths, strict=True)]

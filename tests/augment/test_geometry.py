@@ -146,3 +146,14 @@ def test_moves_keep_shape_and_precision_and_draw_anew():
 def test_what_moves_refuse(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [jv.augment.rotate, jv.augment.affine, jv.augment.shear, jv.augment.translate])
+def test_a_number_is_exact_and_a_pair_draws(make):
+    """What their first lines say: a number needs no key, a pair does and differs from key to key."""
+    image, (fixed, range_) = jnp.eye(12)[..., None], (0.3, (-0.4, 0.4)) if make is jv.augment.translate else (30.0, (-30.0, 30.0))
+    assert make(fixed)(None, image).shape == image.shape
+    with pytest.raises(ValueError, match="key: found None"):
+        make(range_)(None, image)
+    first, second = (make(range_)(jax.random.key(seed), image) for seed in (0, 1))
+    assert (first != second).any()

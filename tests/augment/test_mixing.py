@@ -89,6 +89,17 @@ def test_a_second_mixture_draws_again_and_keeps_the_mass():
     assert np.all(np.sum(label > 0, axis=1) == 3)  # itself, its neighbour, and the neighbour's
 
 
+@pytest.mark.parametrize(("make", "wrong"), [(jv.augment.mixup, -1), (jv.augment.cutmix, 9)])
+def test_no_target_is_silently_zero(make, wrong):
+    """A class that there is none of: an error where values can be seen, NaN in its own row and its neighbour's where they cannot."""
+    batch, mix = batch_of(4) | {"label": jnp.array([0, wrong, 8, 3])}, make(num_classes=9)
+    with pytest.raises(ValueError, match=r"label: found class numbers .* to ., expected 0..8 \(num_classes=9\)"):
+        mix(KEY, batch)
+    label = np.asarray(jax.jit(mix)(KEY, batch)["label"])
+    np.testing.assert_array_equal(np.isnan(label).all(1), [False, True, True, False])
+    np.testing.assert_allclose(label[[0, 3]].sum(1), 1, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -99,10 +99,14 @@ def test_what_draws_asks_for_a_key(name):
     ("make", "message"),
     [
         (functools.partial(jv.augment.resize, 8, method="area"), "method: found 'area', expected one of bilinear, bicubic, nearest"),
-        (functools.partial(jv.augment.resize, (8, 0)), r"size: found \(8, 0\), expected a number of pixels or \(height, width\)"),
+        (functools.partial(jv.augment.resize, (8, 0)), r"size: found \(8, 0\), expected a whole number of pixels or \(height, width\)"),
         (functools.partial(jv.augment.center_crop, (8, 8, 3)), r"size: found \(8, 8, 3\)"),
-        (functools.partial(jv.augment.random_resized_crop, 8, scale=(1.0, 0.5)), r"scale: found \(1.0, 0.5\), expected 0 < low <= high"),
+        (functools.partial(jv.augment.random_resized_crop, 8, scale=(1.0, 0.5)), r"scale: found \(1.0, 0.5\), expected .* 0 < low <= high"),
         (functools.partial(jv.augment.random_resized_crop, 8, ratio=(0.0, 0.5)), r"ratio: found \(0.0, 0.5\)"),
+        (functools.partial(jv.augment.random_crop, 8, padding=-1), "padding: found -1, expected a whole number, at least 0"),
+        (functools.partial(jv.augment.random_crop, 8, mode="foo"), "mode: found 'foo', expected one of constant, edge, reflect"),
+        (functools.partial(jv.augment.normalize, 0.5, 0.0), r"std: found \(0.0,\), expected numbers above 0"),
+        (functools.partial(jv.augment.cutout, 2.5), "size: found 2.5, expected a whole number, at least 1"),
         (functools.partial(jv.augment.random_horizontal_flip, probability=1.5), "probability: found 1.5, expected 0 to 1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # a function's own text holds its address
@@ -110,6 +114,19 @@ def test_what_draws_asks_for_a_key(name):
 def test_options_that_make_no_operation_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("recipe", [jv.augment.simclr(8), jv.augment.each(jv.augment.mae(8))], ids=["simclr", "each"])
+def test_batch_recipes_ask_for_a_key(recipe):
+    with pytest.raises(ValueError, match="key: found None, expected a PRNG key"):
+        recipe(None, {"image": IMAGE[None]})
+
+
+@pytest.mark.parametrize("size", [4.5, 0, -3, (4, 2.5)], ids=str)
+@pytest.mark.parametrize("name", ["resize", "center_crop", "five_crop", "random_crop", "random_resized_crop", "simclr", "dino", "mae"])
+def test_sizes_are_whole_numbers_of_pixels(name, size):
+    with pytest.raises(ValueError, match="size: found .*, expected a whole number of pixels"):
+        getattr(jv.augment, name)(size)
 
 
 @pytest.mark.parametrize(

@@ -310,6 +310,16 @@ def test_what_is_wrong_with_mask_pairs_is_said_in_one_line(tmp_path):
     one_line(lambda: mask_pairs(folder, "train", void=256), ValueError, "void, classes: found 256")
 
 
+def test_a_broken_mask_is_one_example_and_not_the_set(tmp_path):
+    folder = write(tmp_path, pair_files() | {"train/images/0.png": png(picture()), "train/labels/0.png": b"text"})
+    source = mask_pairs(folder, "train", void=11)
+    assert source.classes == ["0", "1", "2"] and source.labels.tolist() == [[0, 0, 0], [1, 0, 1], [0, 1, 0]]
+    one_line(lambda: source[0], BrokenImage, r"labels/0\.png: no image")
+    assert source[1]["label"].tolist() == [1, 0, 1]
+    write(folder, {"train/labels/a.png": b"", "train/labels/b.png": b""})
+    one_line(lambda: mask_pairs(folder, "train", void=11), BrokenImage, r"labels/0\.png: no image")
+
+
 def test_a_view_takes_boxes_and_masks_along(tmp_path):
     files = voc_files() | {"Annotations/a.xml": xml([("dog", (12, 6, 20, 16), 0), ("cat", (0, 0, 4, 4), 1)])}
     source = voc(write(tmp_path, files), "train", masks=True)

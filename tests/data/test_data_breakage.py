@@ -141,9 +141,28 @@ def test_streams_split_over_processes():
     [
         (lambda: data.together(Fragile(3), image=(Fragile(3), 1)), "image: a batch has a field"),
         (lambda: data.together(Fragile(3), more=(Fragile(3), 0)), "more: found 3 examples and ratio 0"),
+        (lambda: data.together(Fragile(3), more=(Fragile(3), np.inf)), "more: found 3 examples and ratio inf"),
         (lambda: data.batches(data.together(Fragile(3), more=(Fragile(3), 0.3)), 2), "more: 0.3 times 2 rows is no whole number"),
     ],
 )
 def test_streams_that_make_no_sense_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("stream", "found"),
+    [
+        (Fragile(3), "Fragile"),
+        ((Fragile(3),), "Fragile"),
+        ((7, Fragile(3)), "int, Fragile"),
+        ((Fragile(3), "7"), "Fragile, str"),
+        ((Fragile(3), True), "Fragile, bool"),
+        (None, "NoneType"),
+        (7, "int"),
+    ],
+)
+def test_a_stream_is_a_source_and_a_ratio(stream, found):
+    with pytest.raises(TypeError) as error:
+        data.together(Fragile(3), more=stream)
+    assert str(error.value) == f"more: found ({found}), expected a source and a ratio, such as more=(source, 7)"

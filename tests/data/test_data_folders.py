@@ -1,8 +1,11 @@
 """Image folders and archives of them, host-side crops, and the description of a folder."""
 
 import json
+import os
 import pickle
+import re
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from jaxvision import data
 from jaxvision.data.cropping import rectangle
+from jaxvision.data.layouts import survey
 from jaxvision.data.sequence import uniforms
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: image files are NOT checked here")
@@ -108,6 +112,36 @@ def test_an_archive_is_read_as_its_folder_is(pets, tmp_path_factory, prefix):
     for one, other in zip(packed, plain, strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
     assert len(pickle.loads(pickle.dumps(packed))) == 5
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_that_are_left_out_are_counted(pets, tmp_path_factory, packed):
+    folder = pets[0]
+    elsewhere = tmp_path_factory.mktemp("zip")
+
+    def where():
+        return archive_of(folder, elsewhere / "pets.zip") if packed else folder
+
+    for name in ("README.md", "boxes.JSON", "list.csv", "a.xml", "Thumbs.db", ".DS_Store", ".hidden"):
+        (folder / "cat" / name).touch()
+    (folder / "stray.heic").touch()  # in no class
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.image_folder(where())
+    for name in ("cat/b.HEIC", "cat/c.heic", "dog/plain"):
+        (folder / name).touch()
+    with pytest.warns(UserWarning) as said:
+        source = data.image_folder(where())
+    assert len(source) == 5 and len(said) == 1 and said[0].filename == __file__
+    counted = "3 left out by their suffixes, such as .*cat/b.HEIC: 2 .heic, 1 without a suffix"
+    assert re.search(f"{counted}; expected files ending in .jpg", str(said[0].message)) and "\n" not in str(said[0].message)
+    assert re.search(rf"image folder \(2 classes: cat, dog; jv\.data\.image_folder\); {counted}\.", data.describe(where()))
+    with pytest.warns(UserWarning, match="1 left out by their suffixes, such as .*dog/plain: 1 without"):
+        data.image_folder(where(), classes=["dog"])
+    (folder / "fish").mkdir()
+    (folder / "fish" / "a.jxl").touch()
+    message = "no image in .*fish, 1 left out by their suffixes, such as .*a.jxl: 1 .jxl;"
+    one_line(lambda: data.image_folder(where()), FileNotFoundError, message)
 
 
 @pytest.fixture
@@ -322,3 +356,27 @@ def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
     with zipfile.ZipFile(folder / "text.zip", "w") as archive:
         archive.writestr("a.txt", "hello")
     assert "holds a.txt, none of the known layouts. Expected one of ImageNet" in data.describe(folder / "text.zip")
+
+
+def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    archive_of(pets[0], folder / "pets.zip")
+    (folder / "bad.zip").write_bytes(b"PK")
+    for name in ("cat", "cow"):
+        save(folder / name / "a.png")
+    facts, problems = survey(folder)
+    assert len(facts) == 1 and "image folder (2 classes: cat, cow; " in facts[0] and "pets.zip with image folder (2 classes" in facts[0]
+    assert len(problems) == 1 and "bad.zip cannot be read as a zip archive" in problems[0]
+    assert data.describe(folder) == f"{facts[0]} {problems[0]}"
+
+    def refused(path):
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refused)
+    facts, problems = survey(folder)
+    assert "image folder (1 classes: cow; " in facts[0] and "pets.zip with image folder (2 classes" in facts[0]
+    refusal = f"folder: {folder / 'cat'} cannot be read (Permission denied): give this user the right to"
+    assert problems[0] == refusal and "bad.zip cannot" in problems[1] and len(problems) == 2

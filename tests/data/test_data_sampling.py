@@ -1,8 +1,12 @@
 """Class-balanced order, few labels of every class, no labels: counts, coverage, purity, and what is refused."""
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 
+import jaxvision as jv
 from jaxvision import data
 from jaxvision.data import class_balanced, few_labels, unlabelled
 from jaxvision.data.source import Wrapped
@@ -102,6 +106,50 @@ def test_unlabelled_examples_have_no_label_however_they_are_read():
     stream = data.together(few_labels(source(), 3), unlabelled=(hidden, 2))
     batch = next(data.batches(stream, 6))
     assert batch["unlabelled"]["label"].tolist() == [-1] * 12 and batch["label"].min() >= 0
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_numbers_of_numpy_are_numbers(kind):
+    whole = source([15, 25, 45])
+    assert few_labels(whole, kind(0.1)).indices.tolist() == few_labels(whole, 0.1).indices.tolist()
+    assert few_labels(whole, np.int32(4)).indices.tolist() == few_labels(whole, 4).indices.tolist()
+    assert len(next(data.batches(data.together(whole, more=(whole, kind(1.5))), 4))["more"]["label"]) == 6
+    for wrong in ("0.1", True, [0.1, 0.2], None):
+        with pytest.raises(TypeError, match="^amount: found .*, expected a float .a share of every class. or an int"):
+            few_labels(whole, wrong)
+
+
+class Linear(nn.Module):
+    """A dense layer on the pixels."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        return nn.Dense(self.num_classes or 4, name="head")(image.reshape(len(image), -1))  # [B, H * W * C]
+
+
+def brightness(params, carry, batch, *, key, step):
+    """A loss without labels."""
+    outputs = Linear(0).apply({"params": params["model"]}, jnp.asarray(batch["image"], jnp.float32) / 255)
+    return jnp.square(outputs).mean(), jv.Aux(carry, {})
+
+
+def test_a_classifier_is_not_trained_on_unlabelled_examples_alone(tmp_path):
+    labelled = data.synthetic(24, image_shape=(4, 4, 1), num_classes=3)
+    hidden = unlabelled(labelled)
+
+    def train(source, model, objective, folder, **options):
+        jv.train.run(jv.train.Experiment(model, objective, optax.sgd(0.1), source, epochs=1, batch_size=8, **options), tmp_path / folder)
+
+    supervised = jv.objectives.supervised(Linear(3))
+    message = r"^train: the source has no labels \(all 24 are below 0\), supervised training needs them: [^\n]*together[^\n]*$"
+    for source in (hidden, data.subset(hidden, np.arange(24)), data.together(hidden, more=(labelled, 1))):
+        with pytest.raises(ValueError, match=message):
+            train(source, Linear(3), supervised, "refused")
+    assert not (tmp_path / "refused").exists()
+    train(data.together(labelled, unlabelled=(hidden, 2)), Linear(3), supervised, "beside")
+    train(hidden, Linear(0), jv.objectives.supervised(Linear(0))._replace(loss=brightness), "without")
 
 
 def test_what_cannot_be_balanced_is_refused_in_one_line():

@@ -3,13 +3,29 @@
 import jaxvision as jv
 
 
-def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0) -> jv.train.Experiment:
+class Torn:
+    """A source read one by one whose first examples are broken."""
+
+    def __init__(self, source, broken: int):
+        self.source, self.broken, self.labels, self.classes = source, broken, source.labels, source.classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict:
+        if i < self.broken:
+            raise jv.data.BrokenImage(f"{i}.png", "empty")
+        return self.source[i]
+
+
+def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0, broken: int = 0) -> jv.train.Experiment:
     """LeNet-5 on digits with validation, weight average, augmentation, mixup and momentum.
 
     Args:
         epochs: Passes over the training images.
         save_every: Steps that a kill may cost.
         driver_seed: The run's seed.
+        broken: Training images that cannot be read.
     """
     train, validation = jv.data.split(jv.data.digits("train"), 0.2)
     model = jv.create_model("lenet5")
@@ -19,7 +35,7 @@ def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0) -> j
         model,
         jv.objectives.supervised(model),
         jv.train.momentum(jv.train.warmup_cosine(0.05, steps, warmup=10), weight_decay=1e-4),
-        train,
+        Torn(train, broken) if broken else train,
         validation=validation,
         test=jv.data.digits("test"),
         epochs=epochs,

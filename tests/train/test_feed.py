@@ -143,6 +143,16 @@ def test_a_further_stream_reaches_the_objective(tmp_path, driver):
     np.testing.assert_allclose([row["bright"] for row in rows], expected, rtol=1e-5)
 
 
+def test_broken_files_of_a_further_stream_count_by_the_same_share(tmp_path, capsys):
+    source = jv.data.together(MEMORY, unlabelled=(Files(broken={5, 17}), 2))
+    jv.train.run(experiment_of(source, broken_share=0.05, epochs=1), tmp_path / "few")
+    said = capsys.readouterr().out
+    assert said.count("train.unlabelled: example 5 cannot be read and is left out: 5.jpg") == 1
+    assert json.loads((tmp_path / "few" / "summary.json").read_text())["broken"] == {"train.unlabelled": {"empty": 2}}
+    with pytest.raises(jv.data.TooManyBroken, match=r"^train\.unlabelled: \d of 96 examples cannot be read"):
+        jv.train.run(experiment_of(source, epochs=1), tmp_path / "many")
+
+
 def test_the_options_of_the_feed_may_change_from_session_to_session():
     names = {field.name for field in dataclasses.fields(jv.train.Experiment)}
     assert {"resident", "broken_share", "threads"} <= names & set(jv.train.folder.EXECUTION)

@@ -1,5 +1,6 @@
 """A run that is killed goes on as if nothing had happened: parameters, optimizer, averages and rows bit for bit."""
 
+import json
 import os
 import random
 import re
@@ -150,22 +151,37 @@ def test_a_request_to_stop_saves_and_says_so(tmp_path, number):
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
+def start_two(folder: Path, *options: str) -> list[subprocess.Popen]:
+    """The run in two processes that work together."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    shared = ["--coordinator", f"localhost:{port}", "--processes", "2"]
+    return [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
+
+
 def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
     """The whole run over two processes, stopped once by a signal to one of them: both stop at the same step, and go on together."""
     folder = tmp_path / "run"
-    for options, codes in ((["--epochs", "4"], {jv.train.EXIT_CODE}), (["--epochs", "4"], {0})):
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            port = probe.getsockname()[1]
-        shared = ["--coordinator", f"localhost:{port}", "--processes", "2"]
-        workers = [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
+    for codes in ({jv.train.EXIT_CODE}, {0}):
+        workers = start_two(folder, "--epochs", "4", "--broken", "6")
         if codes == {jv.train.EXIT_CODE}:
             assert wait_for(lambda: len(Journal.rows(folder)) > 5, workers[0]), output(folder)
             workers[1].send_signal(signal.SIGTERM)
         assert {worker.wait(120) for worker in workers} == codes, output(folder)
-    assert (folder / "summary.json").is_file() and (folder / "plots" / "predictions.png").is_file()
+    assert (folder / "plots" / "predictions.png").is_file()
+    assert json.loads((folder / "summary.json").read_text())["broken"] == {"train": {"empty": 6}}
     steps = [row["step"] for row in Journal.rows(folder) if row["split"] == "train"]
     assert steps == list(range(1, killed_run.config(epochs=4).steps + 1))
+
+
+def test_what_two_processes_cannot_read_is_summed(tmp_path):
+    """14 broken examples are more than 1 % of them; each process has met less than that by the time that both stop."""
+    folder = tmp_path / "run"
+    workers = start_two(folder, "--epochs", "4", "--broken", "14")
+    assert all(worker.wait(120) not in (0, jv.train.EXIT_CODE) for worker in workers), output(folder)
+    assert output(folder).count("killed_run: train: 1") == 2
+    assert max(row["step"] for row in Journal.rows(folder)) <= 20
 
 
 def test_a_second_request_leaves_at_once():
