@@ -45,7 +45,7 @@ def reference(name: str, library: str):
     if name is None:
         return None
     if library == "timm":
-        return timm.create_model(name).eval()
+        return timm.create_model(name, num_classes=1000).eval()  # some have no classifier of their own
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     return torchvision.models.get_model(name, **options).eval()
 
