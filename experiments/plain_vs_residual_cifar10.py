@@ -86,9 +86,13 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path)
     parser.add_argument("--model")
     own, rest = parser.parse_known_args()
-    if own.model or {"-h", "--help"} & set(rest):
+    if {"-h", "--help"} & set(rest):
         return jv.train.main(config)
-    workdir = own.workdir or Path("runs") / ("plain_vs_residual_cifar10" + ("-smoke" if "--smoke" in rest else ""))
+    smoke = "-smoke" if "--smoke" in rest else ""
+    if own.model:
+        workdir = own.workdir or Path("runs") / f"plain_vs_residual_cifar10-{own.model}{smoke}"
+        return jv.train.main(config, ["--model", own.model, "--workdir", str(workdir), *rest])
+    workdir = own.workdir or Path("runs") / f"plain_vs_residual_cifar10{smoke}"
     for name in NETWORKS:
         jv.train.main(config, ["--model", name, "--workdir", str(workdir / name), *rest])
     return compare(workdir)

@@ -1,6 +1,7 @@
 """The command ``jaxvision``: models, summary, predict, convert, doctor. Its help and the list of models need neither jax nor a device."""
 
 import argparse
+import ast
 import json
 import os
 import sys
@@ -24,7 +25,7 @@ def _summary(arguments: argparse.Namespace) -> int:
     from jaxvision.summary import shell
 
     try:
-        print(shell.text_of(arguments), flush=True)
+        print(shell.text_of(arguments, _options(arguments.option)), flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -36,6 +37,18 @@ def _overrides(pairs: list[str]) -> dict:
         if "=" not in pair:
             raise ValueError(f"--option: found {pair!r}, expected name=value")
     return {name.replace("-", "_"): value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _value(text: str):
+    try:
+        return ast.literal_eval(text.title() if text in ("true", "false") else text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def _options(pairs: list[str]) -> dict:
+    """A model's ``--option name=value`` pairs as a dict: numbers, truth values and tuples as Python writes them, other values as text."""
+    return {name: _value(text) for name, text in _overrides(pairs).items()}
 
 
 def _split_run(path: Path) -> tuple[Path, int | None]:
@@ -68,6 +81,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     run_folder, step = _split_run(arguments.run)
     images = _readable(arguments.images)  # a wrong path is told before jax is loaded
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
+    if experiment.reads != ("image",):
+        raise ValueError(f"{arguments.run}: its model reads {', '.join(experiment.reads)}, expected a run whose model reads images alone")
     shape = experiment.train[0]["image"].shape
     fit = getattr(experiment.test, "crop", None) or (lambda image: jv.data.fit_image(image, shape))
     fitted = [fit(image) for _, image in images]
@@ -93,14 +108,25 @@ def _table(found: list[dict]) -> str:
 
 def _renamed(arguments: argparse.Namespace, tensors: dict) -> dict:
     """The tensors under another library's names, once they have been found to fit the model."""
-    options = {name: int(value) if value.isdecimal() else value for name, value in _overrides(arguments.option).items()}
-    model = jv.create_model(arguments.model, **options)
     try:
-        kept = {"prefix": arguments.prefix, "drop_head": arguments.drop_head}
-        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, **kept)
+        model = jv.create_model(arguments.model, **_options(arguments.option))
+    except TypeError as error:  # an option that the model lacks
+        raise ValueError(str(error)) from None
+    flag = "--layout: "
+    try:
+        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, drop_head=arguments.drop_head)
+        flag = "--to: "
         return jv.weights.to_torch(model, variables, layout=arguments.to)
     except ValueError as error:  # one line of a list
-        raise ValueError("; ".join(line.strip() for line in str(error).splitlines())) from None
+        told = "; ".join(line.strip() for line in str(error).splitlines()).replace("layout: found None", "layout: missing")
+        raise ValueError(flag + told.removeprefix("layout: ") if told.startswith("layout: ") else told) from None
+
+
+def _source(path: Path) -> Path:
+    """The file to convert. Raises FileNotFoundError or IsADirectoryError, with what there is instead."""
+    if str(path).startswith("hf:"):
+        return path
+    return jv.data.paths.existing_file(path, "IN", "a .pth, .pt, .safetensors or .npz file, or hf:owner/name")
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -108,11 +134,14 @@ def _convert(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
     if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model:
         raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
-    tensors = jv.weights.read(arguments.source, key=arguments.key)
+    jv.data.paths.existing(arguments.out.parent, "OUT", "a folder to write in")
+    tensors = jv.weights.read(_source(arguments.source), key=arguments.key)
+    try:
+        tensors = jv.weights.torch_names.behind(arguments.prefix, tensors)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
     if arguments.model:
         tensors = _renamed(arguments, tensors)
-    else:
-        tensors = {name[len(arguments.prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(arguments.prefix)}
     jv.weights.write(arguments.out, tensors)
     print(f"{arguments.out}: {len(tensors)} tensors, {sum(tensor.size for tensor in tensors.values()):,} numbers")
     return 0

@@ -45,10 +45,18 @@ def run(tmp_path, monkeypatch):
     source = jv.data.synthetic(3, image_shape=(32, 32, 1), num_classes=3)
     model = jv.create_model("lenet5", num_classes=3)
     variables = model.init(jax.random.key(0), (source[0]["image"][None] / 255).astype(np.float32))
-    experiment = types.SimpleNamespace(model=model, train=source, test=source, recipe=None)
+    experiment = types.SimpleNamespace(model=model, train=source, test=source, recipe=None, reads=("image",))
     monkeypatch.setattr(jv.train, "load", lambda folder, step=None: (experiment, None))
     monkeypatch.setattr(jv.train, "variables", lambda state: variables)
     return str(tmp_path)
+
+
+def test_predict_refuses_a_run_whose_model_reads_no_images(run, tmp_path, capsys):
+    jv.train.load(run)[0].reads = ("source",)
+    save(tmp_path / "a.png")
+    assert cli.main(["predict", run, str(tmp_path / "a.png")]) == 2
+    said = capsys.readouterr().err
+    assert "its model reads source, expected a run whose model reads images alone" in said and said.count("\n") == 1
 
 
 def test_predict_answers_the_readable_images(run, tmp_path, capsys):

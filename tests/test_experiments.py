@@ -1,6 +1,7 @@
 """The contract of every recipe in experiments/, in smoke mode, found by glob: what is not run here does not count as a recipe."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -128,6 +129,25 @@ def test_save_restore_step_is_an_uninterrupted_step(recipe, tmp_path):
     resumed, _ = recipe.step(restored, recipe.batch, recipe.key)
     for ours, theirs in zip(leaves(resumed), leaves(after), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch):
+    comparison, folders = importlib.import_module("experiments.plain_vs_residual_cifar10"), []
+    monkeypatch.setattr(jv.train, "main", lambda _, arguments: folders.append(arguments[arguments.index("--workdir") + 1]))
+    monkeypatch.setattr(comparison, "compare", lambda workdir: folders.append(str(workdir)))
+    for arguments in (["--model", "plain20"], ["--model", "plain56"], [], ["--model=plain20", "--workdir", "own"]):
+        monkeypatch.setattr(sys, "argv", ["program", "--smoke", *arguments])
+        comparison.main()
+    assert len(set(folders)) == len(folders) == 8 and folders[-1] == "own"
+    assert folders[:2] == ["runs/plain_vs_residual_cifar10-plain20-smoke", "runs/plain_vs_residual_cifar10-plain56-smoke"]
+
+
+@pytest.mark.long
+def test_the_transformer_learns_to_write_dates(tmp_path):
+    """The whole experiment: 99 % of the strings of unseen days without a mistake."""
+    jv.train.run(importlib.import_module("experiments.transformer_characters").config(), tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["top1"] >= 0.99
 
 
 def test_the_command_runs_to_its_end(recipe, tmp_path):

@@ -15,13 +15,13 @@ def attention(
 ) -> Float[Array, "B N h d"]:
     """softmax(queries keys^T / sqrt(d) + bias) values, head by head (Vaswani et al., 2017, equation 1).
 
-    ``bias`` is anything that broadcasts to [B, h, N, M]. The softmax is computed in float32 or wider, whatever the inputs are. Raises
+    ``bias`` is anything that broadcasts to [B, h, N, M]. Scores and softmax are in float32 or wider, whatever the inputs are. Raises
     ValueError where the shapes do not fit.
     """
     if queries.ndim != 4 or keys.shape != values.shape or queries.shape[0::2] != keys.shape[0::2] or queries.shape[3] != keys.shape[3]:
         found = f"{queries.shape}, {keys.shape}, {values.shape}"
         raise ValueError(f"queries, keys, values: found {found}, expected [B, N, h, d], [B, M, h, d] and [B, M, h, d]")
-    scores = jnp.einsum("bnhd,bmhd->bhnm", queries * queries.shape[-1] ** -0.5, keys)
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    wide = jnp.promote_types(jnp.promote_types(queries.dtype, keys.dtype), jnp.float32)
+    scores = jnp.einsum("bnhd,bmhd->bhnm", queries * queries.shape[-1] ** -0.5, keys, preferred_element_type=wide)
     weights = jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
     return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(values.dtype), values)

@@ -22,8 +22,8 @@ HIDDEN = -1e9  # added to the score of a token that must not be seen; finite, so
 
 def attention_weights(queries: Array, keys: Array, bias: Array | None = None) -> Array:
     """The share [B, h, N, M] of each of M keys [B, M, h, d] in what each of N queries [B, N, h, d] gets, in at least float32."""
-    scores = jnp.einsum("bnhd,bmhd->bhnm", queries, keys) / math.sqrt(queries.shape[-1])
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    wide = jnp.promote_types(queries.dtype, jnp.float32)
+    scores = jnp.einsum("bnhd,bmhd->bhnm", queries, keys, preferred_element_type=wide) / math.sqrt(queries.shape[-1])
     return jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
 
 

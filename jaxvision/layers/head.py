@@ -13,7 +13,7 @@ from jaxvision.typing import Array
 
 
 class Head(nn.Module):
-    """pooled [B, D] -> logits [B, K] float32 through dropout and one dense layer; where ``num_classes`` is 0, pooled itself.
+    """pooled [B, D] -> logits [B, K] in at least float32 through dropout and one dense layer; where ``num_classes`` is 0, pooled itself.
 
     Its parameters are the dense layer's: ``kernel`` [D, K] and ``bias`` [K].
     """
@@ -33,4 +33,5 @@ class Head(nn.Module):
     def __call__(self, pooled: Array, *, train: bool) -> Array:
         if not self.num_classes:
             return pooled
-        return self.dense(self.dropout(pooled, train=train)).astype(jnp.float32)
+        logits = self.dense(self.dropout(pooled, train=train))
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

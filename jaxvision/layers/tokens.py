@@ -1,5 +1,6 @@
 """Rows of token numbers [B, N]: what the first numbers mean, and how a decoder is taught from the right answer."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxvision.typing import Array
@@ -7,13 +8,24 @@ from jaxvision.typing import Array
 PADDING, START, END = 0, 1, 2  # of any vocabulary; what is written begins at 3
 
 
-def check_tokens(model: str, **rows: Array) -> None:
-    """Refuse, in the name of ``model``, what is not a batch of token numbers. Raises ValueError for a wrong rank, TypeError for floats."""
-    for name, row in rows.items():
+def check_tokens(model: str, **rows: tuple[Array, int]) -> None:
+    """Refuse, in the name of ``model``, what is not a batch of token numbers; each row comes with the size of its vocabulary.
+
+    Raises ValueError for a wrong rank, rows of several batch sizes and, outside jit, numbers that are no token (under jit they cannot be
+    seen, and make NaN); TypeError for floats.
+    """
+    for name, (row, vocabulary) in rows.items():
         if row.ndim != 2:
             raise ValueError(f"{name}: found shape {row.shape}, {model} expects token numbers [B, N]")
         if not jnp.issubdtype(row.dtype, jnp.integer):
             raise TypeError(f"{name}: found dtype {row.dtype}, {model} expects integers")
+        if not isinstance(row, jax.core.Tracer) and row.size:
+            first, last = int(row.min()), int(row.max())
+            if first < 0 or last >= vocabulary:
+                raise ValueError(f"{name}: found tokens from {first} to {last}, this {model} expects 0 to {vocabulary - 1}")
+    counts = [len(row) for row, _ in rows.values()]
+    if len(set(counts)) > 1:
+        raise ValueError(f"{' and '.join(rows)}: found {' and '.join(map(str, counts))} rows, {model} expects as many of each")
 
 
 def shift_right(target: Array) -> Array:

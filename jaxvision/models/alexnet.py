@@ -62,16 +62,16 @@ class AlexNet(nn.Module):
         self.head = Head(self.num_classes, dtype=self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 67 x 67 or larger.
+        """Features of images [B, H, W, C], 67 x 67 or larger (63 x 63 where the first convolution pads).
 
-        pooled [B, 4096]; maps "stem" at stride 4, "stage1" at 8, "stage2" to "stage4" at 16, before their pooling. At another size than
+        pooled [B, 4096]; maps "stride4", "stride8", "stride16": the last convolution at each, before its pooling. At another size than
         ``image_size`` the last map is averaged to 6 x 6, torchvision's way. Raises ValueError for a smaller image, and for ``keep`` or
         ``mask``, which it does not have.
         """
-        check_input("AlexNet", image, channels=self.in_channels, keep=keep, mask=mask)
+        check_input("AlexNet", image, channels=self.in_channels, least=67 - 2 * self.padding, keep=keep, mask=mask)
         x, maps = image, {}
-        for name in ("stem", "stage1", "stage2", "stage3", "stage4"):
-            x = maps[name] = getattr(self, name)(x, train=train)
+        for name, stride in (("stem", 4), ("stage1", 8), ("stage2", 16), ("stage3", 16), ("stage4", 16)):
+            x = maps[f"stride{stride}"] = getattr(self, name)(x, train=train)
             x = x if name in ("stage2", "stage3") else max_pool(x, 3, stride=2)
         x = grid_pool(x, _GRID, _GRID).reshape(len(image), -1)  # [B, 6 * 6 * C]
         hidden = jax.nn.relu(self.stage5(self.dropout(x, train=train)))

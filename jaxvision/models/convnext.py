@@ -92,16 +92,14 @@ class ConvNeXt(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, **_INIT)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, D]; maps "stage1" to "stage4", at strides 4, 8, 16, 32.
+        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, D]; maps "stride4" to "stride32", one a stage.
 
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("ConvNeXt", image, channels=self.in_channels, keep=keep, mask=mask)
-        if min(image.shape[1:3]) < 32:
-            raise ValueError(f"image: found shape {image.shape}, ConvNeXt expects H and W of at least 32, its total stride")
+        check_input("ConvNeXt", image, channels=self.in_channels, least=32, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
         for index in range(len(self.depths)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{4 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         pooled = global_mean(x)
         return Features(self.norm(pooled).astype(pooled.dtype), None, maps)
 

@@ -93,14 +93,14 @@ class DenseNet(nn.Module):
         self.head = Head(self.num_classes, dtype=self.dtype, bias_init=nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 29 x 29 or larger: pooled [B, D]; maps "stage1" to "stage4", at strides 4, 8, 16, 32.
+        """Features of images [B, H, W, C], 29 x 29 or larger: pooled [B, D]; maps "stride4" to "stride32", one a stage.
 
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("DenseNet", image, channels=self.in_channels, keep=keep, mask=mask)
+        check_input("DenseNet", image, channels=self.in_channels, least=29, keep=keep, mask=mask)
         x, maps = self.stem(image, train=train), {}
         for index in range(len(self.depths)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{4 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         return Features(global_mean(jax.nn.relu(self.norm(x, train=train))), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:

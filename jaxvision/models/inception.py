@@ -17,6 +17,10 @@ from jaxvision.typing import Array, Features
 _INITIALIZERS = {"googlenet": truncated_normal(0.01), "inception_v3": truncated_normal(0.1), "inception_v4": torch_default}
 
 
+def _wide(logits: Array) -> Array:
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
 class FirstAuxiliary(nn.Module):
     """GoogLeNet's auxiliary classifier: means over 4 x 4 bins, 1 x 1 convolution, two dense layers."""
 
@@ -30,7 +34,7 @@ class FirstAuxiliary(nn.Module):
         x = ConvNorm(128, 1, epsilon=1e-3, use_norm=self.use_norm, name="conv", **options)(grid_pool(x, 4, 4), train=train)
         hidden = jax.nn.relu(Dense(1024, name="dense", **options)(x.reshape(len(x), -1)))  # [B, 4 * 4 * 128] -> [B, 1024]
         hidden = Dropout(0.7)(hidden, train=train)
-        return Dense(self.num_classes, name="head", **options)(hidden).astype(jnp.float32)
+        return _wide(Dense(self.num_classes, name="head", **options)(hidden))
 
 
 class ThirdAuxiliary(nn.Module):
@@ -44,12 +48,15 @@ class ThirdAuxiliary(nn.Module):
         if self.is_initializing():
             x = jnp.zeros((1, 17, 17, x.shape[-1]), x.dtype)  # the parameters depend on the channels alone
         if min(x.shape[1:3]) < 17:
-            raise ValueError(f"image: too small for Inception v3's auxiliary head: its map is {x.shape}, expected 17 x 17; 299 x 299 fits")
+            raise ValueError(
+                f"image: too small for Inception v3's auxiliary head: its map is {x.shape}, expected 17 x 17; 299 x 299 fits, and "
+                "auxiliary_heads=False makes a model that takes 75 x 75 on"
+            )
         options = {"epsilon": 1e-3, "dtype": self.dtype}
         x = ConvNorm(128, 1, name="conv1", kernel_init=truncated_normal(0.1), **options)(average_pool(x, 5, stride=3), train=train)
         x = ConvNorm(768, 5, padding=0, name="conv2", kernel_init=truncated_normal(0.01), **options)(x, train=train)
         dense = Dense(self.num_classes, dtype=self.dtype, kernel_init=truncated_normal(0.001), name="head")
-        return dense(global_mean(x)).astype(jnp.float32)
+        return _wide(dense(global_mean(x)))
 
 
 class Inception(nn.Module):
@@ -66,7 +73,7 @@ class Inception(nn.Module):
         size = MODELS[self.variant]
         init = _INITIALIZERS[size.initializer]
         options = {"use_norm": size.use_norm, "dtype": self.dtype, "kernel_init": init}
-        self.stem = Chain(size.stem, **options)
+        self.stem, self.pool = Chain(size.stem, **options), Chain(size.pool, **options)
         for index, chains in enumerate(size.blocks, 1):
             setattr(self, f"block{index}", Branches(chains, **options))
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, init)
@@ -79,31 +86,32 @@ class Inception(nn.Module):
                 setattr(self, f"auxiliary{number}", head)
 
     def _inner(self, image: Array, *, train: bool) -> tuple[list[Array], Array]:
-        """What each block gives, and pooled [B, D]."""
-        x, found = self.stem(image, train=train), []
+        """What the stem and each block give, and pooled [B, D]."""
+        found = [self.stem(image, train=train)]
+        x = self.pool(found[0], train=train)
         for index in range(1, len(MODELS[self.variant].blocks) + 1):
             x = getattr(self, f"block{index}")(x, train=train)
             found.append(x)
         return found, global_mean(x)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 75 x 75 or larger.
+        """Features of images [B, H, W, C] of at least the row's ``least`` size: GoogLeNet 15 x 15 (original 31 x 31), v3 and v4 75 x 75.
 
-        pooled [B, D]; maps "stride8", "stride16", "stride32" (v4 "stride4" too): the last block at each. Raises ValueError for a smaller
+        pooled [B, D]; maps "stride4" to "stride32": the last block at each, or the stem before its pooling. Raises ValueError for a smaller
         image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Inception", image, channels=self.in_channels, keep=keep, mask=mask)
+        check_input("Inception", image, channels=self.in_channels, least=MODELS[self.variant].least, keep=keep, mask=mask)
         found, pooled = self._inner(image, train=train)
-        return Features(pooled, None, {f"stride{stride}": found[index - 1] for index, stride in MODELS[self.variant].maps})
+        return Features(pooled, None, {f"stride{stride}": found[index] for index, stride in MODELS[self.variant].maps})
 
     def with_auxiliary(self, image: Array, *, train: bool = True) -> tuple[Array, ...]:
         """Logits [B, K] of the head and of each auxiliary head, from the first block to the last."""
-        check_input("Inception", image, channels=self.in_channels)
+        check_input("Inception", image, channels=self.in_channels, least=MODELS[self.variant].least)
         if not self.num_classes:
             raise ValueError("num_classes: found 0, an encoder has no auxiliary heads; features gives its maps")
         found, pooled = self._inner(image, train=train)
         taps = enumerate(MODELS[self.variant].auxiliary, 1) if self.auxiliary_heads else ()
-        others = tuple(getattr(self, f"auxiliary{number}")(found[index - 1], train=train) for number, index in taps)
+        others = tuple(getattr(self, f"auxiliary{number}")(found[index], train=train) for number, index in taps)
         return (self.head(pooled, train=train), *others)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
@@ -121,10 +129,14 @@ class Inception(nn.Module):
 
 
 class Size(NamedTuple):
-    """Stem and blocks; (block, stride) of the maps; blocks with auxiliary heads; how weights begin; drop rate; norms or biases."""
+    """Stem, pooling behind it, blocks; smallest side of an image; (block, stride) of the maps, block 0 being the stem; blocks with
+    auxiliary heads; how weights begin; drop rate; norms or biases.
+    """
 
     stem: tuple
+    pool: tuple
     blocks: tuple
+    least: int
     maps: tuple[tuple[int, int], ...]
     auxiliary: tuple[int, ...]
     initializer: str
@@ -200,16 +212,16 @@ _V4 = (
     (((192, 1), (192, 3, 2, 0)), ((256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2, 0)), (_MAX,)),
     *(_C4,) * 3,
 )
-_STEM1 = ((64, 7, 2), _HALF, (64, 1), (192, 3), _HALF)
-_STEM1_ORIGINAL = ((64, 7, 2), _HALF, ("response",), (64, 1), (192, 3), ("response",), _HALF)
-_STEM3 = ((32, 3, 2, 0), (32, 3, 1, 0), (64, 3), _MAX, (80, 1), (192, 3, 1, 0), _MAX)
+_STEM1 = ((64, 7, 2), _HALF, (64, 1), (192, 3))
+_STEM1_ORIGINAL = ((64, 7, 2), _HALF, ("response",), (64, 1), (192, 3), ("response",))
+_STEM3 = ((32, 3, 2, 0), (32, 3, 1, 0), (64, 3), _MAX, (80, 1), (192, 3, 1, 0))
 _STEM4 = ((32, 3, 2, 0), (32, 3, 1, 0), (64, 3))
-_MAPS1 = ((2, 8), (7, 16), (9, 32))
+_MAPS1 = ((0, 4), (2, 8), (7, 16), (9, 32))
 MODELS = {
-    "googlenet": Size(_STEM1, _googlenet(3), _MAPS1, (3, 6), "googlenet", 0.2),
-    "googlenet_original": Size(_STEM1_ORIGINAL, _googlenet(5), _MAPS1, (3, 6), "googlenet", 0.4, use_norm=False),
-    "inception_v3": Size(_STEM3, _V3, ((3, 8), (8, 16), (11, 32)), (8,), "inception_v3", 0.5),
-    "inception_v4": Size(_STEM4, _V4, ((2, 4), (7, 8), (15, 16), (19, 32)), (), "inception_v4", 0.2),
+    "googlenet": Size(_STEM1, (_HALF,), _googlenet(3), 15, _MAPS1, (3, 6), "googlenet", 0.2),
+    "googlenet_original": Size(_STEM1_ORIGINAL, (_HALF,), _googlenet(5), 31, _MAPS1, (3, 6), "googlenet", 0.4, use_norm=False),
+    "inception_v3": Size(_STEM3, (_MAX,), _V3, 75, ((0, 4), (3, 8), (8, 16), (11, 32)), (8,), "inception_v3", 0.5),
+    "inception_v4": Size(_STEM4, (), _V4, 75, ((2, 4), (7, 8), (15, 16), (19, 32)), (), "inception_v4", 0.2),
 }
 
 

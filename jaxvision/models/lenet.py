@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxvision.layers import Conv, Dense, Head, check_input
 from jaxvision.typing import Array, Features
 
-_IMAGE_SIZE = 32
+IMAGE_SIZE = 32
 
 
 class LeNet5(nn.Module):
@@ -32,12 +32,12 @@ class LeNet5(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, 32, 32, C]: pooled [B, 84]; maps "stem" [B, 28, 28, 6] and "stage1" [B, 10, 10, 16].
+        """Features of images [B, 32, 32, C]: pooled [B, 84]; maps "stride1" [B, 28, 28, 6] and "stride2" [B, 10, 10, 16].
 
         Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not have.
         """
         check_input("LeNet-5", image, channels=self.in_channels, keep=keep, mask=mask)
-        if image.shape[1:3] != (_IMAGE_SIZE, _IMAGE_SIZE):
+        if image.shape[1:3] != (IMAGE_SIZE, IMAGE_SIZE):
             raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
         activation = getattr(jax.nn, self.activation)
         stem = activation(self.stem(image))
@@ -45,7 +45,7 @@ class LeNet5(nn.Module):
         pooled = nn.max_pool(stage1, (2, 2), (2, 2))
         hidden = activation(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
         hidden = activation(self.stage3(hidden))
-        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, {"stem": stem, "stage1": stage1})
+        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, {"stride1": stem, "stride2": stage1})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""

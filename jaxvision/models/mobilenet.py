@@ -171,7 +171,9 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> MobileNet:
-    """A row of the table."""
+    """A row of the table. Raises ValueError for a ``drop_path_rate`` of v1, whose blocks have no shortcut."""
+    if drop_path_rate and not any(block.hidden for block in MODELS[name].blocks):
+        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no branch beside a shortcut to drop")
     return MobileNet(
         *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
     )

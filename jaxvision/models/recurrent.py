@@ -82,7 +82,7 @@ class Recurrent(nn.Module):
 
     def encode(self, source: Array, *, train: bool = False) -> tuple:
         """What the decoder hears of source tokens [B, N]: its first state, and (memory [B, N, 2 D], keys, bias, last states [B, 2 D])."""
-        check_tokens("Recurrent", source=source)
+        check_tokens("Recurrent", source=(source, self.source_vocabulary))
         lengths = jnp.sum(source != PADDING, axis=1)
         embedded = self.dropout(self.source_embedding(source), train=train)
         options = {"seq_lengths": lengths, "return_carry": True}
@@ -102,7 +102,7 @@ class Recurrent(nn.Module):
 
     def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
         """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""
-        check_tokens("Recurrent", source=source, target=target)
+        check_tokens("Recurrent", source=(source, self.source_vocabulary), target=(target, self.target_vocabulary))
         state, heard = self.encode(source, train=train)
         embedded = self.dropout(self.target_embedding(shift_right(target)), train=train)  # [B, M, D]
         scan = nn.scan(

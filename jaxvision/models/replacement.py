@@ -2,6 +2,7 @@
 
 import jax
 
+from jaxvision.models.creation import check_common
 from jaxvision.typing import Array, Key
 
 
@@ -13,8 +14,10 @@ def replace_classifier(model, variables: dict, num_classes: int, *, key: Key, im
     """(model, variables) with a fresh classifier for ``num_classes`` (0: without any) and everything else as it was.
 
     ``image`` [B, H, W, C]: any images that the model takes. The classifier is every ``head``, also that of an auxiliary classifier; an
-    encoder's auxiliary classifiers are fresh altogether. Raises ValueError where ``variables`` are not the model's.
+    encoder's auxiliary classifiers are fresh altogether. A whole ``init`` of the model is compiled to draw it. Raises ValueError where
+    ``variables`` are not the model's, or for another number.
     """
+    check_common({"num_classes": num_classes})
     model = model.clone(num_classes=num_classes)
     shapes, known = jax.eval_shape(model.init, key, image), _leaves(variables)
 

@@ -122,14 +122,14 @@ class ResNet(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stage1", "stage2", ..., at strides 4, 8, 16, 32 (CIFAR stem: 1, 2, 4, 8).
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one a stage ("stride1" on with the CIFAR stem).
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
         check_input("ResNet", image, channels=self.in_channels, keep=keep, mask=mask)
-        x, maps = self.stem(image, train=train), {}
+        x, maps, first = self.stem(image, train=train), {}, 4 if self.stem_kind == "imagenet" else 1
         for index in range(len(self.depths)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{first * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         return Features(global_mean(x), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
@@ -176,13 +176,17 @@ def build(
     """A row of the table. ``stem``: "imagenet" or "cifar"; ``zero_init_residual``: each block begins as its shortcut.
 
     The CIFAR forms have the "cifar" stem and 10 classes unless told otherwise, all others "imagenet" and 1,000. Raises ValueError for
-    another stem.
+    another stem, and for options about shortcuts where the row has none.
     """
     size = MODELS[name]
     own_stem, own_classes = ("cifar", 10) if size.style in ("free", "plain") else ("imagenet", 1000)
     stem = own_stem if stem is None else stem
     if stem not in ("imagenet", "cifar"):
         raise ValueError(f"stem: found {stem!r}, expected 'imagenet' or 'cifar'")
+    if size.style == "plain" and drop_path_rate:
+        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no branch beside a shortcut to drop")
+    if size.style == "plain" and zero_init_residual:
+        raise ValueError(f"zero_init_residual: found True, expected False: {name} has no shortcuts, and blocks that begin at 0 never learn")
     return ResNet(
         *size,
         num_classes=own_classes if num_classes is None else num_classes,

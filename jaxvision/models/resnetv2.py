@@ -85,14 +85,14 @@ class ResNetV2(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, nn.initializers.normal(0.01), nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stage1" to "stage4" before any norm, at strides 4, 8, 16, 32.
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one a stage, before any norm.
 
         Raises ValueError for ``keep`` or ``mask``, which it does not have.
         """
         check_input("ResNetV2", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
         for index in range(len(self.depths)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{4 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         return Features(global_mean(jax.nn.relu(self.norm(x, train=train))), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:

@@ -93,15 +93,13 @@ class Swin(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C] of any size from 4 x 4 on.
 
-        pooled [B, D]; tokens [B, N, D]: the last map in row order after the norm; maps "stage1" to "stage4", at strides 4, 8, 16, 32.
+        pooled [B, D]; tokens [B, N, D]: the last map in row order after the norm; maps "stride4" to "stride32", one a stage.
         Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Swin", image, channels=self.in_channels, keep=keep, mask=mask)
-        if min(image.shape[1:3]) < 4:
-            raise ValueError(f"image: found shape {image.shape}, Swin expects H and W of at least 4, the side of a patch")
+        check_input("Swin", image, channels=self.in_channels, least=4, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
         for index in range(len(self.depths)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{4 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         normed = self.norm(x)
         return Features(global_mean(normed), normed.reshape(len(normed), -1, normed.shape[-1]), maps)  # tokens [B, h w, D]
 

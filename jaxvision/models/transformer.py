@@ -106,12 +106,13 @@ class Transformer(nn.Module):
 
     def encode(self, source: Array, *, train: bool = False) -> Array:
         """The memory [B, N, D] that the decoder looks into, of source tokens [B, N]."""
-        check_tokens("Transformer", source=source)
+        check_tokens("Transformer", source=(source, self.source_vocabulary))
         embedding = self.target_embedding if self.tied else self.source_embedding
         return self._stack("encoder", self.depths[0], self._embed(embedding, source, train=train), padding_bias(source), train=train)
 
     def decode(self, written: Array, memory: Array, source: Array, *, train: bool = False) -> Array:
         """Logits [B, M, K] float32 of the token that follows each of ``written`` [B, M]; ``source`` [B, N] says where memory is padding."""
+        check_tokens("Transformer", written=(written, self.target_vocabulary), source=(source, self.source_vocabulary))
         bias = padding_bias(written) + causal_bias(written.shape[1])  # [B, 1, M, M]
         tokens = self._embed(self.target_embedding, written, train=train)
         tokens = self._stack("decoder", self.depths[1], tokens, bias, memory, padding_bias(source), train=train)
@@ -120,7 +121,7 @@ class Transformer(nn.Module):
 
     def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
         """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""
-        check_tokens("Transformer", source=source, target=target)
+        check_tokens("Transformer", source=(source, self.source_vocabulary), target=(target, self.target_vocabulary))
         return self.decode(shift_right(target), self.encode(source, train=train), source, train=train)
 
     def translate(self, source: Array) -> Array:
@@ -162,7 +163,10 @@ SIZES = {"base": Size(512, 8, 2048, 0.1), "big": Size(1024, 16, 4096, 0.3)}
 def build(name: str, *, source_vocabulary: int, target_vocabulary: int | None = None, **options) -> Transformer:
     """A row of the table: "base" or "big", for so many tokens; ``options`` are fields of ``Transformer``.
 
-    Without ``target_vocabulary`` both sides have one vocabulary and, unless ``tied`` says otherwise, one embedding.
+    Without ``target_vocabulary`` both sides have one vocabulary and, unless ``tied`` says otherwise, one embedding. Raises ValueError for
+    another name.
     """
+    if name not in SIZES:
+        raise ValueError(f"name: found {name!r}, expected {' or '.join(map(repr, SIZES))}")
     target = source_vocabulary if target_vocabulary is None else target_vocabulary
     return Transformer(source_vocabulary, target, **{**SIZES[name]._asdict(), "tied": target_vocabulary is None, **options})

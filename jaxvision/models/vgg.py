@@ -56,15 +56,15 @@ class VGG(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, **options)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, 4096]; maps "stage1" to "stage5" at strides 2, 4, 8, 16, 32.
+        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, 4096]; maps "stride2" to "stride32", one a stage.
 
         At another size than 224 the last map is averaged to 7 x 7, torchvision's way. Raises ValueError for a smaller image, and for
         ``keep`` or ``mask``, which it does not have.
         """
-        check_input("VGG", image, channels=self.in_channels, keep=keep, mask=mask)
+        check_input("VGG", image, channels=self.in_channels, least=32, keep=keep, mask=mask)
         x, maps = image, {}
         for index in range(len(self.kernel_sizes)):
-            x = maps[f"stage{index + 1}"] = getattr(self, f"stage{index + 1}")(x, train=train)
+            x = maps[f"stride{2 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
         x = grid_pool(x, _GRID, _GRID).reshape(len(image), -1)  # [B, 7 * 7 * 512]
         hidden = self.dropout(jax.nn.relu(self.stage6(x)), train=train)
         hidden = jax.nn.relu(self.stage7(hidden))

@@ -82,9 +82,9 @@ class Xception(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
 
-        Raises ValueError for an image smaller than the stem, and for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for an image smaller than 7 x 7, and for ``keep`` or ``mask``, which it does not have.
         """
-        check_input("Xception", image, channels=self.in_channels, keep=keep, mask=mask)
+        check_input("Xception", image, channels=self.in_channels, least=7, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
         for index in range(1, len(self.widths) + 1):
             block = getattr(self, f"block{index}")

@@ -3,6 +3,8 @@
 import collections
 import itertools
 import math
+import operator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxvision.summary.seeing import SIDES
@@ -197,6 +199,16 @@ def _paths(layers: list[Layer]) -> list[str]:
     return found
 
 
+def _extents(image_shape: Iterable[int]) -> tuple[int, ...]:
+    try:
+        extents = tuple(operator.index(extent) for extent in image_shape)
+    except TypeError:  # no sequence, or not of whole numbers
+        extents = ()
+    if not extents or min(extents) < 1:
+        raise ValueError(f"image_shape: found {image_shape!r}, expected positive integers such as (224, 224, 3)")
+    return extents
+
+
 def report(model, image_shape: tuple[int, ...] = (224, 224, 3), *, convention: str = "weights", name: str | None = None) -> Report:
     """What each layer of a Linen module gives, holds and costs for one image [*image_shape], in evaluation. Nothing is computed.
 
@@ -215,12 +227,12 @@ def report(model, image_shape: tuple[int, ...] = (224, 224, 3), *, convention: s
 
     ``image_shape`` may be any input's shape without the batch: (N, D) for tokens, (D,) for a vector. Fields beyond the image's edge count
     in full; with several branches the field is all that any of them sees; attention and global pooling see "all". Raises ValueError for
-    an unknown convention, an impossible shape or a model whose work depends on its data.
+    an unknown convention, an impossible shape, a model of several inputs or one whose work depends on its data; TypeError for what is no
+    Linen module.
     """
-    if not image_shape or not all(isinstance(extent, int) and extent > 0 for extent in image_shape):
-        raise ValueError(f"image_shape: found {image_shape!r}, expected positive integers such as (224, 224, 3)")
-    image = image_of(tuple(image_shape))
+    extents = _extents(image_shape)
+    image = image_of(extents)
     layers = layers_of(trace_call(model, (image,)), [image.shape])
     start = Layer((), "Input", image.shape, image.dtype.itemsize, {}, seen=None)
     rows = [_row(start, "image"), *(_row(layer, path) for layer, path in zip(layers, _paths(layers), strict=True))]
-    return Report(name or type(model).__name__, tuple(image_shape), "weights", tuple(rows)).under(convention)
+    return Report(name or type(model).__name__, extents, "weights", tuple(rows)).under(convention)

@@ -1,10 +1,10 @@
 """The command ``jaxvision summary``: models by name, their reports as a table, side by side, as JSON or as CSV."""
 
 import argparse
-import ast
 import json
 
 from jaxvision.models import create_model
+from jaxvision.models.catalog import ALIASES
 from jaxvision.summary.rows import Report, report
 from jaxvision.summary.table import comparison_of, csv_of
 
@@ -22,22 +22,17 @@ def _sides(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-def _value(text: str):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _options(pairs: list[str]) -> dict:
-    for pair in pairs:
-        if "=" not in pair:
-            raise ValueError(f"--option: found {pair!r}, expected name=value")
-    return {name.replace("-", "_"): _value(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+def _check_form(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for a flag that another would silence: ``--compare`` has totals alone, and is a table."""
+    for flag, other in (("json", "prints the totals of every model"), ("csv", "prints a line a row of every model")):
+        if arguments.compare and getattr(arguments, flag):
+            raise ValueError(f"--compare: found beside --{flag}, expected one of them; --{flag} {other} without it")
+    if arguments.compare and arguments.depth is not None:
+        raise ValueError("--depth: found beside --compare, which has no rows to put together; leave one of them out")
 
 
 def _made(name: str, options: dict, sides: tuple[int, int] | None):
-    """The model, for ``sides`` where it depends on the size of its images, and the sides it is made for."""
+    """The model, for ``sides`` where it depends on the size of its images, and the sides it is made for; ``name`` is the catalog's own."""
     try:
         model = create_model(name, **options)
         own = getattr(model, "image_size", None) or (32 if name.startswith(_CIFAR) else _SIDES.get(name, 224))
@@ -51,25 +46,27 @@ def _made(name: str, options: dict, sides: tuple[int, int] | None):
     return model, sides or (own, own)
 
 
-def reports_of(arguments: argparse.Namespace) -> list[Report]:
-    """A report for each name of the call."""
-    options, sides = _options(arguments.option), _sides(arguments.image_size)
+def reports_of(arguments: argparse.Namespace, options: dict) -> list[Report]:
+    """A report for each name of the call, of models with ``options``."""
+    options, sides = dict(options), _sides(arguments.image_size)
     if arguments.num_classes is not None:
         options["num_classes"] = arguments.num_classes
     if arguments.channels is not None and arguments.channels < 1:
         raise ValueError(f"--channels: found {arguments.channels}, expected at least 1")
     found = []
     for name in arguments.names:
-        model, (rows, columns) = _made(name, options, sides)
-        channels = arguments.channels or (1 if name == "lenet5" else 3)
+        known = ALIASES.get(name, name)
+        model, (rows, columns) = _made(known, options, sides)
+        channels = arguments.channels or (1 if known == "lenet5" else 3)
         made = report(model, (rows, columns, channels), convention=arguments.convention, name=name)
-        found.append(made if arguments.depth is None or arguments.compare else made.at_depth(arguments.depth))
+        found.append(made if arguments.depth is None else made.at_depth(arguments.depth))
     return found
 
 
-def text_of(arguments: argparse.Namespace) -> str:
-    """What the command prints."""
-    reports = reports_of(arguments)
+def text_of(arguments: argparse.Namespace, options: dict) -> str:
+    """What the command prints for models with ``options``."""
+    _check_form(arguments)
+    reports = reports_of(arguments, options)
     if arguments.json:
         found = [made.as_dict() for made in reports]
         return json.dumps(found[0] if len(found) == 1 else found, indent=2)

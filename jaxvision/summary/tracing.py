@@ -1,5 +1,6 @@
 """A network as a program, without computing anything: one equation an operation, one nested equation a call of a module."""
 
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -61,8 +62,20 @@ def _marker(calls: list[Call]):
     return intercept
 
 
+def _check_model(model: Any, inputs: tuple) -> None:
+    if not isinstance(model, nn.Module):
+        said = f"jv.create_model({model!r})" if isinstance(model, str) else "jv.create_model('resnet18')"
+        raise TypeError(f"model: found {model!r}, expected a Linen module such as {said}")
+    try:
+        inspect.signature(model.__call__).bind(*inputs)
+    except TypeError as error:
+        told = f"model: {type(model).__name__} cannot be called with an image alone ({error})"
+        raise ValueError(f"{told}; expected a module of one input: wrap it in one that gives the rest") from None
+
+
 def trace_call(model: nn.Module, inputs: tuple) -> Program:
     """``model`` applied to ``inputs`` (arrays or their shapes and dtypes), as in evaluation; parameters are shapes alone."""
+    _check_model(model, inputs)
     key = jax.eval_shape(lambda: jax.random.key(0))  # no device is asked for anything
     variables = jax.eval_shape(model.init, key, *inputs)
     calls: list[Call] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxvision import data, evaluate
 from jaxvision.core import Objective
@@ -26,7 +27,8 @@ def total_steps(source, *, epochs: float, batch_size: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One training run. Sources give ``{"image": [H, W, C], "label": int}``; images of one source have one shape.
+    """One training run. Sources give dicts that the objective and ``reads`` know, most often ``{"image": [H, W, C], "label": int}``; the
+    arrays of one source have one shape.
 
     After each epoch ``evaluate(infer, source) -> {name: fraction}`` judges ``validation``, or ``test`` where there is no validation;
     ``infer(source, method=None) -> (outputs [N, ...], labels [N])`` runs the model over a source. Only ``validation`` ever selects an
@@ -112,6 +114,8 @@ def check_sources(experiment: Experiment) -> None:
             data.check(source, num_classes=classes, name=name, at_least_two_classes=bool(classes) and name == "train")
     if experiment.resident and (not hasattr(experiment.train, "take") or hasattr(experiment.train, "draw")):
         raise ValueError("resident: found training data that are read from files or drawn anew, expected arrays in memory (jv.data.arrays)")
+    if experiment.resident and "image" not in (first := experiment.train.take(np.arange(1))):
+        raise ValueError(f"resident: found training data of {', '.join(first)}, expected images, which alone can stay on the device")
     if not 0 <= experiment.broken_share <= 1:
         raise ValueError(f"broken_share: found {experiment.broken_share}, expected the part of a source that may be unreadable, 0 to 1")
 

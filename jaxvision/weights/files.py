@@ -88,10 +88,15 @@ def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarra
 
     A checkpoint that nests its only state dict ("state_dict", "model", ...) is opened; of several, ``key`` names one ("teacher").
     Arrays are read-only and take no more memory than the file (compressed npz: 64 times). Raises BrokenFile for a damaged file, and with
-    its name for anything in a pickle that is not on the list of what weights need; ValueError where ``key`` is missing or wrong.
+    its name for anything in a pickle that is not on the list of what weights need; ValueError where ``key`` is missing or wrong; OSError
+    for a file that is not there.
     """
     path = Path(_fetched(str(path)) if str(path).startswith(_HUB) else path)
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        told = f"cannot be read ({error.strerror or error}), expected a PyTorch checkpoint, safetensors or npz"
+        raise type(error)(f"path: {path} {told}") from None
     try:
         found = _selected(_content(data), key)
         return {name: value if isinstance(value, np.ndarray) else value.array(name) for name, value in found.items()}

@@ -23,6 +23,13 @@ def _prefix(wanted: set[str], names: list[str]) -> str | None:
     return max(counts, key=lambda prefix: (counts[prefix], -len(prefix))) if counts else None
 
 
+def no_prefix(prefix: str, names: list[str]) -> str:
+    """No name begins with ``prefix``: how do they begin?"""
+    begins = list(dict.fromkeys(name[: name.find(".") + 1] or name for name in names))
+    shown = ", ".join(map(repr, begins[:_SHOWN])) + (f" and {len(begins) - _SHOWN} more" if len(begins) > _SHOWN else "")
+    return f"prefix: none of {len(names)} names begins with {prefix!r}; expected one of {shown or 'none: nothing was found'}"
+
+
 def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> str:
     """No name of any layout is there."""
     wanted = {entry.name for table in tables.values() for entry in table}

@@ -52,6 +52,14 @@ def _resized(table: list[Named], found: dict, grid: tuple[int, int]) -> dict:
         raise ValueError(f"grid: {tables[0].name} {error}") from None
 
 
+def behind(prefix: str, tensors: dict) -> dict:
+    """The tensors whose names begin with ``prefix``, without it. Raises ValueError where none does, with how they do begin."""
+    found = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if prefix and not found:
+        raise ValueError(mismatch.no_prefix(prefix, list(tensors)))
+    return found
+
+
 def _check_values(model: Any, layout: str) -> None:
     """Raises ValueError where a library's network of the same name computes with another value than the model."""
     wanted = getattr(family_of(model), "VALUES", {}).get(layout, {})
@@ -79,7 +87,7 @@ def from_torch(
     patches, or Swin's of another window to its window. Raises ValueError that lists every name that is missing, left over or of another
     shape, and the option that would help; and for a layout whose network computes with other values.
     """
-    tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    tensors = behind(prefix, tensors)
     tables = _tables(model)
     layout = _chosen(tables, layout, tensors, prefix)
     _check_values(model, layout)

@@ -47,6 +47,13 @@ def test_the_softmax_is_wide_and_the_result_keeps_its_type():
     assert exponentials and all(":f32[" in line for line in exponentials)
 
 
+def test_large_scores_are_not_rounded_to_the_inputs_type():
+    arrays = [jnp.asarray(array, jnp.bfloat16) for array in draw(30, 50)]
+    arrays = [6 * arrays[0], 6 * arrays[1], arrays[2]]  # scores of some tens, whose neighbours in bfloat16 are 1/8 or 1/4 apart
+    wanted = by_definition(*(np.asarray(array, np.float32) for array in arrays))
+    np.testing.assert_allclose(attention(*arrays).astype(jnp.float32), wanted, atol=0.01)
+
+
 def test_shapes_are_checked():
     queries, keys, values = draw()
     with pytest.raises(ValueError, match="queries, keys, values: found"):

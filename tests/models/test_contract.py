@@ -158,18 +158,17 @@ def test_maps_and_tokens():
         found = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
         return found.tokens and found.tokens.shape, {name: leaf.shape[1:] for name, leaf in found.maps.items()}
 
-    assert shapes("lenet5") == (None, {"stem": (28, 28, 6), "stage1": (10, 10, 16)})
-    assert shapes("resnet18") == (None, {f"stage{i + 1}": (*side, 64 * 2**i) for i, side in enumerate([(9, 11), (5, 6), (3, 3), (2, 2)])})
+    assert shapes("lenet5") == (None, {"stride1": (28, 28, 6), "stride2": (10, 10, 16)})
+    assert shapes("resnet18") == (None, {f"stride{2**i}": (*side, 64 * 2**i) for i, side in enumerate([(9, 11), (5, 6), (3, 3), (2, 2)])})
     sides = [(9, 10), (5, 5), (3, 3), (2, 2)]  # strides 4, 8, 16, 32, rounded up
-    assert shapes("resnet50") == (None, {f"stage{i + 1}": (*side, 256 * 2**i) for i, side in enumerate(sides)})
+    assert shapes("resnet50") == (None, {f"stride{4 * 2**i}": (*side, 256 * 2**i) for i, side in enumerate(sides)})
     assert shapes("vit_tiny_patch16_224") == ((2, 6, 192), {})
 
 
 STRIDES = {  # of the maps, where they are not 4, 8, 16 and 32
-    "lenet5": {1, 4},
+    "lenet5": {1, 2},
     "alexnet": {4, 8, 16},
     "vgg11_bn": {2, 4, 8, 16, 32},
-    "googlenet": {8, 16, 32},
     "resnet18": {1, 2, 4, 8},
     "plain20": {1, 2, 4},
     **dict.fromkeys([name for name in SMALL if name.startswith(("mixer", "gmlp", "vit", "deit"))], set()),
@@ -177,17 +176,65 @@ STRIDES = {  # of the maps, where they are not 4, 8, 16 and 32
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_maps_stand_at_their_strides(name):
+def test_maps_are_named_by_their_strides(name):
     model, variables, image = small(name)
     side = {"lenet5": 32}.get(name, image.shape[1] if name.startswith(("mixer", "gmlp")) else 256)
     image = jax.ShapeDtypeStruct((2, side, side, image.shape[3]), jnp.float32)
     features = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image)
-    for leaf in features.maps.values():
-        assert leaf.ndim == 4 and leaf.shape[1] == leaf.shape[2]
-    assert {2 ** round(math.log2(side / leaf.shape[1])) for leaf in features.maps.values()} == STRIDES.get(name, {4, 8, 16, 32})
+    assert set(features.maps) == {f"stride{stride}" for stride in STRIDES.get(name, {4, 8, 16, 32})}
     assert features.maps or features.tokens.shape[0] == 2
-    found = [int(key.removeprefix("stride")) for key in features.maps if key.startswith("stride")]
-    assert set(found) <= STRIDES.get(name, {4, 8, 16, 32})
+    for key, leaf in features.maps.items():
+        assert leaf.ndim == 4 and leaf.shape[1] == leaf.shape[2]
+        if name != "lenet5":  # whose kernels have no padding
+            assert key == f"stride{2 ** round(math.log2(side / leaf.shape[1]))}"
+
+
+LEAST = {  # H and W, where they cannot be 1
+    "alexnet": 63,
+    "alexnet_bn": 67,
+    "vgg11_bn": 32,
+    "googlenet": 15,
+    "googlenet_original": 31,
+    "inception_v3": 75,
+    "inception_v4": 75,
+    "xception": 7,
+    "densenet121": 29,
+    "convnext_tiny": 32,
+    "convnextv2_atto": 32,
+    "swin_tiny_patch4_window7_224": 4,
+}
+
+
+@pytest.mark.parametrize("name", [name for name in {**SMALL, **LEAST} if not name.startswith(("lenet", "mixer", "gmlp", "vit", "deit"))])
+def test_the_smallest_image_has_all_maps_and_a_smaller_one_is_refused(name):
+    least = LEAST.get(name, 1)
+    model = jv.create_model(name, num_classes=5)
+    image, narrow, low = (jax.ShapeDtypeStruct((2, *sides, 3), jnp.float32) for sides in ((least,) * 2, (80, least - 1), (least - 1, 80)))
+    features = functools.partial(model.apply, method="features")
+    variables = jax.eval_shape(functools.partial(model.init, KEY), jax.ShapeDtypeStruct((2, 80, 80, 3), jnp.float32))
+    assert all(math.prod(leaf.shape) for leaf in jax.eval_shape(features, variables, image).maps.values())
+    for small in (narrow, low):
+        with pytest.raises(ValueError, match=rf"^image: found shape \(2, .*, 3\), \w+ expects H and W of at least {least}\b"):
+            jax.eval_shape(features, variables, small)
+
+
+def test_inception_v3_says_how_it_trains_on_images_that_are_too_small_for_its_auxiliary_head():
+    model, image = jv.create_model("inception_v3", num_classes=5), jax.ShapeDtypeStruct((2, 150, 150, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, KEY, image)
+    with pytest.raises(ValueError, match="299 x 299 fits, and auxiliary_heads=False makes a model that takes 75 x 75 on"):
+        jax.eval_shape(
+            functools.partial(model.apply, method="with_auxiliary", rngs={"dropout": KEY}, mutable=["batch_stats"]), variables, image
+        )
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "googlenet", "vgg11_bn", "deit_tiny_distilled_patch16_224"])
+def test_float64_stays(name):
+    options = {"auxiliary_heads": True} if name == "googlenet" else {}
+    model, variables, image = small(name, **options)
+    with jax.enable_x64(True):
+        train = functools.partial(model.apply, train=True, mutable=["batch_stats", "auxiliary"], rngs={"dropout": jax.random.key(0)})
+        logits, sown = jax.eval_shape(train, variables, jax.ShapeDtypeStruct(image.shape, jnp.float64))
+    assert {leaf.dtype for leaf in jax.tree.leaves((logits, sown.get("auxiliary")))} == {jnp.dtype("float64")}
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxvision as jv
+from jaxvision.models import transformer
 from jaxvision.models.catalog import ALIASES, FAMILIES
 
 
@@ -42,12 +43,22 @@ def test_another_librarys_name_makes_the_same_network():
     [
         ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean .*resnet50"),
         ("qqqqq", {}, ValueError, r"unknown model 'qqqqq'; jv.list_models\(\) lists all"),
-        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; .*; it takes images of any size"),
+        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; .*; it takes images of any size$"),
+        ("lenet5", {"image_size": 64}, TypeError, "image_size: lenet5 has no such option; .*; it takes images of 32 x 32 alone$"),
         ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, in_channels, drop_rate, dtype$"),
         ("vgg16", {"drop_path_rate": 0.1}, TypeError, "drop_path_rate: vgg16 has no such option; .*; it has no branch beside a shortcut"),
         ("resnet18", {"in_channels": 0}, ValueError, "in_channels: found 0, expected a positive integer, or None"),
         ("vit_b_16", {"in_channels": "3"}, ValueError, "in_channels: found '3'"),
         ("resnet18", {"drop_rate": "0.1"}, ValueError, "drop_rate: found '0.1', expected at least 0"),
+        ("resnet18", {"drop_rate": None}, ValueError, "drop_rate: found None, expected at least 0"),
+        ("resnet18", {"drop_rate": False}, ValueError, "drop_rate: found False, expected at least 0"),
+        ("efficientnet_b0", {"drop_path_rate": None}, ValueError, "drop_path_rate: found None, expected at least 0"),
+        ("resnet18", {"num_classes": True}, ValueError, "num_classes: found True, expected 0"),
+        ("resnet50", {"in_channels": True}, ValueError, "in_channels: found True, expected a positive integer"),
+        ("vit_b_16", {"patch_size": True}, ValueError, "patch_size: found True, expected a positive integer"),
+        (["resnet18"], {}, TypeError, r"name: found \['resnet18'\], expected a model's name such as 'resnet18'"),
+        (None, {}, TypeError, "name: found None, expected a model's name"),
+        ("plain20", {"zero_init_residual": True}, ValueError, "zero_init_residual: found True, expected False: plain20 has no shortcuts"),
         ("resnet18", {"drop_ratte": 0.1}, TypeError, "did you mean drop_rate"),
         ("resnet18", {"num_classes": -1}, ValueError, "num_classes: found -1, expected 0"),
         ("vit_b_16", {"num_classes": "10"}, ValueError, "num_classes: found '10'"),
@@ -73,6 +84,16 @@ def test_dtype_may_be_a_name_or_a_type():
         jv.create_model("resnet18", dtype=dtype)
 
 
+def test_none_is_the_rows_own_value_where_a_family_says_so():
+    for name, option, own in (("efficientnet_b4", "drop_rate", 0.4), ("inception_v3", "drop_rate", 0.5), ("resnet20", "num_classes", 10)):
+        assert getattr(jv.create_model(name, **{option: None}), option) == own
+
+
+def test_transformers_are_made_by_name():
+    with pytest.raises(ValueError, match="^name: found 'foo', expected 'base' or 'big'$"):
+        transformer.build("foo", source_vocabulary=5)
+
+
 COMMON = {"drop_rate": 0.25, "drop_path_rate": 0.125, "image_size": 64}
 LACKING = {  # families for which a common option means nothing
     "drop_rate": (),
@@ -83,7 +104,7 @@ LACKING = {  # families for which a common option means nothing
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_the_common_options_that_mean_something(family):
-    name = FAMILIES[family][0]
+    name = {"mobilenet": "mobilenet_v2"}.get(family, FAMILIES[family][0])  # v1 has no shortcuts
     model = jv.create_model(name, num_classes=3, in_channels=2, dtype="bfloat16")
     assert (model.num_classes, model.in_channels, model.dtype) == (3, 2, "bfloat16")
     for option, value in COMMON.items():

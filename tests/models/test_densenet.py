@@ -21,7 +21,15 @@ def test_timms_logits(name):
     check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(64, 50), layout="timm")
 
 
+def small(num_classes: int):
+    """Six layers of a few channels, in both libraries."""
+    network = torchvision.models.DenseNet(8, (2, 1, 2, 1), 16, num_classes=num_classes)
+    return jv.create_model("densenet121", num_classes=num_classes).clone(depths=(2, 1, 2, 1), growth=8, width=16), network
+
+
+def test_small_forms_logits():
+    check_logits(*small(11), size=(33, 45), double=True)
+
+
 def test_training():
-    network = torchvision.models.DenseNet(8, (2, 1, 2, 1), 16, num_classes=3)
-    model = jv.create_model("densenet121", num_classes=3).clone(depths=(2, 1, 2, 1), growth=8, width=16)
-    check_training(model, network, size=(65, 65))
+    check_training(*small(3), size=(65, 65))

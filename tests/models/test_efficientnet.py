@@ -39,7 +39,7 @@ def small_second():
 
 
 def test_second_versions_blocks():
-    check_logits(*small_second(), size=(33, 41))
+    check_logits(*small_second(), size=(33, 41), double=True)
 
 
 def test_training():

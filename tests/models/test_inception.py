@@ -10,7 +10,9 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.layers import Branches
-from tests.oracles.parity import arrays, check_logits, check_training, difference, first, image_of, randomised, torch
+from jaxvision.models.inception import MODELS
+from tests.oracles import papers
+from tests.oracles.parity import DOUBLE_TOLERANCE, arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
@@ -27,6 +29,81 @@ def googlenet(num_classes: int, **options):
 
 def test_googlenets_logits():
     check_logits(jv.create_model("googlenet", num_classes=11), googlenet(11), size=(65, 78))
+
+
+# Blocks that a small form lacks, by their number: the others of one kind as large, or with as many channels in as out.
+LEFT_OUT = {"googlenet": (4, 5, 8), "inception_v3": (3, 6, 7, 8, 11), "inception_v4": (5, 6, 7, 10, 11, 12, 13, 14, 15, 18, 19)}
+SIDES = {"googlenet": (33, 41), "inception_v3": (75, 83), "inception_v4": (75, 83)}
+BLOCKS = {
+    "googlenet": [f"inception{name}" for name in "3a 3b 4a 4b 4c 4d 4e 5a 5b".split()],
+    "inception_v3": [f"Mixed_{name}" for name in "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split()],
+}
+
+
+def narrow(steps: tuple) -> tuple:
+    """A chain with an eighth of the channels."""
+
+    def one(step: tuple) -> tuple:
+        kind, *rest = step
+        return ("fork", *map(one, rest)) if kind == "fork" else step if isinstance(kind, str) else (kind // 8, *rest)
+
+    return tuple(map(one, steps))
+
+
+def narrowed(network):
+    """The library's network with an eighth of the channels."""
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            rows, columns = module.weight.shape[:2]
+            rows = rows // 8 if module.weight.ndim == 4 else rows
+            module.weight = torch.nn.Parameter(module.weight.detach()[:rows, : columns if columns == 3 else columns // 8])
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            kept = module.num_features // 8
+            module.weight, module.bias = (torch.nn.Parameter(tensor.detach()[:kept]) for tensor in (module.weight, module.bias))
+            module.running_mean, module.running_var = module.running_mean[:kept], module.running_var[:kept]
+    return network
+
+
+def small(name: str, num_classes: int, monkeypatch):
+    """One or two narrow blocks of each kind, without auxiliary heads, in both libraries: the others are the identity (or a pooling)."""
+    size = MODELS[name]
+    left = lambda chain: tuple(step for step in chain if step[0] == "max_ceil")  # noqa: E731
+    blocks = tuple(
+        (left(chains[0]),) if number in LEFT_OUT[name] else tuple(map(narrow, chains)) for number, chains in enumerate(size.blocks, 1)
+    )
+    monkeypatch.setitem(MODELS, name, size._replace(blocks=blocks, stem=narrow(size.stem)))
+    model = jv.create_model(name, num_classes=num_classes, auxiliary_heads=False, drop_rate=0.0)
+    if name == "inception_v4":
+        network = timm.create_model(name, num_classes=num_classes)
+        for number in LEFT_OUT[name]:
+            network.features[number + 2] = torch.nn.Identity()
+        return model, narrowed(network)
+    network = getattr(torchvision.models, name)(num_classes=num_classes, aux_logits=False, init_weights=False, dropout=0.0)
+    for number in LEFT_OUT[name]:
+        setattr(network, BLOCKS[name][number - 1], torch.nn.Identity())
+    return model, narrowed(network)
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_training(name, monkeypatch):
+    check_training(*small(name, 3, monkeypatch), size=SIDES[name], layout="timm" if name == "inception_v4" else "torchvision")
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_small_forms_logits(name, monkeypatch):
+    layout = "timm" if name == "inception_v4" else "torchvision"
+    check_logits(*small(name, 11, monkeypatch), size=SIDES[name], layout=layout, double=True)
+
+
+def test_the_papers_googlenet():
+    """Images strong enough for the response normalisation to divide by more than its constant."""
+    model, image = jv.create_model("googlenet_original", num_classes=11, auxiliary_heads=False), 50 * image_of(2, 65, 78, 3)
+    generator = np.random.default_rng(0)
+    draw = lambda leaf: generator.normal(0, math.sqrt(2 / max(1, math.prod(leaf.shape[:-1]))) if leaf.ndim > 1 else 0.2, leaf.shape)  # noqa: E731
+    params = jax.tree.map(draw, jax.eval_shape(model.init, KEY, image)["params"])
+    wanted = papers.googlenet(params, first(image).double())
+    with jax.enable_x64(True):
+        assert difference(jax.jit(model.apply)({"params": params}, image.astype(np.float64)), wanted) <= DOUBLE_TOLERANCE
 
 
 @pytest.mark.long
@@ -75,6 +152,18 @@ def test_googlenets_auxiliary_heads():
         assert difference(found, theirs) <= 1e-4
 
 
+def test_inception_v3s_auxiliary_head():
+    network = torchvision.models.inception_v3(num_classes=11, aux_logits=True, init_weights=False)
+    network, model, image, inner = randomised(network).eval(), jv.create_model("inception_v3", num_classes=11), image_of(2, 299, 299, 3), {}
+    network.Mixed_6e.register_forward_hook(lambda _, __, out: inner.update(map=out))
+    variables = jv.weights.from_torch(model, arrays(network), layout="torchvision")
+    ours = jax.jit(functools.partial(model.apply, train=False, method="with_auxiliary"))(variables, image)
+    with torch.no_grad():
+        wanted = network(first(image)), network.AuxLogits(inner["map"])
+    for found, theirs in zip(ours, wanted, strict=True):
+        assert difference(found, theirs) <= 1e-4
+
+
 def traced(name: str, side: int = 75, **options):
     model, image = jv.create_model(name, **options), jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
     return model, image, jax.eval_shape(model.init, KEY, image)
@@ -114,9 +203,9 @@ def test_inception_v3s_auxiliary_head_needs_large_images():
 @pytest.mark.parametrize(
     ("name", "side", "maps"),
     [
-        ("googlenet", 224, {8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
-        ("googlenet_original", 224, {8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
-        ("inception_v3", 299, {8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
+        ("googlenet", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
+        ("googlenet_original", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
+        ("inception_v3", 299, {4: (71, 192), 8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
         ("inception_v4", 299, {4: (71, 192), 8: (35, 384), 16: (17, 1024), 32: (8, 1536)}),
     ],
 )

@@ -115,5 +115,8 @@ def test_replacing_keeps_everything_else():
         assert leaf.shape[-1] == 3 if "head" in path else leaf is before[path]
     encoder, headless = replace_classifier(model, variables, 0, key=KEY, image=image)
     assert "head" not in headless["params"] and jax.eval_shape(encoder.apply, headless, image).shape == (1, 1024)
+    for number in (-1, "3", True):
+        with pytest.raises(ValueError, match=f"^num_classes: found {number!r}, expected 0"):
+            replace_classifier(model, variables, number, key=KEY, image=image)
     with pytest.raises(ValueError, match="variables: .* has nothing, this model expects shape"):
         replace_classifier(model, {"params": {}}, 3, key=KEY, image=image)

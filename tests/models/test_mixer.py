@@ -41,7 +41,7 @@ def test_parameters_are_counted_exactly(name):
 
 @pytest.mark.parametrize("name", ["mixer_s16_224", "gmlp_s16_224"])
 def test_timms_logits(name):
-    check_logits(*small(name, 48, 11), size=(64, 64), layout="timm")
+    check_logits(*small(name, 48, 11), size=(64, 64), layout="timm", double=True)
 
 
 @pytest.mark.long

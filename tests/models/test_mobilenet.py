@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxvision as jv
+from jaxvision.models.mobilenet import Block
 from tests.oracles.parity import check_logits, check_training
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -26,8 +27,29 @@ def test_timms_logits(name, gain):
     check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(33, 45), layout="timm", gain=gain)
 
 
-@pytest.mark.long
+def small_third(num_classes: int):
+    """torchvision's third version with four blocks, and ours."""
+    from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+
+    # channels in, kernel size, hidden, channels out, squeeze-and-excitation, activation, stride
+    rows = ((8, 3, 8, 8, True, "RE", 2), (8, 3, 24, 16, False, "RE", 2), (16, 5, 32, 16, True, "HS", 1), (16, 5, 32, 24, True, "HS", 2))
+    network = MobileNetV3([InvertedResidualConfig(*row, 1, 1) for row in rows], 32, num_classes, dropout=0.0)
+    names = {"RE": "relu", "HS": "hard_swish"}
+    blocks = tuple(Block(size, hidden, out, 8 * gated, names[kind], stride) for _, size, hidden, out, gated, kind, stride in rows)
+    sizes = {"blocks": blocks, "stem_width": 8, "last_width": 6 * 24, "dense_width": 32}
+    return jv.create_model("mobilenet_v3_small", num_classes=num_classes, drop_rate=0.0).clone(**sizes), network
+
+
+def test_small_forms_logits():
+    check_logits(*small_third(11), size=(33, 45), double=True)
+
+
 def test_training():
+    check_training(*small_third(3), size=(65, 65))
+
+
+@pytest.mark.long
+def test_training_of_a_whole_network():
     network = torchvision.models.mobilenet_v3_small(num_classes=3, dropout=0.0)
     check_training(jv.create_model("mobilenet_v3_small", num_classes=3, drop_rate=0.0), network, size=(65, 65))
 

@@ -7,6 +7,7 @@ import pytest
 
 import jaxvision as jv
 from tests.oracles import torch_layouts
+from tests.oracles.parity import image_of, randomised
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -17,24 +18,6 @@ timm = pytest.importorskip("timm", reason="timm is not installed: parity with it
 def seeded():
     """The references draw their first weights from one global generator."""
     torch.manual_seed(0)
-
-
-def randomised(network, seed: int = 0):
-    """Every parameter and statistic away from its initial value: zeros and ones would hide mistakes."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in network.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 1.5, generator=generator)
-        elif "num_batches" not in name and tensor.ndim == 1:
-            center = 1.0 if name.endswith("weight") else 0.0
-            tensor.copy_(center + 0.2 * torch.randn(tensor.shape, generator=generator))
-        elif "token" in name or "pos_embed" in name:
-            tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
-    return network
-
-
-def image_of(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
 def assert_close(ours, theirs, tolerance: float) -> None:

@@ -35,7 +35,7 @@ def test_parameters_are_counted_exactly(name):
 
 @pytest.mark.parametrize("size", [(112, 112), (77, 120)])
 def test_torchvisions_logits_at_even_and_odd_sizes(size):
-    check_logits(*small(24, 11), size=size)
+    check_logits(*small(24, 11), size=size, double=True)
 
 
 def test_timms_logits():
@@ -64,5 +64,5 @@ def test_tokens_are_the_last_map_after_the_norm():
     model = jv.create_model("swin_t", num_classes=0).clone(width=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1))
     image = image_of(2, 64, 96, 3)
     features = jax.jit(functools.partial(model.apply, method="features"))(drawn(model, image), image)
-    assert features.tokens.shape == (2, 6, 64) and features.maps["stage4"].shape == (2, 2, 3, 64)
+    assert features.tokens.shape == (2, 6, 64) and features.maps["stride32"].shape == (2, 2, 3, 64)
     np.testing.assert_allclose(features.pooled, features.tokens.mean(1), atol=1e-6)

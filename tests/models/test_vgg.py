@@ -7,19 +7,55 @@ import jax.numpy as jnp
 import pytest
 
 import jaxvision as jv
-from tests.oracles.parity import check_logits, check_training
+from jaxvision.layers import Dense
+from jaxvision.models import vgg
+from tests.oracles import papers
+from tests.oracles.parity import check_logits, check_training, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
-LARGE = [pytest.param(name, marks=pytest.mark.long) for name in ("vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn")]
+LARGE = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg11_bn", *LARGE])
-def test_logits(name):
+WIDTHS, HIDDEN = (4, 8, 16, 24, 24), 32
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Few channels and units, which are no fields of the net: 4,096 units of 25,088 inputs are most of its work."""
+    monkeypatch.setattr(vgg, "_WIDTHS", WIDTHS)
+    monkeypatch.setattr(vgg, "Dense", lambda features, **options: Dense(HIDDEN, **options))
+
+
+@pytest.mark.parametrize(("name", "column"), [("vgg11", "A"), ("vgg11_lrn", "A-LRN"), ("vgg16_1x1", "C"), ("vgg11_bn", "A")])
+def test_the_papers_columns(narrow, name, column):
+    """Images strong enough for the response normalisation to divide by more than its constant."""
+    network = papers.vgg(column, WIDTHS, HIDDEN, 11, batch=name.endswith("bn"))
+    check_logits(jv.create_model(name, num_classes=11), network, size=(33, 45), strength=50.0, double=True)
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "vgg11_lrn"])
+def test_training(narrow, name):
+    network = papers.vgg("A-LRN" if name.endswith("lrn") else "A", WIDTHS, HIDDEN, 3, batch=name.endswith("bn"))
+    check_training(jv.create_model(name, num_classes=3, drop_rate=0.0), network, size=(32, 32))
+
+
+def test_torchvisions_logits(narrow):
+    with torch.device("meta"):
+        network = torchvision.models.vgg11_bn(num_classes=11, init_weights=False)
+    one, two, three, four, five = WIDTHS
+    network.features = torchvision.models.vgg.make_layers([one, "M", two, "M", three, three, "M", four, four, "M", five, five, "M"], True)
+    network.classifier = papers.vgg("A", WIDTHS, HIDDEN, 11).classifier
+    check_logits(jv.create_model("vgg11_bn", num_classes=11), network, size=(33, 45))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LARGE)
+def test_whole_networks(name):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45))
 
 
 @pytest.mark.long
-def test_training():
+def test_training_of_a_whole_network():
     network = torchvision.models.vgg11_bn(num_classes=3, dropout=0.0)
     check_training(jv.create_model("vgg11_bn", num_classes=3, drop_rate=0.0), network, size=(32, 32))
 
@@ -28,7 +64,7 @@ def test_maps_halve_five_times():
     model, image = jv.create_model("vgg16"), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     maps = jax.eval_shape(functools.partial(model.apply, method="features"), variables, image).maps
-    sides = {"stage1": (112, 64), "stage2": (56, 128), "stage3": (28, 256), "stage4": (14, 512), "stage5": (7, 512)}
+    sides = {"stride2": (112, 64), "stride4": (56, 128), "stride8": (28, 256), "stride16": (14, 512), "stride32": (7, 512)}
     assert {name: leaf.shape[1:] for name, leaf in maps.items()} == {name: (side, side, width) for name, (side, width) in sides.items()}
 
 

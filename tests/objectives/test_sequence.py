@@ -77,6 +77,8 @@ def test_the_objective_reads_source_and_target():
     wrong = batch | {"source": batch["source"].at[0, 0].set(0)}
     _, aux = objective.loss(params, carry, wrong, key=jax.random.key(0), step=0)
     np.testing.assert_allclose(aux.metrics["tokens"], 1 - 1 / np.sum(TARGET != 0), rtol=1e-6)
+    smoothed = jv.objectives.translation(Parrot(), label_smoothing=0.3).loss(params, carry, batch, key=jax.random.key(0), step=0)[0]
+    np.testing.assert_allclose(smoothed, 0.3 * 6 / 7 * 50, rtol=1e-5)  # six of seven tokens are 50 below the right one
     with pytest.raises(ValueError, match="batch: translation reads 'target', found source"):
         objective.init(jax.random.key(0), {"source": batch["source"]})
     with pytest.raises(ValueError, match="given: translation has one module, 'model'; found head"):

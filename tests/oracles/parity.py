@@ -10,6 +10,9 @@ import jaxvision as jv
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 pytest.importorskip("jaxvision.weights.changes", reason="no reader of PyTorch's weights: parity with PyTorch is NOT checked here")
 
+DOUBLE_TOLERANCE = 5e-6
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiling a gradient takes far longer than computing it once
+
 
 def randomised(network, *, gain: float = 2.0):
     """Biases, scales and statistics away from their initial values (zeros and ones would hide mistakes); weights that keep the signal.
@@ -54,9 +57,11 @@ def difference(ours, theirs) -> float:
     return float(np.abs(np.asarray(ours) - theirs).max() / np.std(theirs - theirs.mean(0)))
 
 
-def logits_difference(model, network, variables: dict, *, size: tuple[int, int], double: bool = False) -> float:
+def logits_difference(
+    model, network, variables: dict, *, size: tuple[int, int], double: bool = False, strength: float = 1.0
+) -> float:
     """The relative difference of the logits for two images of ``size``, in float64 if asked, which leaves mistakes but no rounding."""
-    image = image_of(2, *size, 3)
+    image = np.float32(strength) * image_of(2, *size, 3)
     if not double:
         with torch.no_grad():
             return difference(jax.jit(model.apply)(variables, image), network(first(image)))
@@ -72,15 +77,30 @@ def changed(back: dict, tensors: dict) -> list[str]:
 
 
 def check_logits(
-    model, network, *, size: tuple[int, int], layout: str = "torchvision", gain: float = 2.0, tolerance: float = 1e-4
+    model,
+    network,
+    *,
+    size: tuple[int, int],
+    layout: str = "torchvision",
+    gain: float = 2.0,
+    tolerance: float = 1e-4,
+    strength: float = 1.0,
+    double: bool = False,
 ) -> float:
-    """The same logits for two images of ``size``, and the weights written back as they came; gives the relative difference."""
+    """The same logits for two images of ``size``, and the weights written back as they came; gives the relative difference.
+
+    ``double``: in float64 too, where a wrong epsilon shows (a small network's logits move by some 1e-5). ``strength`` of the images: what
+    a response normalisation divides by depends on it.
+    """
     network = randomised(network, gain=gain).eval()
     tensors = arrays(network)
     variables = jv.weights.from_torch(model, tensors, layout=layout)
-    found = logits_difference(model, network, variables, size=size)
+    found = logits_difference(model, network, variables, size=size, strength=strength)
     assert found <= tolerance
     assert not changed(jv.weights.to_torch(model, variables, layout=layout), tensors)
+    if double:
+        assert logits_difference(model, network, variables, size=size, strength=strength, double=True) <= DOUBLE_TOLERANCE
+        network.float()
     return found
 
 
@@ -100,7 +120,7 @@ def check_training(model, network, *, size: tuple[int, int], layout: str = "torc
         return jv.losses.cross_entropy(logits.astype(image.dtype), jnp.asarray(labels)), moved.get("batch_stats", {})
 
     with jax.enable_x64(True):
-        (ours, moved), grads = jax.tree.map(np.asarray, jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"], image))
+        (ours, moved), grads = jax.tree.map(np.asarray, jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)(variables["params"], image))
     logits = network.double()(first(image))
     theirs = torch.nn.functional.cross_entropy(getattr(logits, "logits", logits), torch.tensor(labels))
     theirs.backward()

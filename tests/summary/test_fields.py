@@ -7,8 +7,9 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
-from jaxvision.layers import average_pool
+from jaxvision.layers import Conv, average_pool
 from jaxvision.models import alexnet, vgg
+from jaxvision.typing import Features
 
 
 def positive(model, image) -> dict:
@@ -54,7 +55,7 @@ def test_vgg16s_last_pooling_sees_212_pixels(monkeypatch):
     monkeypatch.setattr(vgg, "_WIDTHS", (2,) * 5)
     monkeypatch.setattr(vgg, "max_pool", average_instead)
     narrow = jv.create_model("vgg16", num_classes=0)
-    [(first, last)] = supports(narrow, (224, 224, 3), "stage5", [3])
+    [(first, last)] = supports(narrow, (224, 224, 3), "stride32", [3])
     assert last - first + 1 == 212
 
 
@@ -64,14 +65,14 @@ def test_alexnets_last_pooling_sees_195_pixels(monkeypatch):
     monkeypatch.setattr(alexnet, "max_pool", average_instead)
     narrow = jv.create_model("alexnet", num_classes=0).clone(widths=(2,) * 5)
     # A place of the last pooling is 3 x 3 places of the map before it; at 224 pixels no place is free of the border.
-    (first, last), (after, _) = supports(narrow, (320, 320, 3), "stage4", [6, 8], size=3)
+    (first, last), (after, _) = supports(narrow, (320, 320, 3), "stride16", [6, 8], size=3)
     assert (last - first + 1, after - first) == (195, 32)
 
 
 def test_lenets_last_pooling_sees_16_pixels(monkeypatch):
     assert row_of(jv.report(jv.create_model("lenet5"), (32, 32, 1)), "max_pool2").field == (16, 16)
     monkeypatch.setattr(nn, "max_pool", nn.avg_pool)
-    (first, last), (after, _) = supports(jv.create_model("cifarnet"), (32, 32, 3), "stage1", [4, 6], size=2)
+    (first, last), (after, _) = supports(jv.create_model("cifarnet"), (32, 32, 3), "stride2", [4, 6], size=2)
     assert (last - first + 1, after - first) == (16, 4)
 
 
@@ -92,8 +93,31 @@ def test_fields_of_branches_and_windows(name, side, stage, fields, monkeypatch):
     model = jv.create_model(name, num_classes=0).clone(**fields)
     rows = [row for row in jv.report(model, (side, side, 3)).rows if row.path.startswith(f"{stage}/") and row.memory]
     monkeypatch.setattr(nn, "max_pool", nn.avg_pool)
-    found = supports(model, (side, side, 3), stage, range(side // rows[-1].total_stride[0]))
+    found = supports(model, (side, side, 3), f"stride{rows[-1].total_stride[0]}", range(side // rows[-1].total_stride[0]))
     assert max(last - first + 1 for first, last in found) == rows[-1].field[0]
+
+
+class Spread(nn.Module):
+    """Dilated convolutions, the second with a stride beside padding, and a slice with a stride between them."""
+
+    @nn.compact
+    def features(self, image):
+        x = Conv(2, 3, padding=2, dilation=2, name="before")(image)
+        x = x[:, 1::2, 1::2]
+        x = Conv(2, 3, stride=3, padding=1, dilation=2, name="after")(x)
+        return Features(x.mean((1, 2)), None, {"after": x})
+
+    def __call__(self, image):
+        return self.features(image).maps["after"]
+
+
+def test_dilation_and_slices_with_a_stride():
+    report = jv.report(Spread(), (42, 42, 3))
+    assert (row_of(report, "before").field, row_of(report, "before").total_stride) == ((5, 5), (1, 1))
+    # 5 + 2 (3 - 1) 2: the slice makes the pixels of a place 2 apart, the dilation its window 5 places wide.
+    assert (row_of(report, "after").field, row_of(report, "after").total_stride) == ((13, 13), (6, 6))
+    (first, last), (after, _) = supports(Spread(), (42, 42, 3), "after", [2, 3])
+    assert (last - first + 1, after - first) == (13, 6)
 
 
 def test_whole_images_and_rectangles():

@@ -1,9 +1,11 @@
 """Reports: figures of the conventions, totals against the program and against what torchvision publishes, rows of known tables."""
 
+import json
 import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 
@@ -211,6 +213,33 @@ def test_a_stride_that_leaves_places_over_is_flagged():
     assert flagged("vgg11", (224, 229, 3))[0] == ["stage1/max_pool", "stage3/max_pool"]
 
 
+class Sparse(nn.Module):
+    """A dilated convolution with a stride beside padding."""
+
+    @nn.compact
+    def __call__(self, image):
+        return Conv(2, 3, stride=3, padding=1, dilation=2)(image)
+
+
+# (W - 2 (3 - 1) - 1 + 2) / 3 is integral for 9 and 12; without the dilation it would be for 10 as well, without the padding for 11.
+@pytest.mark.parametrize("side, divides", [(9, True), (10, False), (11, False), (12, True)])
+def test_dilation_and_padding_belong_to_what_a_stride_leaves_over(side, divides):
+    row = jv.report(Sparse(), (side, side, 3)).rows[-1]
+    assert (row.kernel, row.stride, row.padding, row.dilation) == ((3, 3), (3, 3), ((1, 1), (1, 1)), (2, 2))
+    assert (row.divides, row.output) == (divides, ((side - 3) // 3 + 1,) * 2 + (2,))
+
+
+def test_means_over_bins_are_no_macs():
+    report = jv.report(jv.create_model("alexnet"), (160, 160, 3))  # the last map is 4 x 4, averaged to 6 x 6
+    means = [row for row in report.rows if row.kind == "GridMean"]
+    assert [row.output for row in report.rows if row.path == "max_pool3"] == [(4, 4, 256)] and means
+    assert all(row.macs == row.uses == row.bias_adds == row.params == 0 for row in means)
+    places = [39**2 * 64, 19**2 * 192, 9**2 * 384, 9**2 * 256, 9**2 * 256, 4096, 4096, 1000]
+    fan_in = [11**2 * 3, 25 * 64, 9 * 192, 9 * 384, 9 * 256, 6 * 6 * 256, 4096, 4096]
+    assert report.macs == sum(map(math.prod, zip(places, fan_in, strict=True)))
+    assert report.under("flops").macs == 2 * report.macs + sum(places)
+
+
 class Mixed(nn.Module):
     """What people write: flax's own layers, a bare parameter, a loop, a shared layer, functions between modules."""
 
@@ -256,7 +285,30 @@ class Endless(nn.Module):
         return jax.lax.while_loop(lambda x: x.sum() < 1, lambda x: x + 1, image)
 
 
+class Two(nn.Module):
+    """A module of two inputs."""
+
+    @nn.compact
+    def __call__(self, image, text):
+        return Dense(1)(image) + Dense(1)(text)
+
+
+def test_whole_numbers_of_numpy_are_an_image_shape():
+    for shape in (np.array((2, 3)), [np.int64(2), np.int32(3)]):
+        report = jv.report(Dense(1), shape)
+        assert report.image_shape == (2, 3) and report.macs == 6 and json.dumps(report.as_dict())
+
+
 def test_refusals():
+    with pytest.raises(TypeError, match=r"model: found 'resnet18', expected a Linen module such as jv.create_model\('resnet18'\)"):
+        jv.report("resnet18")
+    with pytest.raises(TypeError, match=r"model: found <class .*Dense'>, expected a Linen module"):
+        jv.report(Dense)
+    with pytest.raises(ValueError, match=r"model: Two cannot be called with an image alone \(missing a required argument: 'text'\)"):
+        jv.report(Two(), (3,))
+    for shape in (224, (2.0, 3), (), "224"):
+        with pytest.raises(ValueError, match="image_shape: found .*, expected positive integers"):
+            jv.report(Dense(1), shape)
     with pytest.raises(ValueError, match="convention: found 'gflops', expected one of weights, torchinfo, flops"):
         jv.report(Dense(1), (3,), convention="gflops")
     with pytest.raises(ValueError, match=r"image_shape: found \(0, 3\), expected positive integers"):

@@ -1,5 +1,6 @@
 """The command ``jaxvision summary``."""
 
+import argparse
 import csv
 import io
 import json
@@ -7,6 +8,8 @@ import json
 import pytest
 
 from jaxvision import cli
+from jaxvision.models.catalog import ALIASES
+from jaxvision.summary import shell
 
 
 def said(capsys, *arguments: str) -> str:
@@ -30,6 +33,7 @@ def test_the_size_that_a_model_was_made_for_and_options(capsys):
     assert "one image of 32 x 32 x 1," in said(capsys, "lenet5")
     assert "one image of 299 x 299 x 3," in said(capsys, "xception", "--depth", "1")
     assert "one image of 384 x 384 x 3," in said(capsys, "vit_tiny_patch16_384", "--depth", "1")
+    assert said(capsys, "legacy_xception", "--depth", "1").startswith("legacy_xception, one image of 299 x 299 x 3,")  # xception's size
     text = said(capsys, "vit_tiny_patch16_224", "--image-size", "32", "--channels", "1", "--num-classes", "7", "--depth", "1")
     assert "one image of 32 x 32 x 1," in text
     assert next(line for line in text.splitlines() if line.startswith("head")).split()[:3] == ["head", "Dense", "7"]
@@ -55,18 +59,31 @@ def test_side_by_side(capsys):
     assert facts["FLOPs in attention"] == ["0.0%", "0.0%", "7.8%"]
 
 
+@pytest.mark.parametrize("name", sorted(ALIASES))
+def test_another_librarys_name_gets_the_same_image(name, monkeypatch):
+    images = []
+    monkeypatch.setattr(shell, "report", lambda model, shape, **options: images.append((shape, options["name"])))
+    for called in (name, ALIASES[name]):
+        found = {"names": [called], "image_size": None, "num_classes": None, "channels": None, "depth": None, "convention": "weights"}
+        shell.reports_of(argparse.Namespace(**found), {})
+    assert images[0] == (images[1][0], name)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["resnet5"], "unknown model 'resnet5'; did you mean"),
         (["alexnet", "--image-size", "big"], "--image-size: found 'big', expected a positive number such as 224"),
-        (["alexnet", "--image-size", "9"], "smaller than"),
+        (["alexnet", "--image-size", "9"], "AlexNet expects"),
         (["alexnet", "--depth", "0"], "depth: found 0, expected at least 1"),
         (["alexnet", "--channels", "0"], "--channels: found 0, expected at least 1"),
         (["alexnet", "--num-classes", "-1"], "num_classes: found -1"),
         (["alexnet", "--option", "stem"], "--option: found 'stem', expected name=value"),
         (["alexnet", "--option", "stem=cifar"], "stem: alexnet has no such option"),
         (["lenet5", "--image-size", "28"], "LeNet-5 expects"),
+        (["lenet5", "cifarnet", "--compare", "--json"], "--compare: found beside --json, expected one of them; --json prints the totals"),
+        (["lenet5", "cifarnet", "--compare", "--csv"], "--compare: found beside --csv, expected one of them"),
+        (["lenet5", "cifarnet", "--compare", "--depth", "1"], "--depth: found beside --compare"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, arguments, message):

@@ -11,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
+from experiments import transformer_characters
 from jaxvision.train.journal import Journal
 
 
@@ -78,6 +79,12 @@ def _stop(infer, source):
 def test_only_arrays_in_memory_can_be_resident(tmp_path):
     with pytest.raises(ValueError, match=r"^resident: found training data that are read from files"):
         jv.train.run(experiment_of(Files(), resident=True), tmp_path)
+
+
+def test_data_without_images_cannot_be_resident(tmp_path):
+    experiment = transformer_characters.config(smoke=True)
+    with pytest.raises(ValueError, match="^resident: found training data of source, target, expected images"):
+        jv.train.run(dataclasses.replace(experiment, resident=True), tmp_path)
 
 
 def test_broken_files_are_named_counted_and_survived(tmp_path, capsys):

@@ -32,13 +32,38 @@ def test_formats_and_layouts(tmp_path, capsys):
     assert found.keys() == tensors.keys() and all(np.array_equal(found[name], tensor) for name, tensor in tensors.items())
 
 
+def test_options_are_read_as_by_summary(tmp_path, monkeypatch, capsys):
+    """``False`` is no text, which would be true: neither command builds the auxiliary classifiers."""
+    made, create = [], jv.create_model
+
+    def noted(name, **options):
+        made.append(options)
+        return create(name, **options)
+
+    monkeypatch.setattr(jv, "create_model", noted, raising=False)
+    path = jv.weights.write(tmp_path / "a.npz", {"a": np.ones(2)})
+    options = [f"--option={pair}" for pair in ("auxiliary_heads=False", "drop_rate=0.5", "num-classes=3", "dtype=bfloat16")]
+    for word in ("False", "false"):
+        options[0] = f"--option=auxiliary_heads={word}"
+        assert cli.main(["convert", str(path), str(tmp_path / "b.npz"), "--model", "googlenet", "--to", "timm", *options]) == 2
+        assert made.pop() == {"auxiliary_heads": False, "drop_rate": 0.5, "num_classes": 3, "dtype": "bfloat16"}
+    assert cli.main(["summary", "googlenet", "--depth", "1", "--image-size", "64", *options]) == 0
+    assert "auxiliary" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["a.npz", "b.npz", "--to", "timm"], "--model: missing"),
         (["a.npz", "a.npz"], "a.npz: it exists already"),
         (["a.npz", "b.bin"], "path: found 'b.bin', expected a name that ends in .safetensors"),
-        (["missing.npz", "b.npz"], "missing.npz"),
+        (["missing.npz", "b.npz"], "IN: missing.npz does not exist ("),
+        ([".", "b.npz"], "IN: . is a folder that holds a.npz, expected a .pth, .pt, .safetensors or .npz file"),
+        (["a.npz", "none/b.npz"], "OUT: none does not exist ("),
+        (["a.npz", "b.npz", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'; expected one of 'a'"),
+        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'"),
+        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--layout", "keras"], "--layout: found 'keras', expected 'torchvision'"),
+        (["a.npz", "b.npz", "--model", "resnet18", "--option", "stemm=cifar"], "stemm: resnet18 has no such option"),
         (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm"], "none of the model's names is there"),
         (["a.npz", "b.npz", "--model", "resnet19"], "unknown model 'resnet19'"),
         (["a.npz", "b.npz", "--drop-head"], "--model: missing"),
@@ -61,5 +86,7 @@ def test_a_model_that_does_not_fit_is_told_in_one_line(tmp_path, capsys):
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert "head.weight: found [3, 192], expected [1000, 192]; " in error and "num_classes=3" in error and error.count("\n") == 1
+    assert cli.main([*[word for word in arguments if word not in ("--to", "timm")], "--drop-head"]) == 2
+    assert "jaxvision convert: --to: missing, expected 'torchvision' or 'timm'\n" == capsys.readouterr().err
     assert cli.main([*arguments, "--drop-head"]) == 0
     assert set(jv.weights.read(tmp_path / "b.npz")) == {name for name in vit() if not name.startswith("head.")}

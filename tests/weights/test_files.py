@@ -244,3 +244,10 @@ def test_what_a_format_lacks_is_refused_in_writing(tmp_path):
     with pytest.raises(ValueError, match="safetensors cannot hold a .complex128."):
         jv.weights.write(tmp_path / "a.safetensors", {"a": np.ones(2, complex)})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_opened_is_told_with_what_was_expected(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^path: .*none.pth cannot be read \(No such file or directory\), expected a PyTorch"):
+        jv.weights.read(tmp_path / "none.pth")
+    with pytest.raises(IsADirectoryError, match=r"^path: .* cannot be read \(Is a directory\), expected a PyTorch"):
+        jv.weights.read(tmp_path)

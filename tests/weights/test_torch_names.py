@@ -112,6 +112,8 @@ def test_the_option_that_would_help_is_told():
     assert jax.eval_shape(encoder.apply, variables, jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)).shape == (2, 512)
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
     assert "prefix='module.' would fit" in complaint(model, wrapped)
+    with pytest.raises(ValueError, match=r"^prefix: none of \d+ names begins with 'modul.'; expected one of 'module.'$"):
+        jv.weights.from_torch(model, wrapped, prefix="modul.")
     assert jv.weights.from_torch(model, wrapped, prefix="module.")["params"].keys() == variables["params"].keys() | {"head"}
     assert "expected for example conv1.weight" in complaint(model, {"a": np.zeros(1)})
     mixed = {f"backbone.{name}" if "fc" not in name else name: tensor for name, tensor in tensors.items()}
