@@ -91,6 +91,8 @@ def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> s
     """docs/parity.md."""
     lines = [found[row] for row in wanted if row in found]
     good, rounded = sum(map(within, lines)), sum(float(line["float32"]) > BOUND for line in lines)
+    alone = f", {rounded} of them in float64 alone" if rounded else ""
+    ours = [f"| {name} | {count(name):,} |" for name in jv.list_models() if name not in {name for name, _ in wanted}]
     versions = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
     missing = ", ".join(f"{name} ({library})" for name, library in wanted if (name, library) not in found)
     table = [
@@ -103,13 +105,13 @@ def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> s
             "# The same logits as PyTorch's networks",
             "",
             f"{len(lines)} of the {len(wanted)} pairs of a row and a network of torchvision's or timm's were measured; in {good}",
-            f"the logits are at most {BOUND:g} apart, {rounded} of them in float64 alone. What was not is named at the end.",
+            f"the logits are at most {BOUND:g} apart{alone}. Rows that neither library has stand at the end.",
             "",
             "The whole network with random weights (BatchNorm statistics, LayerScale, GRN and positions too) goes through",
             "`weights.from_torch`; both see the same two images in evaluation. The figure is the largest difference of the logits,",
             "divided by their spread between images (a bias common to all does not count). Rounding grows with depth and with the gain of",
-            f"the random weights: where float32 shows more than {BOUND:g}, float64 is measured too (our logits are float32 even",
-            "then), where only a mistake would be left. The last column: what `weights.to_torch` writes of it, to the bit. Training",
+            f"the random weights: where float32 shows more than {BOUND:g}, float64 is measured too, where only a mistake would be",
+            "left. The last column: what `weights.to_torch` writes of it, to the bit. Training",
             "losses, gradients and moved statistics are compared for one variant of each family by `tests/models` (`check_training`).",
             "",
             f"{versions}, Python {platform.python_version()}, CPU.",
@@ -121,6 +123,15 @@ def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> s
             *table,
             "",
             f"Not measured: {missing or 'none'}.",
+            "",
+            "## Rows that neither library has",
+            "",
+            "`tests/models` compares them with networks put together from PyTorch's layers, or with the row that they are a form of. Counts are",
+            "of three channels, with the classifiers for training; LeNet-5 of one channel has 61,706 parameters.",
+            "",
+            "| row | parameters |",
+            "|---|---:|",
+            *ours,
             "",
         ]
     )

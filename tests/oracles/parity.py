@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity wi
 pytest.importorskip("jaxvision.weights.changes", reason="no reader of PyTorch's weights: parity with PyTorch is NOT checked here")
 
 DOUBLE_TOLERANCE = 5e-6
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiling a gradient takes far longer than computing it once
+# Compiling a gradient takes far longer than computing it once.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def randomised(network, *, gain: float = 2.0):
@@ -57,9 +58,7 @@ def difference(ours, theirs) -> float:
     return float(np.abs(np.asarray(ours) - theirs).max() / np.std(theirs - theirs.mean(0)))
 
 
-def logits_difference(
-    model, network, variables: dict, *, size: tuple[int, int], double: bool = False, strength: float = 1.0
-) -> float:
+def logits_difference(model, network, variables: dict, *, size: tuple[int, int], double: bool = False, strength: float = 1.0) -> float:
     """The relative difference of the logits for two images of ``size``, in float64 if asked, which leaves mistakes but no rounding."""
     image = np.float32(strength) * image_of(2, *size, 3)
     if not double:
@@ -120,7 +119,8 @@ def check_training(model, network, *, size: tuple[int, int], layout: str = "torc
         return jv.losses.cross_entropy(logits.astype(image.dtype), jnp.asarray(labels)), moved.get("batch_stats", {})
 
     with jax.enable_x64(True):
-        (ours, moved), grads = jax.tree.map(np.asarray, jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)(variables["params"], image))
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)
+        (ours, moved), grads = jax.tree.map(np.asarray, step(variables["params"], image))
     logits = network.double()(first(image))
     theirs = torch.nn.functional.cross_entropy(getattr(logits, "logits", logits), torch.tensor(labels))
     theirs.backward()

@@ -30,7 +30,7 @@ GAINS = {
     "mobilenet_v3_large": 1.4,
     **{f"seresnet{depth}": gain for depth, gain in ((18, 1.4), (34, 1.4), (50, 1.4), (101, 1.2), (152, 1.1))},
     **{f"efficientnet_b{number}": gain for number, gain in enumerate((2.0, 2.0, 1.7, 1.8, 1.7, 1.6, 1.4, 1.4))},
-    **{f"efficientnet_v2_{size}": gain for size, gain in (("s", 1.0), ("m", 1.2), ("l", 1.0))},
+    **{f"efficientnet_v2_{size}": gain for size, gain in (("s", 1.0), ("m", 1.0), ("l", 1.0))},
 }
 
 
