@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.typing import Array
 
@@ -20,7 +21,8 @@ def check_tokens(model: str, **rows: tuple[Array, int]) -> None:
         if not jnp.issubdtype(row.dtype, jnp.integer):
             raise TypeError(f"{name}: found dtype {row.dtype}, {model} expects integers")
         if not isinstance(row, jax.core.Tracer) and row.size:
-            first, last = int(row.min()), int(row.max())
+            numbers = np.asarray(row)  # while something else is traced, row.min() would be traced too
+            first, last = int(numbers.min()), int(numbers.max())
             if first < 0 or last >= vocabulary:
                 raise ValueError(f"{name}: found tokens from {first} to {last}, this {model} expects 0 to {vocabulary - 1}")
     counts = [len(row) for row, _ in rows.values()]
