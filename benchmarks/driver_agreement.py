@@ -31,7 +31,7 @@ def problem(learning_rate: float):
     """(objective, optimizer, augment, source): every ingredient whose draws or statistics could depend on the devices."""
     from jaxvision.models.resnet import ResNet
 
-    model = ResNet((1, 1), False, CLASSES, "cifar", drop_rate=0.3, drop_path_rate=0.5)
+    model = ResNet((1, 1), False, num_classes=CLASSES, stem_kind="cifar", drop_rate=0.3, drop_path_rate=0.5)
     augment = jv.augment.chain(jv.augment.each(jv.augment.cifar_train(SIZE, padding=2)), jv.augment.mixup(0.4, num_classes=CLASSES))
     optimizer = jv.train.momentum(jv.train.warmup_cosine(learning_rate, 40, warmup=5), weight_decay=1e-4)
     source = jv.data.synthetic(200, image_shape=(SIZE, SIZE, 3), num_classes=CLASSES)

@@ -99,7 +99,11 @@ def test_the_papers_googlenet():
     """Images strong enough for the response normalisation to divide by more than its constant."""
     model, image = jv.create_model("googlenet_original", num_classes=11, auxiliary_heads=False), 50 * image_of(2, 65, 78, 3)
     generator = np.random.default_rng(0)
-    draw = lambda leaf: generator.normal(0, math.sqrt(2 / max(1, math.prod(leaf.shape[:-1]))) if leaf.ndim > 1 else 0.2, leaf.shape)  # noqa: E731
+
+    def draw(leaf):
+        scale = math.sqrt(2 / max(1, math.prod(leaf.shape[:-1]))) if leaf.ndim > 1 else 0.2
+        return generator.normal(0, scale, leaf.shape)
+
     params = jax.tree.map(draw, jax.eval_shape(model.init, KEY, image)["params"])
     wanted = papers.googlenet(params, first(image).double())
     with jax.enable_x64(True):

@@ -82,7 +82,7 @@ def test_several_labels_at_once_are_judged_by_mean_average_precision():
 def test_batch_statistics_move_and_dropout_draws_anew_each_key():
     from jaxvision.models.resnet import ResNet
 
-    model = ResNet((1,), False, 3, "cifar", drop_rate=0.5)
+    model = ResNet((1,), False, num_classes=3, stem_kind="cifar", drop_rate=0.5)
     batch = batch_of() | {"image": np.random.default_rng(0).random((6, 8, 8, 3)).astype(np.float32)}
     objective = jv.objectives.supervised(model)
     params, carry = objective.init(KEY, batch)
