@@ -1,0 +1,78 @@
+"""How an objective holds and runs its modules: initialisation, warm start, running statistics, several views as one batch."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.core import fold_name, reuse
+from jaxvision.typing import Array, Batch, Features, Key, to_float
+
+
+def read(batch: Batch, method: str, *names: str, recipe: str) -> tuple[Array, ...]:
+    """The arrays of ``batch`` that a method reads, as float. Raises ValueError naming the one that is missing and the recipe that makes it."""
+    for name in names:
+        if name not in batch:
+            raise ValueError(f"batch: {method} reads {name!r}, found {', '.join(sorted(batch))}; {recipe} makes it")
+    return tuple(to_float(batch[name]) for name in names)
+
+
+def check_given(method: str, given: Mapping, *modules: str) -> None:
+    """Raises ValueError for parameters given to a method that has no such module."""
+    if surplus := set(given) - set(modules):
+        raise ValueError(f"given: {method} has {', '.join(modules)}; found {', '.join(sorted(surplus))}")
+
+
+def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Callable | str | None = None, **options) -> tuple[dict, dict]:
+    """(parameters, running statistics, or {}) of a new module called ``name``, those in ``given[name]`` reused.
+
+    The key is folded with the name, so that a module begins the same whatever stands beside it.
+    """
+    run = lambda key, *inputs: module.init(key, *inputs, **options, **({"method": method} if method else {}))  # noqa: E731
+    variables = jax.jit(run)(fold_name(key, name), *inputs)
+    return reuse(name, variables.get("params", {}), given.get(name, {})), variables.get("batch_stats", {})
+
+
+def start_encoder(encoder, key: Key, image: Array, *, given: Mapping = {}, name: str = "encoder", **options) -> tuple[dict, dict]:
+    """``start`` of an encoder from images [B, H, W, C], one of which is enough; heads that features do not need get no parameters."""
+    return start(name, encoder, key, image[:1], given=given, method="features", **options)
+
+
+def apply(module, params: dict, stats: dict, *inputs, key: Key, train: bool = True, method: Callable | str | None = None, **options):
+    """(outputs, running statistics after it) of a module; ``stats`` is {} where it has none. Dropout draws from ``key``."""
+    variables = {"params": params} | ({"batch_stats": stats} if stats else {})
+    options = options | ({"method": method} if method else {})
+    outputs, moved = module.apply(variables, *inputs, train=train, mutable=["batch_stats"], rngs={"dropout": key}, **options)
+    return outputs, (moved["batch_stats"] if stats else stats)
+
+
+def encode(encoder, params: dict, stats: dict, image: Array, *, key: Key, train: bool = True, **options) -> tuple[Features, dict]:
+    """(features, running statistics after it) of images [B, H, W, C]; ``options`` such as ``keep`` or ``mask`` go to the encoder."""
+    return apply(encoder, params, stats, image, key=key, train=train, method="features", **options)
+
+
+def as_one_batch(views: Array) -> Array:
+    """Views [B, V, ...] as [B V, ...], example by example: their global positions are then the same on any number of devices."""
+    return views.reshape(-1, *views.shape[2:])  # [B V, ...]
+
+
+def by_view(rows: Array, count: int) -> Array:
+    """Rows [B V, ...] as [V, B, ...], the inverse of ``as_one_batch`` with the views in front."""
+    return jnp.moveaxis(rows.reshape(-1, count, *rows.shape[1:]), 1, 0)  # [V, B, ...]
+
+
+def moving_average(teacher, student, momentum: Array | float):
+    """momentum teacher + (1 - momentum) student, leaf by leaf (Tarvainen & Valpola, 2017; Grill et al., 2020)."""
+    return jax.tree.map(lambda old, new: (momentum * old + (1 - momentum) * new).astype(old.dtype), teacher, student)
+
+
+def apart(teacher, student) -> Array:
+    """How far two trees of parameters are from each other: the norm of their difference over that of the student, both over all leaves."""
+    square = lambda tree: sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree))  # noqa: E731
+    difference = jax.tree.map(jnp.subtract, teacher, student)
+    return jnp.sqrt(square(difference) / jnp.maximum(square(student), 1e-30))
+
+
+def at(value: float | Callable, step: Array) -> Array:
+    """A number, or the value of a schedule at ``step``."""
+    return jnp.asarray(value(step) if callable(value) else value, jnp.float32)
