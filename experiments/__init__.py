@@ -1,6 +1,12 @@
 """Runnable recipes, one a file: ``python -m experiments.NAME --help``. Here is what several of them share."""
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 import jaxvision as jv
 
@@ -13,15 +19,108 @@ def cifar10(data: Path | None, *, smoke: bool):
     return read(data, "train"), read(data, "test")
 
 
+def _imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
+    """(train, test) as they lie there."""
+    if smoke:
+        return tuple(jv.data.synthetic(count, image_shape=(size, size, 3), num_classes=4) for count in (64, 32))
+    if tfds:
+        return jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
+    return tuple(jv.data.image_folder(data, split) for split in ("train", "val"))
+
+
 def imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
     """(train, test) of ImageNet's form, cropped on the host to ``size``: random parts to train on, middles to judge.
 
     From a folder or .zip with train/ and val/, from a prepared TensorFlow Datasets set by name, or synthetic images for a smoke test.
     """
-    if smoke:
-        train, test = (jv.data.synthetic(count, image_shape=(size, size, 3), num_classes=4) for count in (64, 32))
-    elif tfds:
-        train, test = jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
-    else:
-        train, test = (jv.data.image_folder(data, split) for split in ("train", "val"))
+    train, test = _imagenet(data, tfds, size, smoke=smoke)
     return jv.data.random_crops(train, size), jv.data.center_crops(test, size, resize=size * 8 // 7)
+
+
+def imagenet_views(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
+    """(train, memory, test) of ImageNet's form for methods that draw their own views on the device.
+
+    Training images are middle squares of 8/7 ``size``; memory, a tenth of them by class, is what k-NN judges the test images by, both cut
+    to ``size``.
+    """
+    (train, test), side = _imagenet(data, tfds, size, smoke=smoke), size * 8 // 7
+    memory = jv.data.few_labels(train, 0.5 if smoke else 0.1)
+    memory, test = (jv.data.center_crops(source, size, resize=side) for source in (memory, test))
+    return jv.data.center_crops(train, side, resize=side), memory, test
+
+
+def warmed_cosine(peak: float, train, *, epochs: float, batch_size: int, warmup_epochs: float, end: float = 0.0):
+    """A learning rate that rises to ``peak`` in ``warmup_epochs``, at most half of the run, and falls along a cosine to ``end``."""
+    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    return jv.train.warmup_cosine(peak, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2), end=end)
+
+
+def labelled(data: Path, size: int):
+    """(train, test) of labelled images in whatever layout lies there: idx files, CIFAR, an .npz file, or a folder or .zip of images.
+
+    Images of the last, whose sizes may differ, are cut to squares of ``size``.
+    """
+    if data.suffix == ".npz":
+        return jv.data.npz(data, "train"), jv.data.npz(data, "test")
+    found = jv.data.describe(data)
+    for read in (jv.data.idx, jv.data.cifar):
+        if f"jv.data.{read.__name__})" in found:
+            return read(data, "train"), read(data, "test")
+    train, test = (jv.data.image_folder(data, split) for split in ("train", "val"))
+    return tuple(jv.data.center_crops(source, size, resize=size * 8 // 7) for source in (train, test))
+
+
+class Pretrained(NamedTuple):
+    """An encoder that was trained before, with what it was trained and judged on."""
+
+    encoder: Any  # a Linen module without a head
+    variables: dict
+    recipe: Callable | None  # how it wants to be shown an image
+    train: Any
+    test: Any
+
+
+def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
+    """The encoder of a run folder, or a network by name with the weights of a file; ``data`` where they are not the run's own.
+
+    Raises ValueError where both or neither are given.
+    """
+    if smoke:
+        encoder = jv.create_model("lenet5", num_classes=0)
+        train, test = jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
+        return Pretrained(encoder, encoder.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))), None, train, test)
+    if (run is None) == (weights is None):
+        raise ValueError("run, weights: expected one of the two, a run folder (--run) or a file (--weights, with --model)")
+    if run is not None:
+        experiment, state = jv.train.load(run)
+        encoder, shape = experiment.model.clone(num_classes=0), experiment.train[0]["image"].shape
+        train, test = labelled(data, shape[0]) if data else (experiment.train, experiment.test)
+        return Pretrained(encoder, jv.train.variables(state), experiment.recipe, train, test)
+    if data is None:
+        raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
+    encoder, recipe = jv.create_model(model, num_classes=0), jv.augment.EvalRecipe()
+    train, test = labelled(data, recipe.size)
+    return Pretrained(encoder, jv.weights.load(encoder, weights, drop_head=True), jv.augment.imagenet_eval(crop=False), train, test)
+
+
+def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: Callable) -> None:
+    """The command of an experiment that has several runs: each of ``runs`` (name: its own options) in a folder of its own, then ``finish``.
+
+    Where the command line has the option ``single``, such as "model", it is one run of ``config`` like any other experiment.
+    ``finish(workdir, rest)`` gets the folder of them all and the options given.
+    """
+    name = Path(config.__code__.co_filename).stem
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--workdir", type=Path)
+    parser.add_argument(f"--{single}")
+    own, rest = parser.parse_known_args()
+    smoke = "-smoke" if "--smoke" in rest else ""
+    if {"-h", "--help"} & set(rest):
+        return jv.train.main(config)
+    if chosen := getattr(own, single):
+        workdir = own.workdir or Path("runs") / f"{name}-{chosen}{smoke}"
+        return jv.train.main(config, [f"--{single}", chosen, "--workdir", str(workdir), *rest])
+    workdir = own.workdir or Path("runs") / f"{name}{smoke}"
+    for run, options in runs.items():
+        jv.train.main(config, [*options, "--workdir", str(workdir / run), *rest])
+    return finish(workdir, rest)

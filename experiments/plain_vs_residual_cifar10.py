@@ -8,14 +8,12 @@ The paper's recipe: momentum 0.9, rate 0.1, a tenth of it after half and three q
 Expected: the paper's figures 6 (plain-56 has the higher training error, ResNet-56 the lower one); it was not run here to its end.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Literal
 
 import jaxvision as jv
-from experiments import cifar10
+from experiments import cifar10, run_each
 
 NETWORKS = ("plain20", "plain56", "resnet20", "resnet56")
 
@@ -68,7 +66,7 @@ def config(
     )
 
 
-def compare(workdir: Path) -> None:
+def compare(workdir: Path, options: list[str]) -> None:
     """Put the figures of the four runs under ``workdir`` into its summary.json and plots/errors.png, and print them."""
     rows = {name: [json.loads(line) for line in (workdir / name / "metrics.jsonl").read_text().splitlines()] for name in NETWORKS}
     summary = {}
@@ -80,23 +78,5 @@ def compare(workdir: Path) -> None:
     jv.plots.comparison(rows, workdir / "plots" / "errors.png")
 
 
-def main() -> None:
-    """One run where --model names it; else all four, each in a folder of its own, and the comparison."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--workdir", type=Path)
-    parser.add_argument("--model")
-    own, rest = parser.parse_known_args()
-    if {"-h", "--help"} & set(rest):
-        return jv.train.main(config)
-    smoke = "-smoke" if "--smoke" in rest else ""
-    if own.model:
-        workdir = own.workdir or Path("runs") / f"plain_vs_residual_cifar10-{own.model}{smoke}"
-        return jv.train.main(config, ["--model", own.model, "--workdir", str(workdir), *rest])
-    workdir = own.workdir or Path("runs") / f"plain_vs_residual_cifar10{smoke}"
-    for name in NETWORKS:
-        jv.train.main(config, ["--model", name, "--workdir", str(workdir / name), *rest])
-    return compare(workdir)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_each(config, {name: ["--model", name] for name in NETWORKS}, "model", compare)

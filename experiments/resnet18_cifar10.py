@@ -9,7 +9,7 @@ Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, besid
 from pathlib import Path
 
 import jaxvision as jv
-from experiments import cifar10
+from experiments import cifar10, warmed_cosine
 
 
 def config(
@@ -41,16 +41,15 @@ def config(
     if smoke:
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.01, 0.0
     model = jv.create_model("resnet18", num_classes=len(train.classes), stem="cifar", dtype=dtype)
-    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
-    rate = jv.train.warmup_cosine(learning_rate, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2))
+    run = {"epochs": epochs, "batch_size": batch_size}
+    rate = warmed_cosine(learning_rate, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model),
         jv.train.momentum(rate, nesterov=True, weight_decay=weight_decay),
         train,
         test=test,
-        epochs=epochs,
-        batch_size=batch_size,
+        **run,
         augment=jv.augment.each(jv.augment.cifar_train()),
         recipe=jv.augment.cifar_eval(),
         seed=seed,

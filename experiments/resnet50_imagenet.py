@@ -10,7 +10,7 @@ Expected: not run here; only its smoke form (a smaller network on synthetic imag
 from pathlib import Path
 
 import jaxvision as jv
-from experiments import imagenet
+from experiments import imagenet, warmed_cosine
 
 
 def config(
@@ -50,16 +50,15 @@ def config(
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.8, 0.0
     train, test = imagenet(data, tfds, size, smoke=smoke)
     model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
-    steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
-    rate = jv.train.warmup_cosine(learning_rate * batch_size / 256, steps, warmup=min(round(warmup_epochs * steps / epochs), steps // 2))
+    run = {"epochs": epochs, "batch_size": batch_size}
+    rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model, label_smoothing=label_smoothing),
         jv.train.momentum(rate, nesterov=True, weight_decay=weight_decay),
         train,
         test=test,
-        epochs=epochs,
-        batch_size=batch_size,
+        **run,
         accumulate=accumulate,
         augment=jv.augment.each(jv.augment.imagenet_train(size, crop=False)),
         recipe=jv.augment.imagenet_eval(size, crop=False),

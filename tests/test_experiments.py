@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import experiments
 import jaxvision as jv
 
 ROOT = Path(__file__).parents[1]
@@ -134,10 +135,10 @@ def test_save_restore_step_is_an_uninterrupted_step(recipe, tmp_path):
 def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch):
     comparison, folders = importlib.import_module("experiments.plain_vs_residual_cifar10"), []
     monkeypatch.setattr(jv.train, "main", lambda _, arguments: folders.append(arguments[arguments.index("--workdir") + 1]))
-    monkeypatch.setattr(comparison, "compare", lambda workdir: folders.append(str(workdir)))
     for arguments in (["--model", "plain20"], ["--model", "plain56"], [], ["--model=plain20", "--workdir", "own"]):
         monkeypatch.setattr(sys, "argv", ["program", "--smoke", *arguments])
-        comparison.main()
+        runs = {name: ["--model", name] for name in comparison.NETWORKS}
+        experiments.run_each(comparison.config, runs, "model", lambda workdir, options: folders.append(str(workdir)))
     assert len(set(folders)) == len(folders) == 8 and folders[-1] == "own"
     assert folders[:2] == ["runs/plain_vs_residual_cifar10-plain20-smoke", "runs/plain_vs_residual_cifar10-plain56-smoke"]
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import losses
-from jaxvision.core import Aux, Carry, Objective, fold_name, reuse, unchanged
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
+from jaxvision.objectives import encoding
 from jaxvision.typing import Array, Batch, Key, to_float
 
 
@@ -29,32 +30,40 @@ def _read(batch: Batch) -> tuple[Array, Array]:
     return to_float(batch["image"]), batch["label"]
 
 
-def supervised(model, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, **options) -> Objective:
+def _only_head(params: dict) -> dict:
+    """The parameters without a gradient to any but those of the head. Raises ValueError where there is no head."""
+    if "head" not in params:
+        raise ValueError(f"model: found {', '.join(params)}, expected a head to train: a classifier with num_classes above 0")
+    return jax.lax.stop_gradient(params) | {"head": params["head"]}
+
+
+def supervised(
+    model, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, frozen: bool = False, **options
+) -> Objective:
     """A classifier trained on labels.
 
     ``model``: a Linen module with ``model(image [B, H, W, C], *, train) -> logits [B, K]``. ``loss``: ``(logits, labels) -> scalar``;
     ``options`` go to it by name (``label_smoothing``, ``class_weights``). Labels are whatever the loss reads: [B] integers, or [B, K]
     one-hot, soft (mixup, cutmix) or multi-label. Logits that the model sows into ``auxiliary`` add ``auxiliary_weight`` times their own
-    loss, in training only (Szegedy et al., "Going Deeper with Convolutions", 2014, section 5: 0.3).
+    loss, in training only (Szegedy et al., "Going Deeper with Convolutions", 2014, section 5: 0.3). ``frozen``: a linear probe; the model
+    runs as in evaluation and only its ``head`` has a gradient (``jv.train.freeze`` keeps weight decay away from the rest).
 
     Parameters and statistics are stored as ``model``. Metrics: ``top1``, or ``map`` (mean average precision of the batch) under
     ``binary_cross_entropy``. Raises ValueError when the batch has no image or label.
     """
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
-        if surplus := set(given) - {"model"}:
-            raise ValueError(f"given: supervised has one module, 'model'; found {', '.join(sorted(surplus))}")
+        encoding.check_given("supervised", given, "model")
         image, _ = _read(batch)
-        variables = jax.jit(model.init)(key, image[:1])
-        params = reuse("model", variables["params"], given.get("model", {}))
-        stats = {"model": variables["batch_stats"]} if "batch_stats" in variables else {}
-        return {"model": params}, Carry(stats, {})
+        params, stats = encoding.warmed("model", jax.jit(model.init)(key, image[:1]), given)
+        return {"model": params}, Carry({"model": stats} if stats else {}, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         image, labels = _read(batch)
-        variables = {"params": params["model"]} | ({"batch_stats": carry.stats["model"]} if "model" in carry.stats else {})
+        own = _only_head(params["model"]) if frozen else params["model"]
+        variables = {"params": own} | ({"batch_stats": carry.stats["model"]} if "model" in carry.stats else {})
         logits, sown = model.apply(
-            variables, image, train=True, mutable=["batch_stats", "auxiliary"], rngs={"dropout": fold_name(key, "dropout")}
+            variables, image, train=not frozen, mutable=["batch_stats", "auxiliary"], rngs={"dropout": fold_name(key, "dropout")}
         )
         total = loss(logits, labels, **options)
         for auxiliary in jax.tree.leaves(sown.get("auxiliary", {})):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from jaxvision import axis
 from jaxvision.core import fold_name, reuse
 from jaxvision.typing import Array, Batch, Features, Key, to_float
 
@@ -23,6 +24,18 @@ def check_given(method: str, given: Mapping, *modules: str) -> None:
         raise ValueError(f"given: {method} has {', '.join(modules)}; found {', '.join(sorted(surplus))}")
 
 
+def warmed(name: str, variables: Mapping, given: Mapping) -> tuple[dict, dict]:
+    """(parameters, running statistics, or {}) of a new module called ``name`` with those reused that ``given[name]`` has.
+
+    That is a tree of parameters, or {"params", "batch_stats"} as ``model.apply`` takes them.
+    """
+    had = given.get(name, {})
+    had = had if "params" in had else {"params": had}
+    stats = variables.get("batch_stats", {})
+    surplus = had.get("batch_stats", {}) if stats else {}
+    return reuse(name, variables.get("params", {}), had["params"]), reuse(name, stats, surplus)
+
+
 def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Callable | str | None = None, **options) -> tuple[dict, dict]:
     """(parameters, running statistics, or {}) of a new module called ``name``, those in ``given[name]`` reused.
 
@@ -30,7 +43,7 @@ def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Cal
     """
     run = lambda key, *inputs: module.init(key, *inputs, **options, **({"method": method} if method else {}))  # noqa: E731
     variables = jax.jit(run)(fold_name(key, name), *inputs)
-    return reuse(name, variables.get("params", {}), given.get(name, {})), variables.get("batch_stats", {})
+    return warmed(name, variables, given)
 
 
 def start_encoder(encoder, key: Key, image: Array, *, given: Mapping = {}, name: str = "encoder", **options) -> tuple[dict, dict]:
@@ -49,6 +62,11 @@ def apply(module, params: dict, stats: dict, *inputs, key: Key, train: bool = Tr
 def encode(encoder, params: dict, stats: dict, image: Array, *, key: Key, train: bool = True, **options) -> tuple[Features, dict]:
     """(features, running statistics after it) of images [B, H, W, C]; ``options`` such as ``keep`` or ``mask`` go to the encoder."""
     return apply(encoder, params, stats, image, key=key, train=train, method="features", **options)
+
+
+def example_keys(key: Key, count: int) -> Array:
+    """A key for each of this shard's ``count`` examples, folded with its global position: the same draws on any number of devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, axis.position(count))
 
 
 def as_one_batch(views: Array) -> Array:

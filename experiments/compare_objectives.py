@@ -1,0 +1,187 @@
+"""SimCLR, DINO, MAE, supervised and random: one encoder, one data set, one budget, the same judgement. The lecture's table in small.
+
+    python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all, three seeds each, then table and picture
+    python -m experiments.compare_objectives --data FOLDER --method dino [--seed 1]     # one run
+
+FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer that sees a 4 x 4 or 8 x 8 grid of patches.
+All images pre-train; ``labels`` of each class judge: weighted k-NN, a linear probe (L-BFGS) and fine-tuning of the whole encoder, beside
+the same encoder at random initialisation and raw pixels. Every figure is on all test images.
+Expected: docs/results.md has the table on 2 CPU cores, for MNIST and CIFAR-10.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+import optax
+
+import jaxvision as jv
+from experiments import fine_tune, labelled, run_each, warmed_cosine
+
+METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
+RUNS = {f"{method}-{seed}": ["--method", method, "--seed", str(seed)] for method in METHODS for seed in SEEDS}
+_UPDATES = 400  # of fine-tuning
+
+
+def _views(method: str, size: int, *, digits: bool):
+    """The augmentation of a method: papers' recipes for photographs; crops, turns and blur, which leave a digit what it is, for digits."""
+    ink = jv.augment.normalize(0.13, 0.31) if digits else jv.augment.normalize(*jv.augment.recipes.IMAGENET)
+    if not digits:
+        small = size // 2
+        recipes = {
+            "simclr": lambda: jv.augment.simclr(size, strength=0.5, blur=False),
+            "dino": lambda: jv.augment.dino(size, crop_size=small, crops=4),
+            "mae": lambda: jv.augment.each(jv.augment.mae(size)),
+            "supervised": lambda: jv.augment.each(jv.augment.mae(size)),
+        }
+        return recipes[method](), None if method == "simclr" else ink
+    turn, blur = jv.augment.affine(degrees=(-20.0, 20.0), shear=(-10.0, 10.0)), jv.augment.gaussian_blur((0.1, 1.0), kernel_size=3)
+    cut = lambda side, low, high: jv.augment.random_resized_crop(side, scale=(low, high), ratio=(0.8, 1.25))  # noqa: E731
+    view = jv.augment.chain(cut(size, 0.4, 1.0), turn, jv.augment.random_apply(blur, 0.5), ink)
+    if method == "simclr":
+        return jv.augment.views(view, view), ink
+    if method == "dino":
+        local = jv.augment.chain(cut(size // 2, 0.15, 0.4), turn, ink)
+        return jv.augment.views(view, view, crops=(local,) * 4), ink
+    return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), ink)), ink
+
+
+def _objective(method: str, encoder, steps: int):
+    if method == "simclr":
+        return jv.objectives.simclr(encoder, temperature=0.2)
+    if method == "dino":
+        return jv.objectives.dino(
+            encoder,
+            prototypes=1024,
+            hidden=512,
+            bottleneck=128,
+            momentum=jv.train.cosine(0.99, 1.0, steps),
+            teacher_temperature=optax.linear_schedule(0.04, 0.07, max(steps // 3, 1)),
+            freeze_steps=steps // 20,
+        )
+    if method == "mae":
+        return jv.objectives.mae(encoder, depth=2, width=96, heads=3)
+    return jv.objectives.supervised(encoder)
+
+
+def config(
+    *,
+    data: Path | None = None,
+    method: Literal["simclr", "dino", "mae", "supervised"] = "simclr",
+    labels: int = 10,
+    images: int | None = None,
+    epochs: int = 10,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Pre-train the small encoder by one method; without --method by each of them.
+
+    Args:
+        data: Folder of idx files or CIFAR-10, or an .npz file.
+        method: How the encoder learns; supervised learns from the labels that judge the others, and from no others.
+        labels: Labelled images of each class.
+        images: How many of the training images to use; by default all.
+        epochs: Passes over the training images; the supervised run makes as many updates.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate of AdamW.
+        seed: Decides initialisation, data order, augmentation and which labels are kept.
+        smoke: A few steps on synthetic images, to see that everything works.
+    """
+    train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else labelled(data, 32)
+    if smoke:
+        epochs, batch_size, labels = 1, 16, 2
+    train = train if images is None else jv.data.subset(train, range(images))
+    size, digits = train[0]["image"].shape[0], train[0]["image"].shape[2] == 1
+    few, steps = jv.data.few_labels(train, labels, seed=seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    supervised = method == "supervised"
+    options = {"image_size": size, "patch_size": size // 8 if size % 8 == 0 else size // 7, "num_classes": len(train.classes) * supervised}
+    encoder = jv.create_model("vit_tiny_patch16_224", **options).clone(width=128, depth=2 if smoke else 6, heads=4)
+    augment, recipe = _views(method, size, digits=digits)
+    learned = few if supervised else train
+    run = {"epochs": max(round(steps * batch_size / len(few)), 1) if supervised else epochs, "batch_size": min(batch_size, len(learned))}
+    rate = warmed_cosine(learning_rate, learned, warmup_epochs=run["epochs"] / 10, **run)
+    decay = jv.train.cosine(0.04, 0.4, steps) if method == "dino" else 0.05
+    return jv.train.Experiment(
+        encoder,
+        _objective(method, encoder, steps),
+        jv.train.adamw(rate, beta2=0.95 if method == "mae" else 0.999, weight_decay=decay, clip_norm=3.0),
+        learned,
+        test=test,
+        **run,
+        augment=augment,
+        recipe=recipe,
+        evaluate=jv.evaluate.classification if supervised else jv.evaluate.nearest(few, k=min(20, len(few))),
+        seed=seed,
+        title=f"{method}, a small ViT",
+    )
+
+
+def _features(encoder, variables: dict, recipe, source) -> tuple[np.ndarray, np.ndarray]:
+    return jv.evaluate.features(encoder, variables, source, recipe=recipe)
+
+
+def _pixels(source) -> tuple[np.ndarray, np.ndarray]:
+    examples = source.take(np.arange(len(source)))
+    return examples["image"].reshape(len(source), -1).astype(np.float32) / 255, examples["label"]
+
+
+def _judge(few: tuple, test: tuple) -> dict[str, float]:
+    """k-NN and linear probe of features and labels: what the labelled images say of the test images."""
+    k = min(20, max(1, len(few[1]) // 20))
+    return {"knn": jv.evaluate.knn(*few, *test, k=k)["top1"], "linear": jv.evaluate.linear_probe(*few, *test)["top1"]}
+
+
+def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
+    """Test accuracy of the whole encoder after training on the labelled images."""
+    batch_size = min(64, len(few))
+    experiment = fine_tune.config(
+        run=folder,
+        labels=options["labels"] if options["method"] != "supervised" else 1.0,
+        epochs=2 if options["smoke"] else max(1, round(_UPDATES * batch_size / len(few))),
+        batch_size=batch_size,
+        flip=few[0]["image"].shape[2] == 3,
+        scratch=scratch,
+        seed=options["seed"],
+    )
+    where = folder / ("from_scratch" if scratch else "fine_tuned")
+    jv.train.run(experiment, where)
+    return json.loads((where / "summary.json").read_text())["top1"]
+
+
+def judge(folder: Path) -> dict[str, dict[str, float]]:
+    """The figures of one run by what was judged: the method, and for the first method also the random encoder and raw pixels."""
+    experiment, state = jv.train.load(folder)
+    options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | json.loads((folder / "config.json").read_text())["experiment"]["options"]
+    method, seed, labels = options["method"], int(options["seed"]), int(options["labels"])
+    few = experiment.train if method == "supervised" else jv.data.few_labels(experiment.train, labels, seed=seed)
+    encoder, variables = experiment.model.clone(num_classes=0), jv.train.variables(state)
+    seen = [_features(encoder, variables, experiment.recipe, source) for source in (few, experiment.test)]
+    found = {method: _judge(*seen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
+    if method == METHODS[0]:
+        fresh = encoder.init(jax.random.key(seed), np.zeros((1, *few[0]["image"].shape), np.float32))
+        unseen = [_features(encoder, fresh, experiment.recipe, source) for source in (few, experiment.test)]
+        found["random"] = _judge(*unseen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
+        found["pixels"] = _judge(_pixels(few), _pixels(experiment.test))
+    return found
+
+
+def tabulate(workdir: Path, given: list[str]) -> None:
+    """Judge all runs under ``workdir``; the table goes into its summary.json and to the console."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for name in RUNS:
+        for judged, found in judge(workdir / name).items():
+            for judgement, top1 in found.items():
+                figures.setdefault(judged, {}).setdefault(judgement, []).append(top1)
+    (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print("test top-1, mean and range over seeds (%)")
+    for judged, found in figures.items():
+        cells = [f"{name} {100 * np.mean(top1):.2f} ({100 * min(top1):.2f} to {100 * max(top1):.2f})" for name, top1 in found.items()]
+        print(f"{judged}: {', '.join(cells)}")
+
+
+if __name__ == "__main__":
+    run_each(config, RUNS, "method", tabulate)

@@ -1,0 +1,79 @@
+"""DINO with a tiny Vision Transformer on CIFAR-10: the recipe of Caron et al. (2021), patches and crops scaled to 32 pixels.
+
+    python -m experiments.dino_vit_tiny_cifar10 --data FOLDER_OR_NPZ [--epochs 300] [--dtype bfloat16]
+
+Two views of 32 pixels and six crops of 16, patches of 4. Judged by weighted k-NN (k 20) after each epoch.
+Expected: public tables have 89.5 % linear for a ResNet-18 after 1,000 epochs on all 50,000 images; no long run was made here.
+"""
+
+from pathlib import Path
+
+import optax
+
+import jaxvision as jv
+from experiments import cifar10, warmed_cosine
+
+
+def config(
+    *,
+    data: Path | None = None,
+    epochs: int = 300,
+    batch_size: int = 256,
+    learning_rate: float = 5e-4,
+    prototypes: int = 4096,
+    crops: int = 6,
+    momentum: float = 0.996,
+    warmup_epochs: float = 10.0,
+    dtype: str = "float32",
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Learn features of small photographs without labels, from a teacher that follows its student.
+
+    Args:
+        data: CIFAR-10 folder or archive, or an .npz file.
+        epochs: Passes over the training images.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate of AdamW for a batch of 256; it is scaled with the batch.
+        prototypes: Width of the head's last layer.
+        crops: Small crops of each image, beside its two views.
+        momentum: Of the teacher at the start; it rises to 1 along a cosine.
+        warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
+        dtype: Compute type, float32 or bfloat16; parameters stay float32.
+        seed: Decides initialisation, data order and augmentation.
+        smoke: A few steps on synthetic images with a smaller network, to see that everything works.
+    """
+    train, test = cifar10(data, smoke=smoke)
+    if smoke:
+        epochs, batch_size, prototypes, crops, warmup_epochs = 1, 16, 64, 2, 0.0
+    encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=4, drop_path_rate=0.1, dtype=dtype)
+    if smoke:
+        encoder = encoder.clone(depth=2)
+    run = {"epochs": epochs, "batch_size": batch_size}
+    steps = jv.train.total_steps(train, **run)
+    rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, end=1e-6, **run)
+    objective = jv.objectives.dino(
+        encoder,
+        prototypes=prototypes,
+        momentum=jv.train.cosine(momentum, 1.0, steps),
+        teacher_temperature=optax.linear_schedule(0.04, 0.07, max(steps // 10, 1)),
+        freeze_steps=steps // epochs,
+    )
+    return jv.train.Experiment(
+        encoder,
+        objective,
+        jv.train.adamw(rate, weight_decay=jv.train.cosine(0.04, 0.4, steps), clip_norm=3.0),
+        train,
+        test=test,
+        **run,
+        augment=jv.augment.dino(32, crop_size=16, crops=crops),
+        recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
+        evaluate=jv.evaluate.nearest(train),
+        seed=seed,
+        title="DINO, ViT-Ti/4 on CIFAR-10",
+        hint="python -m experiments.linear_probe --run {workdir}",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)

@@ -1,0 +1,67 @@
+"""A linear classifier on frozen features, from any run folder or weight file: the SGD protocol of the self-supervised papers.
+
+    python -m experiments.linear_probe --run RUN_FOLDER [--data OTHER_DATA] [--epochs 100]
+    python -m experiments.linear_probe --weights resnet50.pth --model resnet50 --data FOLDER
+
+Random crops and flips, momentum 0.9, no weight decay, a cosine from 0.1 for a batch of 256; the encoder stays bit for bit what it was.
+Expected: docs/results.md has short runs on 2 CPU cores.
+"""
+
+from pathlib import Path
+
+import jaxvision as jv
+from experiments import pretrained, warmed_cosine
+
+
+def config(
+    *,
+    run: Path | None = None,
+    weights: Path | None = None,
+    model: str = "resnet50",
+    data: Path | None = None,
+    epochs: int = 100,
+    batch_size: int = 256,
+    learning_rate: float = 0.1,
+    flip: bool = True,
+    seed: int = 0,
+    smoke: bool = False,
+) -> jv.train.Experiment:
+    """Train a linear classifier behind an encoder that does not move.
+
+    Args:
+        run: Run folder whose encoder is judged.
+        weights: Weight file instead of a run folder.
+        model: The network that the weight file is for.
+        data: Labelled images; by default those of the run.
+        epochs: Passes over the training images.
+        batch_size: Images an update, over all devices.
+        learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
+        flip: Whether images are mirrored half the time; not for digits.
+        seed: Decides the head's initialisation, data order and augmentation.
+        smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
+    """
+    found = pretrained(run, weights, model, data, smoke=smoke)
+    if smoke:
+        epochs, batch_size, learning_rate = 1, 16, 1.0
+    classifier = found.encoder.clone(num_classes=len(found.train.classes))
+    settings = {"epochs": epochs, "batch_size": batch_size}
+    rate = warmed_cosine(learning_rate * batch_size / 256, found.train, warmup_epochs=0, **settings)
+    steps = [jv.augment.random_resized_crop(found.train[0]["image"].shape[0])]
+    steps += [jv.augment.random_horizontal_flip()] if flip else []
+    return jv.train.Experiment(
+        classifier,
+        jv.objectives.supervised(classifier, frozen=True),
+        jv.train.freeze(jv.train.momentum(rate), train="head"),
+        found.train,
+        test=found.test,
+        **settings,
+        augment=jv.augment.each(jv.augment.chain(*steps, *([found.recipe] if found.recipe else []))),
+        recipe=found.recipe,
+        given={"model": found.variables},
+        seed=seed,
+        title=f"linear probe of {type(found.encoder).__name__}",
+    )
+
+
+if __name__ == "__main__":
+    jv.train.main(config)
