@@ -2,11 +2,14 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
 import jaxvision as jv
 
@@ -79,6 +82,12 @@ class Pretrained(NamedTuple):
     train: Any
     test: Any
 
+    def augment(self, *, scale: tuple[float, float], flip: bool) -> Callable:
+        """Random crops of a part in ``scale`` of the image, and flips, shown as the encoder wants them."""
+        steps = [jv.augment.random_resized_crop(self.train[0]["image"].shape[0], scale=scale)]
+        steps += [jv.augment.random_horizontal_flip()] if flip else []
+        return jv.augment.each(jv.augment.chain(*steps, *([self.recipe] if self.recipe else [])))
+
 
 def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
     """The encoder of a run folder, or a network by name with the weights of a file; ``data`` where they are not the run's own.
@@ -103,6 +112,19 @@ def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | 
     return Pretrained(encoder, jv.weights.load(encoder, weights, drop_head=True), jv.augment.imagenet_eval(crop=False), train, test)
 
 
+def scheduled_dino(encoder, *, steps: int, epochs: int, prototypes: int, momentum: float) -> jv.Objective:
+    """DINO with its paper's schedules: the teacher's momentum up to 1, its temperature from 0.04 to 0.07 in at most 30 epochs or a third
+    of the run, the prototypes still for the first epoch.
+    """
+    return jv.objectives.dino(
+        encoder,
+        prototypes=prototypes,
+        momentum=jv.train.cosine(momentum, 1.0, steps),
+        teacher_temperature=optax.linear_schedule(0.04, 0.07, max(min(30, epochs / 3) * steps // epochs, 1)),
+        freeze_steps=steps // epochs,
+    )
+
+
 def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: Callable) -> None:
     """The command of an experiment that has several runs: each of ``runs`` (name: its own options) in a folder of its own, then ``finish``.
 
@@ -124,3 +146,37 @@ def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: 
     for run, options in runs.items():
         jv.train.main(config, [*options, "--workdir", str(workdir / run), *rest])
     return finish(workdir, rest)
+
+
+def _shown(image, mean, std):
+    """Normalised images as pictures again."""
+    return np.asarray(image * np.asarray(std, np.float32) + np.asarray(mean, np.float32))
+
+
+def paint(reconstruct: Callable, *, mean=jv.augment.recipes.IMAGENET[0], std=jv.augment.recipes.IMAGENET[1]) -> Callable:
+    """The ``draw`` of a masked autoencoder that sees images normalised by ``mean`` and ``std``: reconstructions, honest and oracle.
+
+    ``reconstruct(params, image, *, key, honest)`` gives what was seen, made and should have been.
+    """
+
+    def draw(params: dict, image, where: Path) -> None:
+        image = (image - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+        for mode in ("honest", "oracle"):
+            pictures = jax.jit(partial(reconstruct, honest=mode == "honest"))(params, image, key=jax.random.key(0))
+            jv.plots.reconstructions(*(_shown(one, mean, std) for one in pictures), where / f"reconstruction_{mode}.png", mode=mode)
+
+    return draw
+
+
+def attend(encoder, *, mean=jv.augment.recipes.IMAGENET[0], std=jv.augment.recipes.IMAGENET[1], scale: int = 2) -> Callable:
+    """The ``draw`` of a Vision Transformer: what the class token looks at in the last block, image by image, ``scale`` times as large."""
+
+    def draw(params: dict, image, where: Path) -> None:
+        side = scale * image.shape[1], scale * image.shape[2]
+        large = jax.vmap(lambda one: jv.augment.resize(side, method="bicubic")(None, one))(image)
+        seen = (large - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+        maps = jax.jit(partial(jv.models.class_attention, encoder))({"params": params["encoder"]}, seen)[:, -1]  # [B, heads, h, w]
+        for index in range(min(4, len(image))):
+            jv.plots.attention(np.clip(large[index], 0, 1), np.asarray(maps[index]), where / f"attention_{index}.png")
+
+    return draw

@@ -155,7 +155,8 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
 def judge(folder: Path) -> dict[str, dict[str, float]]:
     """The figures of one run by what was judged: the method, and for the first method also the random encoder and raw pixels."""
     experiment, state = jv.train.load(folder)
-    options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | json.loads((folder / "config.json").read_text())["experiment"]["options"]
+    given = json.loads((folder / "config.json").read_text())["experiment"]["options"]
+    options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
     method, seed, labels = options["method"], int(options["seed"]), int(options["labels"])
     few = experiment.train if method == "supervised" else jv.data.few_labels(experiment.train, labels, seed=seed)
     encoder, variables = experiment.model.clone(num_classes=0), jv.train.variables(state)

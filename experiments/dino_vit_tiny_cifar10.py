@@ -8,10 +8,8 @@ Expected: public tables have 89.5 % linear for a ResNet-18 after 1,000 epochs on
 
 from pathlib import Path
 
-import optax
-
 import jaxvision as jv
-from experiments import cifar10, warmed_cosine
+from experiments import attend, cifar10, scheduled_dino, warmed_cosine
 
 
 def config(
@@ -52,22 +50,16 @@ def config(
     run = {"epochs": epochs, "batch_size": batch_size}
     steps = jv.train.total_steps(train, **run)
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, end=1e-6, **run)
-    objective = jv.objectives.dino(
-        encoder,
-        prototypes=prototypes,
-        momentum=jv.train.cosine(momentum, 1.0, steps),
-        teacher_temperature=optax.linear_schedule(0.04, 0.07, max(steps // 10, 1)),
-        freeze_steps=steps // epochs,
-    )
     return jv.train.Experiment(
         encoder,
-        objective,
+        scheduled_dino(encoder, steps=steps, epochs=epochs, prototypes=prototypes, momentum=momentum),
         jv.train.adamw(rate, weight_decay=jv.train.cosine(0.04, 0.4, steps), clip_norm=3.0),
         train,
         test=test,
         **run,
         augment=jv.augment.dino(32, crop_size=16, crops=crops),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
+        draw=attend(encoder),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
         title="DINO, ViT-Ti/4 on CIFAR-10",

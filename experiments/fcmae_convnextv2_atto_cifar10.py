@@ -7,10 +7,11 @@ With patches of 1 the last map has 4 x 4 places of 8 x 8 pixels each; 10 of 16 a
 Expected: not run here to its end, only its smoke form was.
 """
 
+from functools import partial
 from pathlib import Path
 
 import jaxvision as jv
-from experiments import cifar10, warmed_cosine
+from experiments import cifar10, paint, warmed_cosine
 
 
 def config(
@@ -46,6 +47,7 @@ def config(
     encoder = jv.create_model("convnextv2_atto", num_classes=0, patch_size=1, dtype=dtype)
     if smoke:
         encoder = encoder.clone(depths=(1, 1, 1, 1))
+    reconstruct = partial(jv.objectives.fcmae_reconstruction, encoder, mask_ratio=mask_ratio)
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
@@ -57,6 +59,7 @@ def config(
         **run,
         augment=jv.augment.each(jv.augment.mae(32)),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
+        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
         title="FCMAE, ConvNeXt V2 atto on CIFAR-10",

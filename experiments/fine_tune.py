@@ -48,7 +48,7 @@ def config(
         label_smoothing: Share of the label spread over all classes.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         flip: Whether images are mirrored half the time; not for digits.
-        scratch: Begin anew with the same network, for comparison.
+        scratch: Begin anew with the same network.
         seed: Decides the head's initialisation, which labels are kept, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
@@ -59,8 +59,6 @@ def config(
     classifier = found.encoder.clone(num_classes=len(found.train.classes))
     settings = {"epochs": epochs, "batch_size": min(batch_size, len(train))}
     rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=warmup_epochs, **settings)
-    steps = [jv.augment.random_resized_crop(found.train[0]["image"].shape[0], scale=(0.5, 1.0))]
-    steps += [jv.augment.random_horizontal_flip()] if flip else []
     return jv.train.Experiment(
         classifier,
         jv.objectives.supervised(classifier, label_smoothing=label_smoothing),
@@ -68,7 +66,7 @@ def config(
         train,
         test=found.test,
         **settings,
-        augment=jv.augment.each(jv.augment.chain(*steps, *([found.recipe] if found.recipe else []))),
+        augment=found.augment(scale=(0.5, 1.0), flip=flip),
         recipe=found.recipe,
         given={} if scratch else {"model": found.variables},
         seed=seed,

@@ -46,8 +46,6 @@ def config(
     classifier = found.encoder.clone(num_classes=len(found.train.classes))
     settings = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, found.train, warmup_epochs=0, **settings)
-    steps = [jv.augment.random_resized_crop(found.train[0]["image"].shape[0])]
-    steps += [jv.augment.random_horizontal_flip()] if flip else []
     return jv.train.Experiment(
         classifier,
         jv.objectives.supervised(classifier, frozen=True),
@@ -55,7 +53,7 @@ def config(
         found.train,
         test=found.test,
         **settings,
-        augment=jv.augment.each(jv.augment.chain(*steps, *([found.recipe] if found.recipe else []))),
+        augment=found.augment(scale=(0.08, 1.0), flip=flip),
         recipe=found.recipe,
         given={"model": found.variables},
         seed=seed,

@@ -8,10 +8,11 @@ FOLDER has train/ and val/, each with one sub-folder of images a class.
 Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run here, only its smoke form was.
 """
 
+from functools import partial
 from pathlib import Path
 
 import jaxvision as jv
-from experiments import imagenet_views, warmed_cosine
+from experiments import imagenet_views, paint, warmed_cosine
 
 
 def config(
@@ -45,7 +46,7 @@ def config(
         seed: Decides initialisation, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
-    size, name, options, decoder = 224, "vit_base_patch16_224", {}, {}
+    size, name, options, decoder = 224, "vit_base_patch16_224", {}, {"depth": 8, "width": 512, "heads": 16}
     if smoke:
         size, name, options = 32, "vit_tiny_patch16_224", {"image_size": 32, "patch_size": 8}
         epochs, batch_size, warmup_epochs, decoder = 1, 16, 0.0, {"depth": 1, "width": 48, "heads": 3}
@@ -53,6 +54,7 @@ def config(
     encoder = jv.create_model(name, num_classes=0, dtype=dtype, **options)
     if smoke:
         encoder = encoder.clone(depth=2)
+    reconstruct = partial(jv.objectives.mae_reconstruction, encoder, mask_ratio=mask_ratio, heads=decoder["heads"])
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
@@ -65,6 +67,7 @@ def config(
         accumulate=accumulate,
         augment=jv.augment.each(jv.augment.mae(size)),
         recipe=jv.augment.imagenet_eval(size, crop=False),
+        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(memory),
         seed=seed,
         threads=8,

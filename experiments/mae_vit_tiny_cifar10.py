@@ -7,10 +7,11 @@ Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but the me
 Expected: docs/results.md has short runs on 2 CPU cores; 400 epochs were not run here.
 """
 
+from functools import partial
 from pathlib import Path
 
 import jaxvision as jv
-from experiments import cifar10, warmed_cosine
+from experiments import cifar10, paint, warmed_cosine
 
 
 def config(
@@ -46,17 +47,20 @@ def config(
     encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=4, dtype=dtype)
     if smoke:
         encoder = encoder.clone(depth=2)
+    decoder = {"depth": 1 if smoke else 4, "width": 96, "heads": 3}
+    reconstruct = partial(jv.objectives.mae_reconstruction, encoder, mask_ratio=mask_ratio, heads=decoder["heads"])
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,
-        jv.objectives.mae(encoder, mask_ratio=mask_ratio, depth=1 if smoke else 4, width=96, heads=3),
+        jv.objectives.mae(encoder, mask_ratio=mask_ratio, **decoder),
         jv.train.adamw(rate, beta2=0.95, weight_decay=weight_decay),
         train,
         test=test,
         **run,
         augment=jv.augment.each(jv.augment.mae(32)),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
+        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
         title="MAE, ViT-Ti/4 on CIFAR-10",

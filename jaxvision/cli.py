@@ -129,19 +129,60 @@ def _source(path: Path) -> Path:
     return jv.data.paths.existing_file(path, "IN", "a .pth, .pt, .safetensors or .npz file, or hf:owner/name")
 
 
-def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.out.exists():
-        raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
-    if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model:
-        raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
-    jv.data.paths.existing(arguments.out.parent, "OUT", "a folder to write in")
+def _read(arguments: argparse.Namespace) -> dict:
+    """The tensors of a file, renamed where that is asked for."""
     tensors = jv.weights.read(_source(arguments.source), key=arguments.key)
     try:
         tensors = jv.weights.torch_names.behind(arguments.prefix, tensors)
     except ValueError as error:
         raise ValueError(f"--{error}") from None
-    if arguments.model:
-        tensors = _renamed(arguments, tensors)
+    return _renamed(arguments, tensors) if arguments.model else tensors
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file() or (path.name.isdigit() and path.parent.name == "checkpoints")
+
+
+def _learned(state, key: str | None) -> dict:
+    """Variables of a run's model or encoder: the one that is trained, or its "teacher" in an objective that keeps one."""
+    if key not in (None, "student", "teacher"):
+        raise ValueError(f"--key: found {key!r}, expected 'student' or 'teacher' of a run")
+    if key != "teacher":
+        return jv.train.variables(state)
+    memories = [state.carry.memory, *(part for part in state.carry.memory.values() if isinstance(part, dict))]  # of combined terms
+    memory = next((part for part in memories if "encoder" in part.get("teacher", {})), None)
+    if memory is None:
+        raise ValueError("--key: found 'teacher', but this run keeps no encoder as a teacher; leave it out")
+    stats = memory.get("stats", {}).get("encoder", {})
+    return {"params": memory["teacher"]["encoder"]} | ({"batch_stats": stats} if stats else {})
+
+
+def _exported(arguments: argparse.Namespace) -> dict:
+    """The encoder (or classifier) of a run folder under a library's names; what an objective trained beside it stays behind."""
+    for flag in ("model", "layout", "prefix"):
+        if getattr(arguments, flag):
+            raise ValueError(f"--{flag}: a run folder has its own model; leave it out")
+    run_folder, step = _split_run(arguments.source)
+    experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
+    variables = _learned(state, arguments.key)
+    if arguments.drop_head:
+        variables = variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
+    known = list(jv.weights.rules.rules_of(experiment.model))
+    layout = arguments.to or ("timm" if "timm" in known else next(iter(known), None))
+    try:
+        return jv.weights.to_torch(experiment.model, variables, layout=layout)
+    except ValueError as error:
+        raise ValueError(f"--to: {str(error).removeprefix('layout: ')}") from None
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
+    of_run = _is_run(arguments.source)
+    if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model and not of_run:
+        raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
+    jv.data.paths.existing(arguments.out.parent, "OUT", "a folder to write in")
+    tensors = _exported(arguments) if of_run else _read(arguments)
     jv.weights.write(arguments.out, tensors)
     print(f"{arguments.out}: {len(tensors)} tensors, {sum(tensor.size for tensor in tensors.values()):,} numbers")
     return 0
@@ -186,15 +227,18 @@ def _add_summary(commands) -> None:
 
 
 def _add_convert(commands) -> None:
-    about = "Write a file of weights in another format; with --model and --to, under another library's names."
+    about = (
+        "Write a file of weights in another format; with --model and --to, under another library's names. Of a run folder the encoder "
+        "alone is written (of a supervised run, the classifier)."
+    )
     convert = commands.add_parser("convert", help="write a file of weights in another format or layout", description=about)
-    convert.add_argument("source", type=Path, metavar="IN", help="a .pth, .pt, .safetensors or .npz file, or hf:owner/name")
+    convert.add_argument("source", type=Path, metavar="IN", help="a weights file, hf:owner/name, a run folder or RUN/checkpoints/STEP")
     convert.add_argument("out", type=Path, metavar="OUT", help="a new file; the end of its name is its format")
     convert.add_argument("--model", help="the model that the weights must fit, for example resnet50")
-    convert.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the model")
+    convert.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the model, or of the run")
     convert.add_argument("--layout", help="whose names IN has (torchvision, timm, ...; seen by the names by default)")
-    convert.add_argument("--to", help="whose names OUT gets")
-    convert.add_argument("--key", help="which of several state dicts in IN, for example teacher")
+    convert.add_argument("--to", help="whose names OUT gets (of a run: timm's, where it has the model)")
+    convert.add_argument("--key", help="which of several state dicts in IN, for example student; of a run, teacher")
     convert.add_argument("--prefix", default="", help="only names that begin so, without it, for example module.")
     convert.add_argument("--drop-head", action="store_true", help="leave the classifier behind (with --model)")
     convert.set_defaults(action=_convert)

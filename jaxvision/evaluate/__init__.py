@@ -1,21 +1,41 @@
 """Judging a model: running it over a source, figures of its outputs, and the choice of the best epoch."""
 
 from jaxvision.evaluate.classify import classification, multilabel, scores
+from jaxvision.evaluate.collapse import Finding, Watch, guard, guard_init
 from jaxvision.evaluate.inference import features, outputs, predict, prepared
 from jaxvision.evaluate.metrics import confusion_matrix, per_class_accuracy, top_k
+from jaxvision.evaluate.probing import linear_probe, linear_probe_sgd
+from jaxvision.evaluate.scarcity import few_labels
 from jaxvision.evaluate.selection import Best, track
+from jaxvision.evaluate.shifting import robustness
+from jaxvision.evaluate.similarity import knn, nearest, neighbours
+from jaxvision.evaluate.transferring import advice, stage_features, transfer
 
 __all__ = [
     "Best",
+    "Finding",
+    "Watch",
+    "advice",
     "classification",
     "confusion_matrix",
     "features",
+    "few_labels",
+    "guard",
+    "guard_init",
+    "knn",
+    "linear_probe",
+    "linear_probe_sgd",
     "multilabel",
+    "nearest",
+    "neighbours",
     "outputs",
     "per_class_accuracy",
     "predict",
     "prepared",
+    "robustness",
     "scores",
+    "stage_features",
     "top_k",
     "track",
+    "transfer",
 ]

@@ -1,6 +1,17 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
+from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention
+from jaxvision.kernels.prototypes import plain_prototype_cross_entropy, prototype_cross_entropy, prototype_entropy
 
-__all__ = ["attention", "conv2d", "plain_conv2d"]
+__all__ = [
+    "attention",
+    "conv2d",
+    "log_sum_exp_of_others",
+    "plain_conv2d",
+    "plain_log_sum_exp_of_others",
+    "plain_prototype_cross_entropy",
+    "prototype_cross_entropy",
+    "prototype_entropy",
+]

@@ -5,6 +5,7 @@ from jaxvision.layers.activation import dead_units, leaky_relu
 from jaxvision.layers.attention import HIDDEN, CrossAttention, SelfAttention
 from jaxvision.layers.branching import Branches, Chain
 from jaxvision.layers.conv_norm import ConvNorm, SeparableConv
+from jaxvision.layers.convnext_block import ConvNextBlock, only_visible
 from jaxvision.layers.door import check_input, check_patches
 from jaxvision.layers.drop import Dropout, DropPath, drop_path_rates
 from jaxvision.layers.global_response_norm import GlobalResponseNorm
@@ -16,10 +17,12 @@ from jaxvision.layers.mlp import MLP, SwiGLU
 from jaxvision.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from jaxvision.layers.patch import PatchStem
 from jaxvision.layers.pooling import average_pool, global_mean, grid_pool, max_pool
-from jaxvision.layers.position import LearnedPosition, grid_position, resize_position, sinusoidal_position
+from jaxvision.layers.position import LearnedPosition, blocked_grid_position, grid_position, resize_position, sinusoidal_position
+from jaxvision.layers.projector import Projector, PrototypeHead
 from jaxvision.layers.response_norm import local_response_norm
 from jaxvision.layers.squeeze import SqueezeExcite
 from jaxvision.layers.tokens import END, PADDING, START, check_tokens, end_after, shift_right
+from jaxvision.layers.transformer_block import TransformerBlock
 from jaxvision.layers.unshared import LocallyConnected
 from jaxvision.layers.window import WindowAttention
 from jaxvision.layers.witness import show
@@ -29,6 +32,7 @@ __all__ = [
     "Branches",
     "Chain",
     "Conv",
+    "ConvNextBlock",
     "ConvNorm",
     "CrossAttention",
     "Dense",
@@ -48,12 +52,16 @@ __all__ = [
     "PADDING",
     "START",
     "PatchStem",
+    "Projector",
+    "PrototypeHead",
     "SelfAttention",
     "SeparableConv",
     "SqueezeExcite",
     "SwiGLU",
+    "TransformerBlock",
     "WindowAttention",
     "average_pool",
+    "blocked_grid_position",
     "check_input",
     "check_patches",
     "check_tokens",
@@ -67,6 +75,7 @@ __all__ = [
     "leaky_relu",
     "local_response_norm",
     "max_pool",
+    "only_visible",
     "resize_position",
     "shift_right",
     "show",

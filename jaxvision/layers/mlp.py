@@ -37,9 +37,10 @@ class SwiGLU(nn.Module):
 
     hidden: int
     dtype: Any = None
+    kernel_init: Callable = truncated_normal()
 
     @nn.compact
     def __call__(self, tokens: Array) -> Array:
-        options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
+        options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
         gate, hidden = jnp.split(Dense(2 * self.hidden, name="expand", **options)(tokens), 2, axis=-1)
         return Dense(tokens.shape[-1], name="contract", **options)(jax.nn.silu(gate) * hidden)

@@ -50,3 +50,9 @@ def grid_position(rows: int, columns: int, width: int) -> Array:
         raise ValueError(f"width: found {width}, expected a multiple of 4: sines and cosines for rows and columns")
     row, column = (sinusoidal_position(count, width // 2) for count in (rows, columns))
     return jnp.concatenate([jnp.repeat(row, columns, axis=0), jnp.tile(column, (rows, 1))], axis=-1)  # [rows columns, width]
+
+
+def blocked_grid_position(rows: int, columns: int, width: int) -> Array:
+    """``grid_position`` in the order of MAE's releases (He et al., 2021): the column first, and of each all sines, then all cosines."""
+    row, column = jnp.split(grid_position(rows, columns, width), 2, axis=-1)
+    return jnp.concatenate([column[:, 0::2], column[:, 1::2], row[:, 0::2], row[:, 1::2]], axis=-1)  # [rows columns, width]

@@ -3,18 +3,51 @@
 Under a mapped axis "data" a loss returns its shard's share: the mean over the axis is the loss of the global batch.
 """
 
+from jaxvision.losses.agreement import barlow_twins, byol
 from jaxvision.losses.classification import binary_cross_entropy, cross_entropy, median_frequency_weights, softmax
+from jaxvision.losses.contrastive import nt_xent, supervised_contrastive
 from jaxvision.losses.likelihoods import likelihood, negative_log_likelihood
+from jaxvision.losses.puzzles import jigsaw, jigsaw_permutations
 from jaxvision.losses.ranking import mean_average_precision
+from jaxvision.losses.reconstruction import gaussian_kl, masked_mse, mean_squared_error
+from jaxvision.losses.self_distillation import (
+    dino,
+    dino_center,
+    dino_entropy,
+    dino_prototypes,
+    dino_prototypes_center,
+    dino_prototypes_entropy,
+)
 from jaxvision.losses.sequences import sequence_cross_entropy
+from jaxvision.losses.spread import effective_rank, koleo
+from jaxvision.losses.teaching import knowledge_distillation, pseudo_label
 
 __all__ = [
+    "barlow_twins",
     "binary_cross_entropy",
+    "byol",
     "cross_entropy",
+    "dino",
+    "dino_center",
+    "dino_entropy",
+    "dino_prototypes",
+    "dino_prototypes_center",
+    "dino_prototypes_entropy",
+    "effective_rank",
+    "gaussian_kl",
+    "jigsaw",
+    "jigsaw_permutations",
+    "knowledge_distillation",
+    "koleo",
     "likelihood",
+    "masked_mse",
     "mean_average_precision",
+    "mean_squared_error",
     "median_frequency_weights",
     "negative_log_likelihood",
+    "nt_xent",
+    "pseudo_label",
     "sequence_cross_entropy",
     "softmax",
+    "supervised_contrastive",
 ]

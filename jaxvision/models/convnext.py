@@ -2,21 +2,20 @@
 
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import (
     Conv,
-    Dense,
-    DropPath,
-    GlobalResponseNorm,
+    ConvNextBlock,
     Head,
     LayerNorm,
-    LayerScale,
     PatchStem,
     check_input,
+    check_patches,
     drop_path_rates,
     global_mean,
+    only_visible,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -24,34 +23,28 @@ from jaxvision.typing import Array, Features
 _INIT = {"kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
 
 
-class Block(nn.Module):
-    """A 7 x 7 depthwise convolution, a norm and a perceptron beside a shortcut; V1 scales the branch, V2 has GRN in the perceptron."""
+def _on_the_stem(mask: Array, image: Array, patch_size: int) -> Array:
+    """``mask`` [B, h, w] (1 = hidden) of images [B, H, W, C] as what is visible of the stem's map [B, H / p, W / p, 1], True or False."""
+    grid = tuple(side // patch_size for side in image.shape[1:3])
+    if mask.ndim != 3 or len(mask) != len(image) or not all(mask.shape) or any(map(int.__mod__, grid, mask.shape[1:])):
+        raise ValueError(
+            f"mask: found shape {mask.shape}, expected [{len(image)}, h, w] whose h and w divide the grid {grid[0]} x {grid[1]} of the stem"
+        )
+    rows, columns = (places // known for places, known in zip(grid, mask.shape[1:], strict=True))
+    return jnp.repeat(jnp.repeat(mask == 0, rows, axis=1), columns, axis=2)[..., None]
 
-    response: bool
-    pointwise: bool
-    drop_path_rate: float = 0.0
-    dtype: Any = None
 
-    @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        width, options = x.shape[-1], _INIT | {"dtype": self.dtype}
-
-        def mix(features: int, name: str) -> nn.Module:
-            return Conv(features, 1, name=name, **options) if self.pointwise else Dense(features, name=name, **options)
-
-        branch = Conv(width, 7, padding=3, groups=width, name="depthwise", **options)(x)
-        branch = LayerNorm(dtype=self.dtype, name="norm")(branch)
-        branch = jax.nn.gelu(mix(4 * width, "expand")(branch), approximate=False)
-        if self.response:
-            branch = GlobalResponseNorm(name="response")(branch)
-        branch = mix(width, "contract")(branch)
-        if not self.response:
-            branch = LayerScale(name="layer_scale")(branch)
-        return x + DropPath(self.drop_path_rate)(branch, train=train)
+def _coarser(visible: Array) -> Array:
+    """What is visible on a map of half the resolution [B, h / 2, w / 2, 1]: places that hold a visible one of [B, h, w, 1]."""
+    batch, rows, columns = visible.shape[0], visible.shape[1] // 2, visible.shape[2] // 2
+    return visible[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, 1).any(axis=(2, 4))
 
 
 class Stage(nn.Module):
-    """Blocks of one width; all stages but the first halve the resolution before them, behind a norm."""
+    """Blocks of one width; all stages but the first halve the resolution before them, behind a norm.
+
+    ``visible``: the visible places [B, h, w, 1] of its input and of its own map, or None: all.
+    """
 
     width: int
     first: bool
@@ -61,13 +54,21 @@ class Stage(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array, visible: tuple[Array, Array] | None = None, *, train: bool) -> Array:
+        before, after = visible or (None, None)
         if not self.first:
-            x = LayerNorm(dtype=self.dtype, name="norm")(x)
+            x = only_visible(LayerNorm(dtype=self.dtype, name="norm")(x), before)
             x = Conv(self.width, 2, 2, dtype=self.dtype, name="conv", **_INIT)(x)
+        x = only_visible(x, after)
         for index, rate in enumerate(self.drop_path_rates):
-            x = Block(self.response, self.pointwise, rate, self.dtype, name=f"block{index + 1}")(x, train=train)
+            x = ConvNextBlock(self.response, self.pointwise, rate, self.dtype, name=f"block{index + 1}")(x, after, train=train)
         return x
+
+
+def _visible_mean(x: Array, visible: Array) -> Array:
+    """The mean over visible places [B, C], in at least float32, of x [B, h, w, C] that is zero elsewhere; zero where none is visible."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.sum(wide, axis=(1, 2)) / jnp.maximum(jnp.sum(visible, axis=(1, 2)), 1)
 
 
 class ConvNeXt(nn.Module):
@@ -82,9 +83,10 @@ class ConvNeXt(nn.Module):
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
+    patch_size: int = 4  # stride of the stem
 
     def setup(self):
-        self.stem = PatchStem(self.widths[0], dtype=self.dtype, **_INIT)
+        self.stem = PatchStem(self.widths[0], dtype=self.dtype, patch_size=self.patch_size, **_INIT)
         for index, rates in enumerate(drop_path_rates(self.drop_path_rate, self.depths)):
             stage = Stage(self.widths[index], index == 0, self.response, self.pointwise, rates, self.dtype)
             setattr(self, f"stage{index + 1}", stage)
@@ -94,13 +96,18 @@ class ConvNeXt(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, D]; maps "stride4" to "stride32", one a stage.
 
-        Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
+        Strides and least size follow ``patch_size`` (4). ``mask`` [B, h, w] (1 = hidden), on a grid that divides the stem's: maps and
+        pooled, then the mean of the visible places, are as if hidden pixels did not exist; maps are zero where they are hidden. A place of
+        a coarse map is visible where any of what it is made of is. Raises ValueError for a smaller image, another mask, and ``keep``.
         """
-        check_input("ConvNeXt", image, channels=self.in_channels, least=32, keep=keep, mask=mask)
+        check_input("ConvNeXt", image, channels=self.in_channels, least=2 ** (len(self.depths) - 1) * self.patch_size, keep=keep)
+        visible = None if mask is None else _on_the_stem(mask, image, self.patch_size)
         x, maps = self.stem(image), {}
         for index in range(len(self.depths)):
-            x = maps[f"stride{4 * 2**index}"] = getattr(self, f"stage{index + 1}")(x, train=train)
-        pooled = global_mean(x)
+            after = visible if visible is None or not index else _coarser(visible)
+            seen, visible = (None if mask is None else (visible, after)), after
+            x = maps[f"stride{self.patch_size * 2**index}"] = getattr(self, f"stage{index + 1}")(x, seen, train=train)
+        pooled = global_mean(x) if visible is None else _visible_mean(x, visible)
         return Features(self.norm(pooled).astype(pooled.dtype), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
@@ -142,11 +149,22 @@ def build(
     *,
     num_classes: int = 1000,
     in_channels: int | None = None,
+    patch_size: int = 4,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> ConvNeXt:
-    """A row of the table."""
+    """A row of the table; with a stem of smaller ``patch_size`` (1 or 2 instead of 4) for small images.
+
+    Raises ValueError for a patch size that is no positive integer.
+    """
+    check_patches(patch_size, patch_size)
     return ConvNeXt(
-        *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
+        *MODELS[name],
+        num_classes=num_classes,
+        drop_rate=drop_rate,
+        drop_path_rate=drop_path_rate,
+        dtype=dtype,
+        in_channels=in_channels,
+        patch_size=patch_size,
     )

@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
 
 
 class Stem(nn.Module):
-    """The first layers: 7 x 7 stride 2 and max pooling ("imagenet"), or 3 x 3 and nothing more ("cifar")."""
+    """The first layers: 7 x 7 stride 2 and max pooling ("imagenet"), or 3 x 3 and nothing more ("cifar"; "padded": by 2 pixels)."""
 
     kind: str
     width: int = 64
@@ -72,7 +72,8 @@ class Stem(nn.Module):
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
         size, stride = (7, 2) if self.kind == "imagenet" else (3, 1)
-        conv = Conv(self.width, size, stride, size // 2, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
+        padding = 2 if self.kind == "padded" else size // 2  # solo-learn's; each map is larger by 2
+        conv = Conv(self.width, size, stride, padding, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
         x = jax.nn.relu(BatchNorm(dtype=self.dtype, name="norm")(conv(image), train=train))
         return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) if self.kind == "imagenet" else x
 
@@ -173,16 +174,16 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> ResNet:
-    """A row of the table. ``stem``: "imagenet" or "cifar"; ``zero_init_residual``: each block begins as its shortcut.
+    """A row of the table. ``zero_init_residual``: each block begins as its shortcut. ``stem``: "imagenet", "cifar" or "padded".
 
-    The CIFAR forms have the "cifar" stem and 10 classes unless told otherwise, all others "imagenet" and 1,000. Raises ValueError for
-    another stem, and for options about shortcuts where the row has none.
+    The CIFAR forms have the "cifar" stem and 10 classes unless told otherwise, all others "imagenet" and 1,000; "padded" is solo-learn's
+    stem for CIFAR. Raises ValueError for another stem, and for options about shortcuts where the row has none.
     """
     size = MODELS[name]
     own_stem, own_classes = ("cifar", 10) if size.style in ("free", "plain") else ("imagenet", 1000)
     stem = own_stem if stem is None else stem
-    if stem not in ("imagenet", "cifar"):
-        raise ValueError(f"stem: found {stem!r}, expected 'imagenet' or 'cifar'")
+    if stem not in ("imagenet", "cifar", "padded"):
+        raise ValueError(f"stem: found {stem!r}, expected 'imagenet', 'cifar' or 'padded'")
     if size.style == "plain" and drop_path_rate:
         raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no branch beside a shortcut to drop")
     if size.style == "plain" and zero_init_residual:

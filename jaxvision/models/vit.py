@@ -10,19 +10,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import (
-    MLP,
     Conv,
-    DropPath,
     Head,
     LayerNorm,
-    LayerScale,
-    SelfAttention,
-    SwiGLU,
+    TransformerBlock,
     check_input,
     check_patches,
     drop_path_rates,
     resize_position,
-    show,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -74,31 +69,6 @@ class Stem(nn.Module):
         return jnp.concatenate([jnp.broadcast_to(first.astype(tokens.dtype), (batch, *first.shape)), tokens], axis=1)
 
 
-class Block(nn.Module):
-    """Attention and perceptron, each behind a norm and beside a shortcut."""
-
-    heads: int
-    form: Form = Form()
-    drop_path_rate: float = 0.0
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, tokens: Array, *, train: bool) -> Array:
-        width = tokens.shape[-1]
-
-        def join(tokens: Array, branch: Array, name: str) -> Array:
-            branch = LayerScale(self.form.layer_scale, name=name)(branch) if self.form.layer_scale else branch
-            return tokens + DropPath(self.drop_path_rate)(branch, train=train)
-
-        attended = LayerNorm(dtype=self.dtype, name="norm1")(tokens)
-        tokens = join(tokens, SelfAttention(self.heads, self.dtype, name="attention")(attended), "layer_scale1")
-        # The gated form has two thirds of the units in each half, rounded up to a multiple of 8: about as many parameters.
-        mlp = SwiGLU(-(-8 * width // 24) * 8, self.dtype, name="mlp") if self.form.gated else MLP(4 * width, self.dtype, name="mlp")
-        tokens = join(tokens, mlp(LayerNorm(dtype=self.dtype, name="norm2")(tokens)), "layer_scale2")
-        show(self, "tokens", "output", lambda: tokens)
-        return tokens
-
-
 class DistilledHead(nn.Module):
     """DeiT's two heads: the mean of their logits [B, K]; in training the first's, and the second's are sown in ``auxiliary``."""
 
@@ -138,7 +108,7 @@ class ViT(nn.Module):
         form, side = Form(*self.form), self.image_size // self.patch_size
         self.stem = Stem(self.width, self.patch_size, (side, side), form, self.dtype)
         for index, rate in enumerate(drop_path_rates(self.drop_path_rate, (self.depth,))[0]):
-            setattr(self, f"block{index + 1}", Block(self.heads, form, rate, self.dtype))
+            setattr(self, f"block{index + 1}", TransformerBlock(self.heads, form.layer_scale, form.gated, rate, self.dtype))
         self.norm = LayerNorm(dtype=self.dtype)
         if form.distilled and self.num_classes:
             self.head = DistilledHead(self.num_classes, self.drop_rate, self.dtype)

@@ -11,7 +11,7 @@ from jaxvision.typing import Array, Batch, Features, Key, to_float
 
 
 def read(batch: Batch, method: str, *names: str, recipe: str) -> tuple[Array, ...]:
-    """The arrays of ``batch`` that a method reads, as float. Raises ValueError naming the one that is missing and the recipe that makes it."""
+    """The arrays of ``batch`` that a method reads, as float. Raises ValueError for one that is missing, with the recipe that makes it."""
     for name in names:
         if name not in batch:
             raise ValueError(f"batch: {method} reads {name!r}, found {', '.join(sorted(batch))}; {recipe} makes it")
@@ -46,7 +46,7 @@ def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Cal
     return warmed(name, variables, given)
 
 
-def start_encoder(encoder, key: Key, image: Array, *, given: Mapping = {}, name: str = "encoder", **options) -> tuple[dict, dict]:
+def start_encoder(key: Key, encoder, image: Array, *, given: Mapping = {}, name: str = "encoder", **options) -> tuple[dict, dict]:
     """``start`` of an encoder from images [B, H, W, C], one of which is enough; heads that features do not need get no parameters."""
     return start(name, encoder, key, image[:1], given=given, method="features", **options)
 

@@ -6,7 +6,7 @@ from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.folder import load, restore
 from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
-from jaxvision.train.optimizers import adam, adamw, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
+from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.state import TrainState, init, variables
 from jaxvision.train.step import make_step
@@ -22,6 +22,7 @@ __all__ = [
     "adam",
     "adamw",
     "compile_step",
+    "cosine",
     "freeze",
     "init",
     "initialize_distributed",

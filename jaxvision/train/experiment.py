@@ -48,6 +48,7 @@ class Experiment:
     recipe: Callable | None = None  # (key, image) -> image, for evaluation
     reads: tuple[str, ...] = ("image",)  # the fields of an example that the model is judged on, in the order of its arguments
     evaluate: Callable = evaluate.classification
+    draw: Callable | None = None  # (parameters by module, images [n, H, W, C] in [0, 1], folder): pictures of its own at the end
     seed: int = 0
     accumulate: int = 1  # micro-batches an update
     ema: float | Callable | None = None  # decay of the weight average, which evaluation then uses
@@ -62,6 +63,7 @@ class Experiment:
     keep: int = 2  # newest checkpoints kept, beside the best
     best: str | None = None  # the validation figure that selects the epoch: top1, else map, else loss (a loss is better when lower)
     patience: int | None = None  # epochs without a better figure before the run stops
+    guard: bool = True  # watch for collapse and say so, in the console and in summary.json; it never stops the run
     title: str = ""  # what the console calls it
     hint: str = ""  # what to try next, printed at the end
 
@@ -105,13 +107,17 @@ def check(experiment: Experiment, params) -> None:
 
 
 def check_sources(experiment: Experiment) -> None:
-    """Raises ValueError for empty sources, for options that do not fit them and, where the model classifies, for labels that it cannot
-    tell apart.
+    """Raises ValueError for empty sources, for options that do not fit them, where the model classifies for labels that it cannot tell
+    apart, and where it does not for a judgement of its logits.
     """
     classes = getattr(experiment.model, "num_classes", 0) or None
     for name in ("train", "validation", "test"):
         if (source := getattr(experiment, name)) is not None:
             data.check(source, num_classes=classes, name=name, at_least_two_classes=bool(classes) and name == "train")
+    judged = experiment.validation is not None or experiment.test is not None
+    if judged and experiment.evaluate is evaluate.classification and getattr(experiment.model, "num_classes", None) == 0:
+        fix = "expected a judge of features, such as evaluate=jv.evaluate.nearest(train), or no validation and test data"
+        raise ValueError(f"evaluate: found classification for an encoder (num_classes=0), which gives no logits; {fix}")
     if experiment.resident and (not hasattr(experiment.train, "take") or hasattr(experiment.train, "draw")):
         raise ValueError("resident: found training data that are read from files or drawn anew, expected arrays in memory (jv.data.arrays)")
     if experiment.resident and "image" not in (first := experiment.train.take(np.arange(1))):

@@ -80,6 +80,7 @@ class _Loop:
         self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp, resident=resident)
         self.feed = Feed(experiment, breakage=self.breakage_of(experiment.train))
         self.judged_last: tuple[int, Callable] = (-1, lambda source: None)  # the last step judged, and its inference
+        self.watch, self.collapse = evaluate.guard_init(), []  # a resumed run is watched from its first step on
         self.best = evaluate.Best()  # the state's, on the host: reading it from there would wait for the device
 
     def breakage_of(self, source) -> data.Breakage:
@@ -133,6 +134,7 @@ class _Loop:
         number, metrics = waiting[0], {name: float(value) for name, value in jax.device_get(waiting[1]).items()}
         in_row, metrics["skipped"] = int(metrics.pop("skipped_in_row")), int(metrics["skipped"])
         self.journal.step(number, metrics)
+        self.guard(number, metrics)
         if in_row == 1:
             self.journal.line(f"step {number}: loss or gradient not finite, update skipped ({metrics['skipped']} so far)")
         if in_row >= _SKIPS_IN_A_ROW:
@@ -142,6 +144,15 @@ class _Loop:
                 f"loss or gradient not finite in {in_row} updates in a row, steps {steps[0]} to {number}; parameters are those before step "
                 f"{steps[0]}. A lower learning rate, a longer warm-up or clip_norm=1.0 usually helps. Training examples: {examples}"
             )
+
+    def guard(self, number: int, metrics: dict[str, float]) -> None:
+        """Say what the collapse guard sees for the first time; the run goes on."""
+        if not self.experiment.guard:
+            return
+        self.watch, findings = evaluate.guard(self.watch, metrics, number)
+        for finding in findings:
+            self.collapse.append({"step": finding.step, "term": finding.term, "name": finding.name})
+            self.journal.line(str(finding))
 
     def examples_of(self, step: int) -> np.ndarray:
         """The indices [B] of the training examples that a step (from 1) reads."""
@@ -251,6 +262,7 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
     loop.share_broken()
     if found := {count.name: count.counts for of_source in loop.broken.values() for count in of_source.all() if count.counts}:
         summary["broken"] = found  # met since this session began, by source and reason
+    summary |= {"collapse": loop.collapse} if loop.collapse else {}  # seen since this session began
     summary |= {"session_seconds": seconds} | loop.feed.total
     journal.sync()
     pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)

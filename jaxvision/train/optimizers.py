@@ -1,7 +1,7 @@
 """Optimizers, schedules and masks: optax's own transformations, put together so that a run can say its learning rate.
 
-Every factory takes a learning rate (a number or a schedule of the update count) and the same three options: ``weight_decay`` on the
-leaves of ``decay_mask``, ``clip_norm`` on the global gradient norm, ``layer_rate`` for layer-wise decay of the learning rate.
+Every factory takes a learning rate (a number or a schedule of the update count) and the same three options: ``weight_decay`` (either as
+well) on the leaves of ``decay_mask``, ``clip_norm`` on the global gradient norm, ``layer_rate`` for layer-wise decay of the learning rate.
 """
 
 import re
@@ -202,6 +202,18 @@ def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0)
         raise ValueError(f"warmup: found {warmup}, expected 0 or more and fewer than the {steps} steps of the run")
     cosine = optax.cosine_decay_schedule(peak, max(steps - warmup, 1), alpha=end / peak if peak else 0.0)
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), cosine], [warmup]) if warmup else cosine
+
+
+def cosine(start: float, end: float, steps: int) -> Callable:
+    """Half a cosine from ``start`` to ``end`` in ``steps`` updates, then ``end``, whichever is larger: a schedule for anything.
+
+    DINO's momentum is ``cosine(0.996, 1.0, steps)``, its weight decay ``cosine(0.04, 0.4, steps)`` (Caron et al., 2021). Raises ValueError
+    for fewer than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"steps: found {steps}, expected at least 1")
+    share = optax.cosine_decay_schedule(1.0, steps)
+    return lambda count: share(count) * start + (1 - share(count)) * end  # exact at both ends
 
 
 def step_decay(initial: float, boundaries: tuple[int, ...], *, factor: float = 0.1, warmup: int = 0) -> Callable:

@@ -44,6 +44,8 @@ def convolved(height: int, width: int) -> Change:
 
 same = Change(lambda array, shape: array, lambda array: array)
 column = Change(lambda array, shape: array.reshape(shape), lambda array: array.reshape(-1, 1, 1))  # ours [C], theirs [C, 1, 1]
+channels = Change(lambda array, shape: array.reshape(shape), lambda array: array.reshape(1, 1, 1, -1))  # ours [C], theirs [1, 1, 1, C]
+dense_pointwise = Change(lambda array, shape: array.T.reshape(shape), lambda array: array[0, 0].T)  # ours [1, 1, in, out], theirs [out, in]
 row = Change(lambda array, shape: array.reshape(array.shape[1:]), lambda array: array[None])  # ours [N, D], theirs [1, N, D]
 pointwise = Change(lambda array, shape: array.reshape(shape[::-1]).T, lambda array: array.T[:, :, None, None])  # [in, out], [out, in, 1, 1]
 positions = row._replace(resize=of_patches)  # ours [P + h w, D], theirs [1, P + h w, D]

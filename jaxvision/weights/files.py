@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvision.weights import plain_files, torch_files
+from jaxvision.weights import plain_files, releases, torch_files
 from jaxvision.weights.broken import BrokenFile
 from jaxvision.weights.torch_names import from_torch
 from jaxvision.weights.zips import Archive
@@ -45,7 +45,7 @@ def _arrays(found: Any) -> dict:
 
 
 def _selected(found: Any, key: str | None) -> dict:
-    """The dictionary of tensors in a checkpoint: itself, or the only one in it, or the one that is asked for."""
+    """The dictionary of tensors in a checkpoint: itself, or the only one in it, or the teacher, or the one that is asked for."""
     inner = {name: _arrays(value) for name, value in found.items() if _arrays(value)} if isinstance(found, dict) else {}
     if key is not None:
         if key not in inner:
@@ -53,6 +53,8 @@ def _selected(found: Any, key: str | None) -> dict:
         return inner[key]
     if direct := _arrays(found):
         return direct
+    if {"student", "teacher"} <= set(inner):  # self-distillation; the teacher is the better encoder
+        return inner["teacher"]
     if len(inner) != 1:
         names = [str(name)[:80] for name in inner]
         told = f"several dictionaries of tensors: choose by key={' or '.join(map(repr, names))}" if inner else "no dictionary of tensors"
@@ -86,12 +88,15 @@ def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarra
 
     ``path`` may be "hf:owner/name" or "hf:owner/name/file" where huggingface_hub is installed and the network allows.
 
-    A checkpoint that nests its only state dict ("state_dict", "model", ...) is opened; of several, ``key`` names one ("teacher").
+    A checkpoint that nests its only state dict ("state_dict", "model", ...) is opened; of several, ``key`` names one ("student"; beside
+    a student, the teacher is taken where none is named). TensorFlow's checkpoints are refused.
     Arrays are read-only and take no more memory than the file (compressed npz: 64 times). Raises BrokenFile for a damaged file, and with
     its name for anything in a pickle that is not on the list of what weights need; ValueError where ``key`` is missing or wrong; OSError
     for a file that is not there.
     """
     path = Path(_fetched(str(path)) if str(path).startswith(_HUB) else path)
+    if releases.is_tensorflow(path):
+        raise BrokenFile(releases.tensorflow_refusal(path))
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -110,6 +110,22 @@ def _dictionary(pairs=()) -> dict:
     return dict(pairs)
 
 
+def _forgotten(*_) -> dict:
+    return {}
+
+
+# What Lightning saves beside the weights (lightly, solo-learn): options, paths, configurations. Nothing of it is kept.
+_BESIDE = {
+    **{f"{where}.AttributeDict": _forgotten for where in ("pytorch_lightning.utilities.parsing", "lightning_fabric.utilities.data")},
+    **{f"{where}.AttributeDict": _forgotten for where in ("lightning.fabric.utilities.data", "lightning.pytorch.utilities.parsing")},
+    "collections.defaultdict": _forgotten,
+    **{f"pathlib.{kind}Path": Record for kind in ("Posix", "Windows", "PurePosix", "PureWindows")},
+    **{
+        f"omegaconf.{name}": Record
+        for name in ("dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata", "base.Metadata")
+    },
+    **{f"omegaconf.nodes.{kind}Node": Record for kind in ("Any", "Boolean", "Float", "Integer", "String")},
+}
 _CALLS = {
     "torch._utils._rebuild_tensor": Tensor,
     "torch._utils._rebuild_tensor_v2": lambda storage, offset, shape, strides, *_: Tensor(storage, offset, shape, strides),
@@ -121,6 +137,7 @@ _CALLS = {
     "torch.device": Record,
     "collections.OrderedDict": _dictionary,
     "argparse.Namespace": Record,
+    **_BESIDE,
     "numpy.dtype": NumpyType,
     "_codecs.encode": _encoded,
     **{f"numpy.{core}.multiarray._reconstruct": NumpyArray for core in ("core", "_core")},
@@ -130,6 +147,10 @@ _NAMES = (
     *(f"torch.{name}" for name in BY_STORAGE),
     *(f"torch.{name}" for name in BY_TORCH),
     *("torch.storage.UntypedStorage", "torch.UntypedStorage", "torch.Tensor", "torch.nn.parameter.Parameter", "numpy.ndarray"),
+    *(
+        "typing.Any",
+        *(f"{where}.{kind}" for where in ("builtins", "__builtin__") for kind in ("dict", "list", "int", "float", "str", "bool")),
+    ),
 )
 _ALLOWED = {name: Global(name) for name in _NAMES} | {name: Global(name, call) for name, call in _CALLS.items()}
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.weights import mismatch
+from jaxvision.weights import mismatch, releases
 from jaxvision.weights.rules import IGNORED, Named, family_of, head_names, named, rules_of, shapes_of
 
 
@@ -81,13 +81,14 @@ def from_torch(
 ) -> dict:
     """Variables of ``model`` from a state dict: {"params": ..., "batch_stats": ...}, float32.
 
-    ``layout``: "torchvision", "timm" or another of the family's (None: seen by the names). ``prefix``: only names that begin with it are
+    ``layout``: "torchvision", "timm" or another of the family's, or a release of a self-supervised method ("dino", "dinov2", "mae",
+    "fcmae", "lightly", "solo-learn"), whose encoder alone is read (None: seen by the names). ``prefix``: only names that begin with it are
     read, without it. ``drop_head``: the classifier stays behind, and the tree has no ``head``; ``drop_auxiliary``: so do the classifiers
     that are for training alone. ``grid`` (rows, columns): learned positions of another image size are resampled to the model's own grid of
     patches, or Swin's of another window to its window. Raises ValueError that lists every name that is missing, left over or of another
     shape, and the option that would help; and for a layout whose network computes with other values.
     """
-    tensors = behind(prefix, tensors)
+    tensors, layout = releases.encoder_of(model, behind(prefix, tensors), layout)
     tables = _tables(model)
     layout = _chosen(tables, layout, tensors, prefix)
     _check_values(model, layout)

@@ -62,7 +62,7 @@ def test_another_librarys_name_makes_the_same_network():
         ("resnet18", {"drop_ratte": 0.1}, TypeError, "did you mean drop_rate"),
         ("resnet18", {"num_classes": -1}, ValueError, "num_classes: found -1, expected 0"),
         ("vit_b_16", {"num_classes": "10"}, ValueError, "num_classes: found '10'"),
-        ("resnet18", {"stem": "foo"}, ValueError, "stem: found 'foo', expected 'imagenet' or 'cifar'"),
+        ("resnet18", {"stem": "foo"}, ValueError, "stem: found 'foo', expected 'imagenet', 'cifar' or 'padded'"),
         ("resnet18", {"drop_rate": 1.0}, ValueError, "drop_rate: found 1.0, expected at least 0"),
         ("vit_b_16", {"drop_path_rate": -0.1}, ValueError, "drop_path_rate: found -0.1"),
         ("resnet18", {"dtype": "bfloat"}, ValueError, "dtype: found 'bfloat', expected a floating-point type"),

@@ -292,3 +292,39 @@ def test_the_peak_of_a_schedule():
         assert optimizers.peak_learning_rate(optimizer, LENET, 11) == pytest.approx(0.01, rel=1e-5)
     assert optimizers.peak_learning_rate(optax.adam(0.1), LENET, 1000) is None
     assert optimizers.peak_learning_rate(optax.MultiSteps(optimizers.sgd(schedule), 2), LENET, 1000) is None
+
+
+def test_half_a_cosine_rises_or_falls_and_stays():
+    for start, end in ((0.996, 1.0), (0.04, 0.4), (1.0, 0.0)):
+        schedule = optimizers.cosine(start, end, 100)
+        found = [float(schedule(count)) for count in (0, 25, 50, 100, 250)]
+        middle = [end + (start - end) * (1 + np.cos(np.pi * share)) / 2 for share in (0.25, 0.5)]
+        assert found == pytest.approx([start, *middle, end, end], rel=1e-6)
+    with pytest.raises(ValueError, match="steps: found 0, expected at least 1"):
+        optimizers.cosine(0.0, 1.0, 0)
+
+
+def test_weight_decay_by_a_schedule_is_the_formula_of_each_update():
+    decay = optimizers.cosine(0.04, 0.4, STEPS)
+    found, _ = run(optimizers.adamw(0.1, weight_decay=decay))
+    kernel, mean, square = PARAMS["kernel"].astype(np.float64), 0.0, 0.0
+    for count, gradient in enumerate(GRADIENTS):
+        mean, square = 0.9 * mean + 0.1 * gradient["kernel"], 0.999 * square + 0.001 * gradient["kernel"] ** 2
+        direction = mean / (1 - 0.9 ** (count + 1)) / (np.sqrt(square / (1 - 0.999 ** (count + 1))) + 1e-8)
+        rate = 0.4 + (0.04 - 0.4) * (1 + np.cos(np.pi * count / STEPS)) / 2
+        kernel = kernel - 0.1 * (direction + rate * kernel)
+    np.testing.assert_allclose(found["kernel"], kernel, rtol=1e-4, atol=1e-5)
+    constant, _ = run(optimizers.adamw(0.1, weight_decay=0.0))
+    np.testing.assert_array_equal(found["bias"], constant["bias"])  # no vector is decayed
+
+
+@pytest.mark.parametrize("make", [optimizers.sgd, optimizers.adam, optimizers.adamw, optimizers.lars, optimizers.lamb])
+def test_a_schedule_of_the_decay_hides_no_rate(make):
+    decay = optimizers.cosine(0.04, 0.4, 1000)
+    optimizer = make(optimizers.warmup_cosine(0.1, 1000, warmup=100), weight_decay=decay, layer_rate=0.9)
+    assert optimizers.peak_learning_rate(optimizer, LENET, 1000) == pytest.approx(0.1, rel=0.02)
+    assert optimizers.never_updates(optimizer, LENET, 1) and not optimizers.never_updates(optimizer, LENET, 2)
+    scheduled, _ = run(make(0.1, weight_decay=lambda count: 0.2))
+    constant, _ = run(make(0.1, weight_decay=0.2))
+    for name in PARAMS:
+        np.testing.assert_allclose(scheduled[name], constant[name], rtol=1e-5, atol=1e-7)

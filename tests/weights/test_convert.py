@@ -90,3 +90,48 @@ def test_a_model_that_does_not_fit_is_told_in_one_line(tmp_path, capsys):
     assert "jaxvision convert: --to: missing, expected 'torchvision' or 'timm'\n" == capsys.readouterr().err
     assert cli.main([*arguments, "--drop-head"]) == 0
     assert set(jv.weights.read(tmp_path / "b.npz")) == {name for name in vit() if not name.startswith("head.")}
+
+
+RECIPE = """
+import jax.numpy as jnp
+import optax
+
+import jaxvision as jv
+
+def config(*, width: int = 24) -> jv.train.Experiment:
+    source = jv.data.subset(jv.data.digits("train"), range(16))
+    encoder = jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=16, num_classes=0).clone(width=width, depth=1)
+    twice = lambda key, batch: batch | {"views": jnp.stack([batch["image"]] * 2, axis=1)}
+    objective = jv.objectives.dino(encoder, prototypes=8, hidden=8, bottleneck=4)
+    return jv.train.Experiment(encoder, objective, optax.sgd(0.1), source, epochs=1, batch_size=8, augment=twice)
+"""
+
+
+def test_the_encoder_of_a_self_supervised_run(tmp_path, capsys):
+    import importlib.util
+
+    import jax
+
+    (tmp_path / "recipe_of_dino.py").write_text(RECIPE)
+    spec = importlib.util.spec_from_file_location("recipe_of_dino", tmp_path / "recipe_of_dino.py")
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    experiment, run = recipe.config(), tmp_path / "run"
+    jv.train.run(experiment, run, origin=jv.train.folder.origin_of(recipe.config, {}))
+    _, state = jv.train.load(run)
+    capsys.readouterr()
+    assert cli.main(["convert", str(run), str(tmp_path / "encoder.safetensors")]) == 0
+    assert cli.main(["convert", str(run / "checkpoints" / "2"), str(tmp_path / "teacher.pth"), "--key", "teacher", "--to", "timm"]) == 0
+    trained = {"encoder.safetensors": state.params["encoder"], "teacher.pth": state.carry.memory["teacher"]["encoder"]}
+    for name, params in trained.items():
+        found = jv.weights.load(experiment.model, tmp_path / name)
+        assert jax.tree.all(jax.tree.map(np.array_equal, found, {"params": params}))
+        assert "cls_token" in jv.weights.read(tmp_path / name)
+    capsys.readouterr()
+    for options, message in (
+        (["--model", "resnet18"], "--model: a run folder has its own model; leave it out"),
+        (["--to", "keras"], "--to: found 'keras', expected 'torchvision' or 'timm'"),
+        (["--key", "ema"], "--key: found 'ema', expected 'student' or 'teacher' of a run"),
+    ):
+        assert cli.main(["convert", str(run), str(tmp_path / "no.npz"), *options]) == 2
+        assert message in capsys.readouterr().err

@@ -3,7 +3,11 @@
 import argparse
 import collections
 import pickle
+import sys
+import types
+import typing
 import zipfile
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -72,14 +76,41 @@ def test_checkpoints_that_nest_the_state_dict(tmp_path):
     rest = {"epoch": 3, "args": arguments, "optimizer": optimizer.state_dict(), "best": np.float64(0.5), "curve": np.arange(3.0)[None]}
     torch.save({"state_dict": state, "epoch": 3, "args": arguments}, tmp_path / "one.pth")
     same(jv.weights.read(tmp_path / "one.pth"), state)
-    torch.save({"teacher": state, "student": {"a": torch.ones(2)}, **{k: v for k, v in rest.items() if k != "curve"}}, tmp_path / "two.pth")
-    with pytest.raises(ValueError, match="two.pth: the file holds several .* choose by key='teacher' or 'student'"):
+    torch.save({"model": state, "model_ema": {"a": torch.ones(2)}, **{k: v for k, v in rest.items() if k != "curve"}}, tmp_path / "two.pth")
+    with pytest.raises(ValueError, match="two.pth: the file holds several .* choose by key='model' or 'model_ema'"):
         jv.weights.read(tmp_path / "two.pth")
-    same(jv.weights.read(tmp_path / "two.pth", key="teacher"), state)
-    with pytest.raises(ValueError, match="key: found 'ema', expected 'teacher' or 'student'"):
+    same(jv.weights.read(tmp_path / "two.pth", key="model"), state)
+    with pytest.raises(ValueError, match="key: found 'ema', expected 'model' or 'model_ema'"):
         jv.weights.read(tmp_path / "two.pth", key="ema")
     torch.save(collections.OrderedDict(rest), tmp_path / "three.pth")
     np.testing.assert_array_equal(jv.weights.read(tmp_path / "three.pth")["curve"], np.arange(3.0)[None])
+
+
+def made_in(monkeypatch, module: str, name: str, **members) -> type:
+    """A class that a pickle will name as one of a library that is not here."""
+    kind = type(name, (members.pop("base", object),), members | {"__module__": module})
+    for end in range(1, module.count(".") + 2):
+        part = ".".join(module.split(".")[:end])
+        monkeypatch.setitem(sys.modules, part, sys.modules.get(part) or types.ModuleType(part))
+    monkeypatch.setattr(sys.modules[module], name, kind, raising=False)
+    return kind
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_lightning_saves_beside_the_weights_is_left_out(tmp_path, monkeypatch, protocol):
+    options = made_in(monkeypatch, "pytorch_lightning.utilities.parsing", "AttributeDict", base=dict)
+    config = made_in(monkeypatch, "omegaconf.dictconfig", "DictConfig")
+    node = made_in(monkeypatch, "omegaconf.nodes", "AnyNode")
+    settings = config()
+    settings.__dict__ |= {"_content": {"lr": node()}, "_metadata": {"object_type": dict, "element": typing.Any}}
+    beside = {
+        "hyper_parameters": options(lr=0.1, config=settings, folder=Path("a") / "b"),
+        "callbacks": {"Best": {"path": "x", "k": [1, 2]}},
+    }
+    beside |= {"loops": collections.defaultdict(list, {"a": [1]}), "epoch": 3, "pytorch-lightning_version": "1.9"}
+    state = {"backbone.conv1.weight": torch.randn(2, 3)}
+    torch.save({"state_dict": state, **beside}, tmp_path / "a.ckpt", pickle_protocol=protocol)
+    same(jv.weights.read(tmp_path / "a.ckpt"), state)
 
 
 @pytest.mark.parametrize("protocol", range(5))

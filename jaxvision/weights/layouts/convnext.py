@@ -1,6 +1,6 @@
-"""Where torchvision and timm keep ConvNeXt's weights."""
+"""Where torchvision, timm and the authors ("official", both versions) keep ConvNeXt's weights."""
 
-from jaxvision.weights.changes import column
+from jaxvision.weights.changes import channels, column, dense_pointwise
 
 _TORCHVISION = (
     ("stem/conv", "features.0.0"),
@@ -15,6 +15,29 @@ _TORCHVISION = (
     ("norm", "classifier.0"),
     ("head", "classifier.2"),
 )
+_THERE = "stages.{i-1}.{j-1}"
+
+
+def official(model) -> tuple:
+    """The authors' rules: perceptrons are dense layers in every size, and GRN's rows have four axes."""
+    pointwise = (dense_pointwise,) if model.pointwise else ()
+    return (
+        ("stem/conv", "downsample_layers.0.0"),
+        ("stem/norm", "downsample_layers.0.1"),
+        ("stage{i}/norm", "downsample_layers.{i-1}.0"),
+        ("stage{i}/conv", "downsample_layers.{i-1}.1"),
+        ("stage{i}/block{j}/depthwise", f"{_THERE}.dwconv"),
+        ("stage{i}/block{j}/norm", f"{_THERE}.norm"),
+        ("stage{i}/block{j}/expand", f"{_THERE}.pwconv1", *pointwise),
+        ("stage{i}/block{j}/response/scale", f"{_THERE}.grn.gamma", channels),
+        ("stage{i}/block{j}/response/bias", f"{_THERE}.grn.beta", channels),
+        ("stage{i}/block{j}/contract", f"{_THERE}.pwconv2", *pointwise),
+        ("stage{i}/block{j}/layer_scale/gamma", f"{_THERE}.gamma"),
+        ("norm", "norm"),
+        ("head", "head"),
+    )
+
+
 LAYOUTS = {
     "torchvision": lambda model: () if model.response else _TORCHVISION,  # it has the first version alone
     "timm": (
@@ -31,4 +54,5 @@ LAYOUTS = {
         ("norm", "head.norm"),
         ("head", "head.fc"),
     ),
+    "official": official,
 }

@@ -7,42 +7,11 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.plots.looking import assert_apart, extents, picture
 
 pytest.importorskip("matplotlib")
 DRAW = np.random.default_rng(0)
 LONG = "African hunting dog, hyena dog, Cape hunting dog"
-
-
-@pytest.fixture
-def figures(monkeypatch) -> list:
-    """The figures that are drawn, still open to be looked at, and no way to open a window."""
-    drawn, save = [], jv.plots._save
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    monkeypatch.setattr(jv.plots, "_save", lambda figure, path: (save(figure, path), drawn.append(figure)))
-    return drawn
-
-
-def picture(path) -> np.ndarray:
-    """The pixels of a file; it is no blank sheet."""
-    image = np.asarray(pytest.importorskip("PIL.Image").open(path).convert("RGB"))
-    assert image.std() > 5
-    return image
-
-
-def extents(figure, texts) -> np.ndarray:
-    """Boxes [n, 4] (left, bottom, right, top) of texts that are there, as shares of the figure; all of them within it."""
-    figure.canvas.draw()
-    boxes = [text.get_window_extent().transformed(figure.transFigure.inverted()).extents for text in texts if text.get_text()]
-    assert np.min(boxes) >= 0 and np.max(boxes) <= 1
-    return np.array(boxes)
-
-
-def assert_apart(boxes: np.ndarray) -> None:
-    """No two boxes share any ground."""
-    overlap = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])  # [n, n, 2]
-    covered = (overlap > 0).all(-1)
-    np.fill_diagonal(covered, False)
-    assert not covered.any(), np.argwhere(covered)
 
 
 def rows(splits: tuple[str, ...], epochs: int = 3) -> list[dict]:
@@ -171,7 +140,7 @@ def test_the_figure_in_the_docs_is_drawn_from_any_photograph(tmp_path):
 
     draw_augmentations.draw(DRAW.integers(0, 256, (190, 230, 3), np.uint8), tmp_path / "new" / "figure.png")
     drawn = picture(tmp_path / "new" / "figure.png")
-    committed = Path(__file__).parents[1] / "docs" / "images" / "augmentations.png"
+    committed = Path(__file__).parents[2] / "docs" / "images" / "augmentations.png"
     assert picture(committed).shape == drawn.shape and committed.stat().st_size < 150_000
 
 

@@ -1,0 +1,85 @@
+"""NT-Xent's temporary memory grows with the batch, not with its square, and costs little time: the compiled program's own account.
+
+    python -m benchmarks.contrast_memory [--repeats 30]
+
+Memory: what XLA sets aside for value and gradient of N pairs of 128 features in float32, from compiling alone. Time: N = 1,024, beside the
+same loss with the whole 2N x 2N matrix in memory, taking turns.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.kernels import plain_log_sum_exp_of_others
+from jaxvision.losses import nt_xent
+from jaxvision.losses.directions import unit_rows
+
+FEATURES, PAIRS = 128, tuple(2**power for power in range(10, 17))  # 1,024 ... 65,536
+STEEPEST, SLOWEST = 1.1, 1.5  # the bounds on the exponent and on the ratio of times
+
+
+def dense(z1, z2, *, temperature: float = 0.5):
+    """``nt_xent`` of one device with the whole matrix of similarities in memory."""
+    unit = unit_rows(jnp.stack([z1, z2], axis=1))
+    views = unit.reshape(-1, unit.shape[-1])  # [2N, D]
+    everyone = plain_log_sum_exp_of_others(views / temperature, views, jnp.arange(len(views)))
+    return jnp.mean(everyone) - jnp.mean(jnp.sum(unit[:, 0] * unit[:, 1], axis=-1)) / temperature
+
+
+def temporary_bytes(loss, pairs: int) -> int:
+    """Temporary memory of the compiled value and gradient; nothing is run."""
+    shape = jax.ShapeDtypeStruct((pairs, FEATURES), jnp.float32)
+    return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
+
+
+def exponent(sizes, amounts) -> float:
+    """The slope of log amount over log size, by least squares."""
+    return float(np.polyfit(np.log(sizes), np.log(amounts), 1)[0])
+
+
+def seconds(pairs: int, repeats: int) -> dict[str, np.ndarray]:
+    """Times of value and gradient of both forms, taking turns."""
+    rng = np.random.default_rng(0)
+    views = [jnp.asarray(rng.standard_normal((pairs, FEATURES)), jnp.float32) for _ in range(2)]
+    programs = {name: jax.jit(jax.value_and_grad(loss, (0, 1))) for name, loss in (("chunked", nt_xent), ("dense", dense))}
+    found = {name: [] for name in programs}
+    for turn in range(repeats + 3):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(program(*views))
+            if turn >= 3:  # the first turns compile and warm up
+                found[name].append(time.perf_counter() - start)
+    return {name: np.array(times) for name, times in found.items()}
+
+
+def main() -> None:
+    """Print both tables and whether they are within their bounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=30)
+    arguments = parser.parse_args()
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {os.cpu_count()} cores, D = {FEATURES}, float32, value and gradient")
+    amounts = [temporary_bytes(nt_xent, pairs) for pairs in PAIRS]
+    for pairs, amount in zip(PAIRS, amounts, strict=True):
+        whole = f"{temporary_bytes(dense, pairs) / 2**20:10.1f} MiB" if pairs <= 8192 else ""
+        print(f"N = {pairs:6,}: {amount / 2**20:8.1f} MiB   dense {whole}")
+    steep = exponent(PAIRS, amounts)
+    print(f"exponent of memory over N: {steep:.3f} (bound {STEEPEST})")
+    times = seconds(1024, arguments.repeats)
+    for name, taken in times.items():
+        low, middle, high = 1e3 * np.quantile(taken, (0.1, 0.5, 0.9))
+        print(f"N = 1,024 {name:8}: median {middle:.1f} ms, 10 % to 90 % {low:.1f} to {high:.1f} ms, n = {len(taken)}")
+    ratios = times["chunked"] / times["dense"]
+    low, ratio, high = np.quantile(ratios, (0.1, 0.5, 0.9))
+    print(f"chunked over dense: median of the turns {ratio:.2f}, 10 % to 90 % {low:.2f} to {high:.2f} (bound {SLOWEST})")
+    if steep >= STEEPEST or ratio > SLOWEST:
+        raise SystemExit("over the bound")
+
+
+if __name__ == "__main__":
+    main()

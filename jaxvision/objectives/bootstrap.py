@@ -1,0 +1,68 @@
+"""Bootstrapping: a student predicts what its own moving average sees in the other view, without a single negative."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name
+from jaxvision.layers import Projector
+from jaxvision.objectives import encoding, viewing
+from jaxvision.typing import Array, Batch, Key
+
+_RECIPE = "jv.augment.simclr()"
+_TAUGHT = ("encoder", "projector")  # what the teacher has
+
+
+def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, projection: int = 256) -> Objective:
+    """BYOL (Grill et al., "Bootstrap Your Own Latent", 2020) of ``batch["views"]`` [B, 2, H, W, C].
+
+    ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D]. ``momentum`` of the teacher: a number or a schedule
+    of ``step`` (the paper: ``jv.train.cosine(0.996, 1.0, steps)``). ``hidden``, ``projection``: widths of projector and predictor. The loss
+    is the sum over both directions; a net sees both views as one batch. The teacher runs in training mode, with running statistics of
+    its own, without dropout and stochastic depth.
+
+    Modules: ``encoder``, ``projector``, ``predictor``; memory: ``teacher`` (encoder, projector), ``stats`` (its statistics). Metrics:
+    ``teacher_distance``, ``rank`` of the features. Raises ValueError where the views are missing.
+    """
+    dtype, teacher = getattr(encoder, "dtype", None), viewing.without_drop(encoder)
+    projector, predictor = Projector(projection, hidden, dtype=dtype), Projector(projection, hidden, dtype=dtype)
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        encoding.check_given("byol", given, "encoder", "projector", "predictor")
+        views = viewing.read_views(batch, "byol", recipe=_RECIPE)
+        params, stats = viewing.start_all(key, encoder, views[:, 0], given=given, projector=projector, predictor=predictor)
+        memory = {"teacher": _of_teacher(params), "stats": _of_teacher(stats)}
+        return params, Carry(stats, jax.tree.map(jnp.copy, memory))
+
+    def targets(memory: dict, image: Array, key: Key) -> tuple[Array, dict]:
+        pooled, stats = viewing.embed(teacher, memory["teacher"], memory["stats"], image, key=key)
+        return jax.lax.stop_gradient(viewing.project("projector", projector, memory["teacher"], stats, pooled, key=key))
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        image = encoding.as_one_batch(viewing.read_views(batch, "byol", recipe=_RECIPE))
+        memory = jax.lax.stop_gradient(carry.memory)
+        key_student = fold_name(key, "student")
+        pooled, stats = viewing.embed(encoder, params, carry.stats, image, key=key_student)
+        rows, stats = viewing.project("projector", projector, params, stats, pooled, key=key_student)
+        rows, stats = viewing.project("predictor", predictor, params, stats, rows, key=key_student)
+        target, teacher_stats = targets(memory, image, fold_name(key, "teacher"))
+        (prediction1, prediction2), (target1, target2) = encoding.by_view(rows, 2), encoding.by_view(target, 2)
+        total = losses.byol(prediction1, target2) + losses.byol(prediction2, target1)
+        metrics = {
+            "loss": total,
+            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(_of_teacher(params))),
+            "rank": viewing.spread(encoding.by_view(pooled, 2)[0]),
+        }
+        return total, Aux(Carry(stats, memory | {"stats": teacher_stats}), metrics)
+
+    def after(params: dict, carry: Carry, step: Array) -> Carry:
+        moved = encoding.moving_average(carry.memory["teacher"], _of_teacher(params), encoding.at(momentum, step))
+        return carry._replace(memory=carry.memory | {"teacher": moved})
+
+    return Objective(init, value, after)
+
+
+def _of_teacher(tree: dict) -> dict:
+    return {name: tree[name] for name in _TAUGHT if name in tree}

@@ -1,0 +1,113 @@
+"""Self-distillation: a student learns, from every view of an image, what its own moving average says of the two large ones."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name
+from jaxvision.layers import PrototypeHead
+from jaxvision.objectives import encoding, viewing
+from jaxvision.typing import Array, Batch, Key
+
+_RECIPE = "jv.augment.dino()"
+_LAST = "prototypes"
+_TAUGHT = ("encoder", "head")  # what the teacher has
+
+
+def _groups(batch: Batch) -> list[Array]:
+    """The views [B, 2, H, W, C] and, where there are any, the crops [B, L, h, w, C]: one forward pass each."""
+    views = viewing.read_views(batch, "dino", recipe=_RECIPE)
+    if "crops" not in batch:
+        return [views]
+    (crops,) = encoding.read(batch, "dino", "crops", recipe=_RECIPE)
+    if crops.ndim != 5 or len(crops) != len(views):
+        raise ValueError(f"crops: found shape {crops.shape}, expected [{len(views)}, L, h, w, C], smaller views of the same images")
+    return [views, crops]
+
+
+def _of_teacher(tree: dict) -> dict:
+    return {name: tree[name] for name in _TAUGHT if name in tree}
+
+
+def _held(params: dict, still: Array) -> dict:
+    """The same parameters; while ``still``, no gradient reaches the prototypes."""
+    free = params["head"][_LAST]
+    return params | {"head": params["head"] | {_LAST: jnp.where(still, jax.lax.stop_gradient(free), free)}}
+
+
+def _start(key: Key, encoder, head: PrototypeHead, batch: Batch, given: Mapping) -> tuple[dict, Carry]:
+    encoding.check_given("dino", given, *_TAUGHT)
+    params, stats = viewing.start_all(key, encoder, _groups(batch)[0][:, 0], given=given, head=head)
+    center = jnp.zeros(head.count, jnp.float32)
+    memory = {"teacher": _of_teacher(params), "stats": _of_teacher(stats), "center": center}
+    return params, Carry(stats, jax.tree.map(jnp.copy, memory))
+
+
+def _see(encoder, head: PrototypeHead, params: dict, stats: dict, groups: list[Array], *, key: Key):
+    """(pooled features of the first view [B, D], (embeddings [V, B, d], prototypes [K, d]), both at unit length, statistics): all views."""
+    seen = []
+    for place, group in enumerate(groups):
+        rows, stats = viewing.embed(encoder, params, stats, encoding.as_one_batch(group), key=jax.random.fold_in(key, place))
+        seen.append(encoding.by_view(rows, group.shape[1]))  # [V, B, D]
+    (embeddings, prototypes), stats = viewing.project("head", head, params, stats, jnp.concatenate(seen), key=key)
+    return seen[0][0], (viewing.unit(embeddings), viewing.unit(prototypes)), stats
+
+
+def dino(
+    encoder,
+    *,
+    prototypes: int = 65536,
+    hidden: int = 2048,
+    bottleneck: int = 256,
+    momentum: float | Callable = 0.996,
+    student_temperature: float = 0.1,
+    teacher_temperature: float | Callable = 0.04,
+    center_momentum: float = 0.9,
+    freeze_steps: int = 0,
+) -> Objective:
+    """DINO (Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021).
+
+    Reads ``views`` [B, 2, H, W, C], which student and teacher see, and ``crops`` [B, L, h, w, C] if there are any, for the student alone.
+    ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D] at both sizes. ``prototypes``, ``hidden``,
+    ``bottleneck``: the head's sizes. ``momentum`` of the teacher and ``teacher_temperature``: numbers or schedules of ``step`` (the paper:
+    ``jv.train.cosine(0.996, 1.0, steps)`` and a linear rise to 0.07). ``freeze_steps``: steps without a gradient for the prototypes (the
+    paper: an epoch); AdamW's decay then scales them alone, which changes no direction. The teacher runs in training mode, with
+    running statistics of its own, without dropout and stochastic depth; the centre moves after the loss.
+
+    Modules: ``encoder``, ``head``; memory: ``teacher`` (both), ``stats`` (its statistics), ``center`` [K]. Metrics: ``uniform_loss``
+    (ln K), ``teacher_entropy``, ``teacher_distance``, ``rank`` of the features. Raises ValueError where views are missing or crops do
+    not fit.
+    """
+    head = PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None))
+    teacher = viewing.without_drop(encoder)
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        return _start(key, encoder, head, batch, given)
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        groups, memory = _groups(batch), jax.lax.stop_gradient(carry.memory)
+        taught = _see(teacher, head, memory["teacher"], memory["stats"], groups[:1], key=fold_name(key, "teacher"))
+        _, (target, target_prototypes), teacher_stats = jax.lax.stop_gradient(taught)
+        learning = _held(params, step < freeze_steps) if freeze_steps else params
+        pooled, (student, own_prototypes), stats = _see(encoder, head, learning, carry.stats, groups, key=fold_name(key, "student"))
+        center, sharp = memory["center"], encoding.at(teacher_temperature, step)
+        temperatures = {"student_temperature": student_temperature, "teacher_temperature": sharp}
+        total = losses.dino_prototypes(student, target, own_prototypes, target_prototypes, center, **temperatures)
+        metrics = {
+            "loss": total,
+            "uniform_loss": jnp.float32(math.log(prototypes)),
+            "teacher_entropy": losses.dino_prototypes_entropy(target, target_prototypes, center, teacher_temperature=sharp),
+            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(_of_teacher(params))),
+            "rank": viewing.spread(pooled),
+        }
+        center = losses.dino_prototypes_center(center, target, target_prototypes, momentum=center_momentum)
+        return total, Aux(Carry(stats, memory | {"stats": teacher_stats, "center": center}), metrics)
+
+    def after(params: dict, carry: Carry, step: Array) -> Carry:
+        moved = encoding.moving_average(carry.memory["teacher"], _of_teacher(params), encoding.at(momentum, step))
+        return carry._replace(memory=carry.memory | {"teacher": moved})
+
+    return Objective(init, value, after)

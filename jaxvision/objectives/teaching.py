@@ -1,0 +1,73 @@
+"""Knowledge distillation: a model learns from another's logits, and from labels where there are any."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
+from jaxvision.objectives import encoding
+from jaxvision.typing import Array, Batch, Key
+
+
+def _frozen(variables: Mapping) -> dict:
+    """The teacher's parameters and statistics as arrays."""
+    if "params" not in variables:
+        found = ", ".join(sorted(variables)) or "nothing"
+        raise ValueError(f'teacher_variables: found {found}, expected {{"params": ..., "batch_stats": ...}} as jv.weights.load gives them')
+    return {name: jax.tree.map(jnp.asarray, dict(variables[name])) for name in ("params", "batch_stats") if name in variables}
+
+
+def _agreement(logits: Array, truth: Array) -> Array:
+    """The share of images whose largest logit is ``truth`` [B]."""
+    return jnp.mean((jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32))
+
+
+def _mixture(student: Array, teacher: Array, batch: Batch, *, temperature: float, weight: float) -> tuple[Array, dict]:
+    """(weight x distillation + (1 - weight) x cross-entropy, metrics)."""
+    soft = losses.knowledge_distillation(student, teacher, temperature=temperature)
+    total, metrics = weight * soft, {"distillation": soft, "agreement": _agreement(student, jnp.argmax(teacher, axis=-1))}
+    if weight < 1:
+        total = total + (1 - weight) * losses.cross_entropy(student, batch["label"])
+    if "label" in batch:
+        labels = batch["label"]
+        metrics["top1"] = _agreement(student, labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1))
+    return total, {"loss": total} | metrics
+
+
+def distill(model, teacher, teacher_variables: Mapping, *, temperature: float = 4.0, weight: float = 0.9) -> Objective:
+    """Distillation of ``teacher`` into ``model`` (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+
+    Both are Linen modules with ``model(image [B, H, W, C], *, train) -> logits [B, K]``; ``teacher_variables`` is what
+    ``teacher.apply`` takes. Reads ``image`` and, where ``weight`` is below 1, ``label``: ``weight`` times T^2 KL(teacher || model) at
+    temperature T, 1 - ``weight`` times the cross-entropy. The teacher is frozen, in evaluation mode, and lies in memory (and so in
+    checkpoints); both see the same augmented image. Logits that the model sows into ``auxiliary`` are not taught.
+
+    Module: ``model``. Metrics: ``distillation``, ``agreement`` (with the teacher's choice), ``top1`` where there are labels. Raises
+    ValueError where the batch lacks what is read, for variables without params, and for a weight outside [0, 1].
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight: found {weight}, expected the distillation term's share, 0 to 1")
+    frozen = _frozen(teacher_variables)
+
+    def read(batch: Batch) -> Array:
+        (image,) = encoding.read(batch, "distill", "image", recipe="any image source")
+        if weight < 1 and "label" not in batch:
+            raise ValueError(f"batch: distill reads 'label', found {', '.join(sorted(batch))}; take a source with labels, or weight=1.0")
+        return image
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        encoding.check_given("distill", given, "model")
+        params, stats = encoding.start("model", model, key, read(batch)[:1], given=given)
+        return {"model": params}, Carry({"model": stats} if stats else {}, {"teacher": frozen})
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        image = read(batch)
+        target = jax.lax.stop_gradient(teacher.apply(jax.lax.stop_gradient(carry.memory["teacher"]), image, train=False))
+        logits, moved = encoding.apply(model, params["model"], carry.stats.get("model", {}), image, key=fold_name(key, "dropout"))
+        total, metrics = _mixture(logits, target, batch, temperature=temperature, weight=weight)
+        stats = carry.stats | ({"model": moved} if moved else {})
+        return total, Aux(Carry(stats, carry.memory), metrics)
+
+    return Objective(init, value, unchanged)

@@ -1,0 +1,69 @@
+"""What the methods that compare views of an image share: reading the views, an encoder with its heads in a row, the figure of collapse."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import losses
+from jaxvision.losses.directions import unit_rows
+from jaxvision.losses.precision import at_least_float32
+from jaxvision.objectives import encoding
+from jaxvision.typing import Array, Batch, Features, Key
+
+
+def read_views(batch: Batch, method: str, *, recipe: str) -> Array:
+    """The two views [B, 2, H, W, C] of every image, as float. Raises ValueError where they are missing or not two, naming the recipe."""
+    (views,) = encoding.read(batch, method, "views", recipe=recipe)
+    if views.ndim != 5 or views.shape[1] != 2:
+        raise ValueError(f"views: found shape {views.shape}, {method} expects two views an image, [B, 2, H, W, C]; {recipe} makes them")
+    return views
+
+
+def _pooled(features: Features) -> Array:
+    pooled = getattr(features, "pooled", None)
+    if pooled is None or pooled.ndim != 2:
+        found = type(features).__name__ if pooled is None else f"pooled features of shape {pooled.shape}"
+        raise ValueError(f"encoder: found {found} from features(image), expected Features with pooled [B, D]")
+    return pooled
+
+
+def start_all(key: Key, encoder, image: Array, *, given: Mapping = {}, **heads) -> tuple[dict, dict]:
+    """(parameters, running statistics) by module name of an encoder and the heads behind it, each of which reads what the one before gives.
+
+    Modules without statistics have no entry among them.
+    """
+    params, stats = {}, {}
+    params["encoder"], stats["encoder"] = encoding.start_encoder(key, encoder, image, given=given)
+    rows = jax.eval_shape(lambda: embed(encoder, params, stats, image[:1], key=key)[0])
+    for name, head in heads.items():
+        params[name], stats[name] = encoding.start(name, head, key, jnp.zeros(rows.shape, rows.dtype), given=given, train=False)
+        rows = jax.eval_shape(lambda name=name, head=head, rows=rows: project(name, head, params, stats, jnp.zeros(rows.shape), key=key)[0])
+    return params, {name: moved for name, moved in stats.items() if moved}
+
+
+def embed(encoder, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
+    """(pooled features [B, D], running statistics by module name after it) of images [B, H, W, C], in training mode."""
+    features, moved = encoding.encode(encoder, params["encoder"], stats.get("encoder", {}), image, key=key)
+    return _pooled(features), stats | ({"encoder": moved} if moved else {})
+
+
+def project(name: str, head, params: dict, stats: dict, rows: Array, *, key: Key):
+    """(outputs, running statistics by module name after it) of the head called ``name``, in training mode."""
+    outputs, moved = encoding.apply(head, params[name], stats.get(name, {}), rows, key=key)
+    return outputs, stats | ({name: moved} if moved else {})
+
+
+def unit(rows: Array) -> Array:
+    """Rows [..., D] at unit length, in at least float32."""
+    return unit_rows(at_least_float32(rows))
+
+
+def without_drop(encoder):
+    """The encoder as a teacher has it: no dropout and no stochastic depth, though its batch statistics are those of training."""
+    return encoder.clone(**{name: 0.0 for name in ("drop_rate", "drop_path_rate") if hasattr(encoder, name)})
+
+
+def spread(pooled: Array) -> Array:
+    """The effective rank of one view's features [B, D] in the global batch; no gradient."""
+    return losses.effective_rank(jax.lax.stop_gradient(pooled))

@@ -1,0 +1,77 @@
+"""The chunked log-sum-exp and the chunked cross-entropy over prototypes beside their plain twins."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision import kernels
+
+RNG = np.random.default_rng(0)
+
+
+def agree(ours, plain, arrays, which, weights) -> None:
+    """Values, and gradients under random slopes, are the same relative to their largest entries."""
+
+    def weighed(form):
+        def total(*arrays):
+            found = form(*arrays)
+            return jnp.sum(weights * found), found
+
+        return jax.jit(jax.value_and_grad(total, which, has_aux=True))(*arrays)
+
+    ((_, found), slopes), ((_, expected), expected_slopes) = weighed(ours), weighed(plain)
+    for one, other in zip((found, *slopes), (expected, *expected_slopes), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize(("chunk", "group"), [(1, 1), (4, 1), (11, 1), (None, 1), (4, 2), (None, 3)])
+def test_log_sum_exp_of_others(chunk, group):
+    """Ragged blocks, queries that are not the keys, and a query that is no key at all."""
+    queries, keys = 3 * RNG.standard_normal((7, 5)).astype(np.float32), RNG.standard_normal((11, 5)).astype(np.float32)
+    own = np.array([3, 0, 10, 5, -1, 99, 3])
+    ours = lambda queries, keys: kernels.log_sum_exp_of_others(queries, keys, own, group=group, chunk=chunk)  # noqa: E731
+    plain = lambda queries, keys: kernels.plain_log_sum_exp_of_others(queries, keys, own, group=group)  # noqa: E731
+    agree(ours, plain, (queries, keys), (0, 1), RNG.standard_normal(7).astype(np.float32))
+
+
+def test_a_query_without_others_has_no_gradient():
+    one = jnp.ones((1, 3))
+    value, slope = jax.value_and_grad(lambda rows: kernels.log_sum_exp_of_others(rows, rows, jnp.zeros(1, int))[0])(one)
+    assert np.isfinite(value) and not np.any(slope)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 13, None])
+def test_prototype_cross_entropy(chunk):
+    student, teacher, ours, theirs, offset = (
+        RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4, 5), (2, 4, 5), (13, 5), (13, 5), (13,))
+    )
+    chunked = lambda student, ours: kernels.prototype_cross_entropy(student, teacher, ours, theirs, offset, chunk=chunk)  # noqa: E731
+    plain = lambda student, ours: kernels.plain_prototype_cross_entropy(student, teacher, ours, theirs, offset)  # noqa: E731
+    agree(chunked, plain, (student, ours), (0, 1), RNG.standard_normal((2, 3, 4)).astype(np.float32))
+    entropy = kernels.prototype_entropy(teacher, theirs, offset, chunk=chunk)
+    own = kernels.plain_prototype_cross_entropy(teacher, teacher, theirs, theirs, jnp.zeros(13))
+    np.testing.assert_allclose(kernels.prototype_entropy(teacher, theirs, jnp.zeros(13), chunk=chunk), own[[0, 1], [0, 1]], rtol=1e-5)
+    assert entropy.shape == (2, 4) and (entropy >= 0).all()
+
+
+def test_likely_prototypes_may_come_last():
+    """The running maximum rises with every block; what was summed below an earlier one must move with it."""
+    ladder = np.linspace(-300, 300, 12, dtype=np.float32)[:, None]
+    one = np.ones((2, 1, 1), np.float32)
+    for order in (ladder, ladder[::-1]):
+        ours = kernels.prototype_cross_entropy(one, one, order, order / 100, np.zeros(12), chunk=1)
+        plain = kernels.plain_prototype_cross_entropy(one, one, order, order / 100, np.zeros(12))
+        np.testing.assert_allclose(ours, plain, rtol=1e-6)
+
+
+def test_what_does_not_fit_is_named():
+    rows = jnp.ones((3, 2))
+    with pytest.raises(ValueError, match="queries, keys, own: found shapes"):
+        kernels.log_sum_exp_of_others(rows, rows, jnp.arange(2))
+    with pytest.raises(ValueError, match="chunk: found 0"):
+        kernels.log_sum_exp_of_others(rows, rows, jnp.arange(3), chunk=0)
+    with pytest.raises(ValueError, match="group: found 0"):
+        kernels.log_sum_exp_of_others(rows, rows, jnp.arange(3), group=0)
+    with pytest.raises(ValueError, match="chunk: found -1"):
+        kernels.prototype_entropy(rows, rows, jnp.zeros(3), chunk=-1)

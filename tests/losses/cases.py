@@ -1,0 +1,139 @@
+"""Every loss of self-supervision beside its oracle: the arrays, where their batch is, what is differentiated, and the bound's slack."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision import losses
+from tests.oracles import agreement, contrastive, reconstruction, self_distillation, teaching
+from tests.oracles.differences import value_and_slopes
+
+BATCH = 8  # one example a device at least
+BOUNDS = {"float32": (2e-6, 2e-5), "float64": (1e-12, 1e-11)}  # relative to the largest entry: value, gradient
+
+
+class Case(NamedTuple):
+    """One row of docs/losses.md."""
+
+    name: str
+    loss: Callable
+    oracle: Callable
+    arrays: tuple  # float64, or integers
+    batch: tuple  # the axis of the batch in each array, None where it has none
+    slopes: tuple  # the numbers of the arrays that are differentiated
+    options: dict = {}
+    only_ours: dict = {}  # options that the oracle lacks
+    slack: float = 1.0  # 0.05 / temperature below 0.05
+
+
+def _normal(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    return scale * np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def _contrastive() -> list[Case]:
+    pair, views = (_normal(BATCH, 6), _normal(BATCH, 6, seed=1)), _normal(BATCH, 3, 5)
+    labels = np.array([0, 1, 0, 2, 1, 0, 7, 2])
+    rows = []
+    for temperature in (1.0, 0.5, 0.05, 0.01, 0.001):
+        options, slack = {"temperature": temperature}, max(1.0, 0.05 / temperature)
+        name = f"nt_xent, T = {temperature:g}"
+        rows.append(Case(name, losses.nt_xent, contrastive.nt_xent, pair, (0, 0), (0, 1), options, {"chunk": 5}, slack))
+    for temperature in (1.0, 0.1, 0.05):
+        options, name = {"temperature": temperature}, f"supervised_contrastive, T = {temperature:g}"
+        ours, oracle = losses.supervised_contrastive, contrastive.supervised_contrastive
+        rows.append(Case(name, ours, oracle, (views, labels), (0, 0), (0,), options, {"chunk": 7}))
+    return rows
+
+
+def _self_distillation() -> list[Case]:
+    student, teacher, center = _normal(4, BATCH, 7), _normal(2, BATCH, 7), _normal(7, scale=0.3)
+    features = _normal(4, BATCH, 4), _normal(2, BATCH, 4), _normal(9, 4), _normal(9, 4, seed=1), _normal(9, scale=0.3)
+    oracle, rows = self_distillation, []
+    for temperatures in ((1.0, 1.0), (0.1, 0.05), (0.1, 0.04), (0.05, 0.05)):
+        options = dict(zip(("student_temperature", "teacher_temperature"), temperatures, strict=True))
+        slack, name = max(1.0, 0.05 / min(temperatures)), f"T = {temperatures[0]:g}, {temperatures[1]:g}"
+        three = (student, teacher, center)
+        rows.append(Case(f"dino, {name}", losses.dino, oracle.dino, three, (1, 1, None), (0,), options, {}, slack))
+        ours, where = losses.dino_prototypes, (1, 1, None, None, None)
+        rows.append(Case(f"dino_prototypes, {name}", ours, oracle.dino_prototypes, features, where, (0, 2), options, {"chunk": 4}, slack))
+    _, seen, _, prototypes, middle = features
+    soft, chunk = {"teacher_temperature": 0.5}, {"chunk": 4}
+    return rows + [
+        Case("dino_center", losses.dino_center, oracle.dino_center, (center, teacher), (None, 1), ()),
+        Case("dino_entropy", losses.dino_entropy, oracle.dino_entropy, (teacher, center), (1, None), (), soft),
+        Case(
+            "dino_prototypes_center",
+            losses.dino_prototypes_center,
+            oracle.dino_prototypes_center,
+            (middle, seen, prototypes),
+            (None, 1, None),
+            (),
+        ),
+        Case(
+            "dino_prototypes_entropy",
+            losses.dino_prototypes_entropy,
+            oracle.dino_prototypes_entropy,
+            (seen, prototypes, middle),
+            (1, None, None),
+            (),
+            soft,
+            chunk,
+        ),
+    ]
+
+
+def _others() -> list[Case]:
+    pair = (_normal(BATCH, 5), _normal(BATCH, 5, seed=1))
+    patches = (_normal(BATCH, 6, 4), _normal(BATCH, 6, 4, seed=1))
+    mask = np.random.default_rng(0).integers(0, 2, (BATCH, 6))  # not the same number of hidden patches everywhere
+    logits, numbers = _normal(BATCH, 9, scale=2.0), np.arange(BATCH) % 5
+    weak, strong = _normal(BATCH, 5, scale=3.0), _normal(BATCH, 5, scale=2.0, seed=1)
+    rebuild, teach, agree, both = reconstruction, teaching, agreement, (0, 0)
+    return [
+        Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
+        Case("masked_mse, pixels", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1), {"normalize_target": False}),
+        Case("jigsaw", losses.jigsaw, teach.jigsaw, (logits, numbers), both, (0,)),
+        Case("knowledge_distillation, T = 4", losses.knowledge_distillation, teach.knowledge_distillation, (weak, strong), both, (0,)),
+        Case(
+            "knowledge_distillation, T = 1",
+            losses.knowledge_distillation,
+            teach.knowledge_distillation,
+            (weak, strong),
+            both,
+            (0,),
+            {"temperature": 1.0},
+        ),
+        Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
+        Case("byol", losses.byol, agree.byol, pair, both, (0,)),
+        Case("barlow_twins", losses.barlow_twins, agree.barlow_twins, pair, both, (0, 1)),
+        Case("koleo", losses.koleo, agree.koleo, (_normal(BATCH, 12, seed=3),), (0,), (0,)),
+        Case("mean_squared_error", losses.mean_squared_error, rebuild.mean_squared_error, pair, both, (0, 1)),
+        Case("gaussian_kl", losses.gaussian_kl, rebuild.gaussian_kl, pair, both, (0, 1)),
+        Case("effective_rank", losses.effective_rank, agree.effective_rank, (_normal(BATCH, 5),), (0,), ()),
+    ]
+
+
+CASES = {case.name: case for case in _contrastive() + _self_distillation() + _others()}
+
+
+def inputs(name: str, dtype: str) -> tuple[np.ndarray, ...]:
+    """The arrays of a case in a type; whole numbers stay."""
+    return tuple(array.astype(dtype) if array.dtype == np.float64 else array for array in CASES[name].arrays)
+
+
+@lru_cache(maxsize=None)
+def truth(name: str, dtype: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The oracle's value and gradients in float64, at the arrays as rounded to ``dtype``."""
+    case = CASES[name]
+    wide = tuple(array.astype(np.float64) if array.dtype.kind != "i" else array for array in inputs(name, dtype))
+    return value_and_slopes(lambda *arrays: case.oracle(*arrays, **case.options), wide, case.slopes)
+
+
+def errors(name: str, dtype: str, value, slopes) -> tuple[float, float | None]:
+    """Largest difference from the oracle over the oracle's largest entry: of the value, and the worst of the gradients."""
+    expected, expected_slopes = truth(name, dtype)
+    apart = lambda ours, theirs: float(np.max(np.abs(np.asarray(ours, np.float64) - theirs)) / np.max(np.abs(theirs)))  # noqa: E731
+    found = [apart(ours, theirs) for ours, theirs in zip(slopes, expected_slopes, strict=True)]
+    return apart(value, expected), max(found, default=None)

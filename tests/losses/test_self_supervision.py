@@ -1,0 +1,130 @@
+"""Losses of self-supervision beside their oracles, under every driver: values and gradients, and the table of them in the documentation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import losses_table
+from tests.losses.cases import BOUNDS, CASES, errors, inputs, truth
+from tests.losses.drivers import COUNTS, DRIVERS, run
+
+EVERY = [(driver, count) for count in COUNTS for driver in DRIVERS]
+NAMES = list(CASES)
+ONE_EACH = {case.loss: name for name, case in CASES.items() if case.slack == 1}  # one temperature of every loss
+# each loss meets another driver and another number of devices, float64 yet another; every pair of them occurs
+PLACE = {loss: place for place, loss in enumerate(ONE_EACH)}
+SOME = [(name, *EVERY[5 * PLACE[case.loss] % len(EVERY)]) for name, case in CASES.items()]
+SOME_WIDE = [(name, *EVERY[(5 * PLACE[loss] + 3) % len(EVERY)]) for loss, name in ONE_EACH.items()]
+
+
+def check(name: str, dtype: str, driver: str, count: int) -> None:
+    """Value and gradients within their bounds, in the type that went in."""
+    with jax.enable_x64(dtype == "float64"):
+        value, slopes = run(name, dtype, driver, count)
+        found, slope = errors(name, dtype, value, slopes)
+    assert value.dtype == dtype and all(array.dtype == dtype for array in slopes)
+    bound, slope_bound = BOUNDS[dtype]
+    assert found <= bound * CASES[name].slack
+    assert slope is None or slope <= slope_bound * CASES[name].slack
+
+
+@pytest.mark.parametrize(("name", "driver", "count"), SOME)
+def test_a_loss_is_its_paper(name, driver, count):
+    check(name, "float32", driver, count)
+
+
+@pytest.mark.parametrize(("name", "driver", "count"), SOME_WIDE)
+def test_float64_stays_float64(name, driver, count):
+    check(name, "float64", driver, count)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_matrix(name, dtype):
+    for driver, count in EVERY:
+        check(name, dtype, driver, count)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ONE_EACH.values())
+def test_half_precision_is_raised(name, dtype):
+    """What comes out is the float32 loss of the rounded numbers."""
+    case = CASES[name]
+    narrow = [jnp.asarray(array, dtype) if array.dtype == np.float32 else array for array in inputs(name, "float32")]
+    value = jax.jit(lambda *arrays: case.loss(*arrays, **case.options))(*narrow)
+    wide = [np.asarray(array, np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array for array in narrow]
+    expected = np.real(case.oracle(*wide, **case.options))
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, expected, rtol=3e-6, atol=2e-6 * np.abs(expected).max())
+
+
+def of_rows(name: str, change) -> tuple:
+    """The arrays of a case with the floating-point ones that have a batch changed."""
+    case = CASES[name]
+    return tuple(
+        jnp.asarray(change(array, where)) if where is not None else jnp.asarray(array)
+        for array, where in zip(inputs(name, "float32"), case.batch, strict=True)
+    )
+
+
+STRANGE = {
+    "one example": lambda array, where: array.take([0], where),
+    "zeros": lambda array, where: np.zeros_like(array) if array.dtype.kind == "f" else array,
+    "equal": lambda array, where: np.ones_like(array) if array.dtype.kind == "f" else array,
+    "large": lambda array, where: 1e4 * array if array.dtype.kind == "f" else array,
+    "small": lambda array, where: 1e-25 * array if array.dtype.kind == "f" else array,
+}
+
+
+@pytest.mark.parametrize("name", [*ONE_EACH.values(), "nt_xent, T = 0.001", "dino, T = 0.1, 0.04"])
+def test_strange_batches_stay_finite(name):
+    case = CASES[name]
+    loss = lambda *arrays: case.loss(*arrays, **case.options)  # noqa: E731
+    run_once = jax.jit(jax.value_and_grad(loss, case.slopes) if case.slopes else lambda *arrays: (loss(*arrays), ()))
+    for strange, change in STRANGE.items():
+        if name == "gaussian_kl" and strange == "large":
+            continue  # exp(1e4) is infinite in any form
+        value, slopes = run_once(*of_rows(name, change))
+        assert np.isfinite(value).all(), strange
+        assert all(np.isfinite(slope).all() for slope in slopes), strange
+
+
+@pytest.mark.parametrize(
+    ("name", "still"),
+    [
+        ("dino, T = 1, 1", (1, 2)),
+        ("dino_prototypes, T = 1, 1", (1, 3, 4)),
+        ("dino_center", (0, 1)),
+        ("dino_entropy", (0, 1)),
+        ("dino_prototypes_entropy", (0, 1, 2)),
+        ("byol", (1,)),
+        ("knowledge_distillation, T = 4", (1,)),
+        ("pseudo_label", (0,)),
+    ],
+)
+def test_teachers_get_no_gradient(name, still):
+    case = CASES[name]
+    slopes = jax.jit(jax.grad(lambda *arrays: jnp.sum(case.loss(*arrays, **case.options)), still))(*inputs(name, "float32"))
+    assert all(not np.any(slope) for slope in slopes)
+
+
+def test_oracles_are_differentiated_by_complex_steps_alone():
+    """One gradient by central differences too: the method itself is checked."""
+    case = CASES["nt_xent, T = 0.5"]
+    _, (slope, _) = truth(case.name, "float64")
+    moved = [case.arrays[0].copy() for _ in range(2)]
+    moved[0][2, 3] += 1e-5
+    moved[1][2, 3] -= 1e-5
+    high, low = (case.oracle(array, case.arrays[1], **case.options) for array in moved)
+    assert (high - low) / 2e-5 == pytest.approx(slope[2, 3], rel=1e-6)
+
+
+def test_the_table_is_not_stale():
+    """docs/losses.md has every case, type and driver, measured on the sources as they are, and within the bounds."""
+    found = losses_table.read()
+    assert list(found) == losses_table.rows(), "run `python -m benchmarks.losses_table`"
+    for row, line in found.items():
+        assert line[4] == losses_table.digest(row[0]), f"{row[0]} has changed: run `python -m benchmarks.losses_table`"
+        assert all(losses_table.share(row, figure) <= 1 for figure in line[:4])

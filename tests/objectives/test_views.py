@@ -1,0 +1,183 @@
+"""What the methods that compare views refuse, share and keep; distillation and pseudo-labels beside their formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import jaxvision as jv
+from jaxvision.layers import Dense
+from jaxvision.objectives.confident import _dealt, _taken_up
+from jaxvision.typing import Features
+from tests.objectives.test_teachers import CROPS, KEY, VIEWS, Tiny
+
+SMALL = {
+    "simclr": lambda encoder: jv.objectives.simclr(encoder, projection=6),
+    "byol": lambda encoder: jv.objectives.byol(encoder, hidden=16, projection=6),
+    "dino": lambda encoder: jv.objectives.dino(encoder, prototypes=10, hidden=16, bottleneck=8),
+}
+BATCH = {"views": VIEWS, "crops": CROPS, "image": VIEWS[:, 0], "label": np.arange(8) % 3}
+
+
+class Classifier(nn.Module):
+    """The mean of the pixels and a dense layer."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        return Dense(self.num_classes, name="head")(image.reshape(len(image), -1))
+
+
+class Flat(nn.Module):
+    """An encoder that forgot to pool."""
+
+    @nn.compact
+    def features(self, image, *, train=False):
+        return Features(Dense(4, name="stem")(image), None, {})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_does_not_fit_is_named(name):
+    objective = SMALL[name](Tiny())
+    recipe = rf"jv.augment.{'dino' if name == 'dino' else 'simclr'}\(\)"
+    with pytest.raises(ValueError, match=f"batch: {name} reads 'views', found image; {recipe} makes it"):
+        objective.init(KEY, {"image": VIEWS[:, 0]})
+    with pytest.raises(ValueError, match=rf"views: found shape \(8, 1, 6, 6, 3\), {name} expects two views .* {recipe} makes them"):
+        objective.init(KEY, {"views": VIEWS[:, :1]})
+    with pytest.raises(ValueError, match=r"encoder: found pooled features of shape \(1, 6, 6, 4\) .* with pooled \[B, D\]"):
+        SMALL[name](Flat()).init(KEY, {"views": VIEWS})
+    with pytest.raises(ValueError, match=f"given: {name} has encoder, .*; found encodr"):
+        objective.init(KEY, BATCH, {"encodr": {}})
+
+
+def test_crops_must_belong_to_the_views():
+    with pytest.raises(ValueError, match=r"crops: found shape \(4, 3, 4, 4, 3\), expected \[8, L, h, w, C\]"):
+        SMALL["dino"](Tiny()).init(KEY, BATCH | {"crops": CROPS[:4]})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_warm_start_reaches_student_and_teacher(name):
+    objective = SMALL[name](Tiny())
+    params, _ = objective.init(KEY, BATCH)
+    warm, carry = objective.init(jax.random.key(5), BATCH, {"encoder": params["encoder"]})
+    trees = [warm, *([carry.memory["teacher"]] if carry.memory else [])]
+    for tree in trees:
+        np.testing.assert_array_equal(tree["encoder"]["stem"]["kernel"], params["encoder"]["stem"]["kernel"])
+
+
+def test_methods_share_an_encoder_and_keep_their_own_memory():
+    terms = {name: (1.0, make(Tiny())) for name, make in SMALL.items()}
+    objective = jv.combine(share=("encoder",), **terms)
+    optimizer = jv.train.sgd(0.1)
+    state = jv.train.init(objective, optimizer, BATCH, key=KEY)
+    after, metrics = jax.jit(jv.train.make_step(objective, optimizer))(state, BATCH, KEY)
+    assert set(after.params) == {"encoder", *SMALL} and set(after.carry.memory) >= {"byol", "dino"}
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    teachers = [after.carry.memory[name]["teacher"]["encoder"]["stem"]["kernel"] for name in ("byol", "dino")]
+    np.testing.assert_array_equal(*teachers)  # averages of one student
+    assert {"simclr/top1", "byol/rank", "dino/teacher_entropy", "loss"} <= set(metrics)
+
+
+def test_the_contrast_counts_matches_and_chance():
+    from jaxvision.objectives.contrast import _matched
+
+    z1, z2 = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
+    both = np.concatenate([z1, z2])
+    both /= np.linalg.norm(both, axis=1, keepdims=True)
+    similarity = both @ both.T - 10 * np.eye(14)
+    expected = np.mean(np.argmax(similarity, axis=1) == (np.arange(14) + 7) % 14)
+    assert 0 < expected < 1
+    np.testing.assert_allclose(jax.jit(_matched)(z1, z2), expected, rtol=1e-6)
+    objective = SMALL["simclr"](Tiny())
+    params, carry = objective.init(KEY, BATCH)
+    _, aux = jax.jit(objective.loss)(params, carry, BATCH, key=KEY, step=0)
+    assert float(aux.metrics["chance_loss"]) == pytest.approx(np.log(15))
+
+
+def test_labels_join_the_images_of_a_class():
+    objective = jv.objectives.supervised_contrastive(Tiny(), projection=6)
+    params, carry = objective.init(KEY, BATCH)
+    loss = jax.jit(objective.loss)
+    one, _ = loss(params, carry, BATCH, key=KEY, step=0)
+    other, _ = loss(params, carry, BATCH | {"label": np.arange(8)}, key=KEY, step=0)
+    assert np.isfinite(one) and float(one) != float(other)
+    with pytest.raises(ValueError, match="supervised_contrastive reads 'label'"):
+        objective.loss(params, carry, {"views": VIEWS}, key=KEY, step=0)
+
+
+def test_distillation_is_the_weighted_sum_and_the_teacher_stays():
+    teacher, model = Classifier(), Classifier()
+    variables = teacher.init(jax.random.key(1), BATCH["image"])
+    objective = jv.objectives.distill(model, teacher, variables, temperature=2.0, weight=0.7)
+    params, carry = objective.init(KEY, BATCH)
+    value, aux = objective.loss(params, carry, BATCH, key=KEY, step=0)
+    own, said = model.apply({"params": params["model"]}, BATCH["image"]), teacher.apply(variables, BATCH["image"])
+    soft = jv.losses.knowledge_distillation(own, said, temperature=2.0)
+    np.testing.assert_allclose(value, 0.7 * soft + 0.3 * jv.losses.cross_entropy(own, BATCH["label"]), rtol=1e-6)
+    assert {"top1", "agreement", "distillation", "loss"} == set(aux.metrics)
+    jax.tree.map(np.testing.assert_array_equal, aux.carry.memory["teacher"]["params"], variables["params"])
+    soft_only = jv.objectives.distill(model, teacher, variables, weight=1.0)
+    value, aux = soft_only.loss(params, carry, {"image": BATCH["image"]}, key=KEY, step=0)
+    assert np.isfinite(value) and "top1" not in aux.metrics
+
+
+def test_distillation_refuses_what_it_cannot_read():
+    teacher = Classifier()
+    variables = teacher.init(KEY, BATCH["image"])
+    with pytest.raises(ValueError, match="distill reads 'label', found image; take a source with labels, or weight=1.0"):
+        jv.objectives.distill(teacher, teacher, variables).init(KEY, {"image": BATCH["image"]})
+    with pytest.raises(ValueError, match="teacher_variables: found head, expected"):
+        jv.objectives.distill(teacher, teacher, variables["params"])
+    with pytest.raises(ValueError, match="weight: found 1.5, expected the distillation term's share"):
+        jv.objectives.distill(teacher, teacher, variables, weight=1.5)
+
+
+def test_pseudo_labels_are_the_sum_of_both_streams():
+    model, views = Classifier(), np.random.default_rng(1).random((12, 2, 6, 6, 3)).astype(np.float32)
+    objective = jv.objectives.pseudo_label(model, threshold=0.5, weight=0.4)
+    batch = {"image": BATCH["image"], "label": BATCH["label"], "unlabelled": {"views": views}}
+    params, carry = objective.init(KEY, batch)
+    value, aux = objective.loss(params, carry, batch, key=KEY, step=0)
+    own, weak, strong = (model.apply({"params": params["model"]}, rows) for rows in (batch["image"], views[:, 0], views[:, 1]))
+    pseudo = jv.losses.pseudo_label(weak, strong, threshold=0.5)
+    np.testing.assert_allclose(value, jv.losses.cross_entropy(own, batch["label"]) + 0.4 * pseudo, rtol=1e-5)
+    confident = np.mean(np.max(jax.nn.softmax(weak), axis=1) >= 0.5)
+    assert float(aux.metrics["confident"]) == pytest.approx(confident)
+    for broken, words in (
+        ({"image": batch["image"], "label": batch["label"]}, "reads 'views' of 'unlabelled', found no such stream; jv.data.together"),
+        (batch | {"unlabelled": {"image": views[:, 0]}}, "found image; jv.data.together"),
+        (batch | {"unlabelled": {"views": views[:, :1]}}, r"unlabelled views: found shape \(12, 1, 6, 6, 3\), expected a weak"),
+        ({"image": batch["image"], "unlabelled": batch["unlabelled"]}, "reads 'label'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            objective.init(KEY, broken)
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(8, 8), (8, 24), (4, 6), (6, 4), (8, 2)])
+def test_a_shard_of_what_is_dealt_is_what_a_shard_deals(labelled, unlabelled):
+    image, views = np.arange(labelled * 3.0).reshape(-1, 1, 1, 3), -np.arange(unlabelled * 6.0).reshape(-1, 2, 1, 1, 3)
+    dealt = _dealt(jnp.asarray(image), jnp.asarray(views))
+    halves = [_dealt(jnp.asarray(image[part]), jnp.asarray(views[other])) for part, other in _halves(labelled, unlabelled)]
+    np.testing.assert_array_equal(dealt, np.concatenate(halves))
+    own, weak, strong = _taken_up(dealt.reshape(len(dealt), -1), labelled, unlabelled)
+    np.testing.assert_array_equal(own, image.reshape(labelled, -1))
+    np.testing.assert_array_equal(jnp.stack([weak, strong], axis=1), views.reshape(unlabelled, 2, -1))
+
+
+def _halves(*counts: int) -> list[tuple[slice, ...]]:
+    return [tuple(slice(side * count // 2, (side + 1) * count // 2) for count in counts) for side in (0, 1)]
+
+
+@pytest.mark.parametrize("name", ["byol", "dino"])
+def test_a_checkpoint_brings_the_memory_back(name, tmp_path):
+    objective, optimizer = SMALL[name](Tiny()), jv.train.sgd(0.1)
+    state = jv.train.init(objective, optimizer, BATCH, key=KEY)
+    state, _ = jax.jit(jv.train.make_step(objective, optimizer))(state, BATCH, KEY)
+    checkpoints = jv.train.Checkpoints(tmp_path)
+    checkpoints.save(state, step=1)
+    loaded = checkpoints.restore(1, jv.train.place(jv.train.init(objective, optimizer, BATCH, key=jax.random.key(9))))
+    checkpoints.close()
+    jax.tree.map(np.testing.assert_array_equal, loaded, state)
+    assert set(jv.train.variables(loaded)["params"]) == {"stem", "norm"}
