@@ -1,18 +1,16 @@
 """Contrastive learning: two views of an image are each other's match among all images of the batch."""
 
 import math
-from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from jaxvision import axis, losses
-from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
+from jaxvision.core import Objective
 from jaxvision.layers import Projector
-from jaxvision.objectives import encoding, viewing
-from jaxvision.typing import Array, Batch, Key
+from jaxvision.objectives import viewing
+from jaxvision.typing import Array, Batch
 
-_RECIPE = "jv.augment.simclr()"
 _ROWS = 512  # of similarities at a time
 
 
@@ -32,27 +30,6 @@ def _matched(z1: Array, z2: Array) -> Array:
     return jnp.mean(jax.lax.map(right, rows, batch_size=min(_ROWS, 2 * count)).astype(jnp.float32))
 
 
-def _contrastive(method: str, encoder, loss: Callable, projector: Projector) -> Objective:
-    """An encoder and a projector behind it under ``loss(z1, z2, batch) -> (scalar, metrics)``."""
-
-    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
-        encoding.check_given(method, given, "encoder", "projector")
-        views = viewing.read_views(batch, method, recipe=_RECIPE)
-        params, stats = viewing.start_all(key, encoder, views[:, 0], given=given, projector=projector)
-        return params, Carry(stats, {})
-
-    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
-        image = encoding.as_one_batch(viewing.read_views(batch, method, recipe=_RECIPE))
-        key = fold_name(key, "student")
-        pooled, stats = viewing.embed(encoder, params, carry.stats, image, key=key)
-        rows, stats = viewing.project("projector", projector, params, stats, pooled, key=key)
-        total, metrics = loss(*encoding.by_view(rows, 2), batch)
-        metrics = {"loss": total, "rank": viewing.spread(encoding.by_view(pooled, 2)[0])} | metrics
-        return total, Aux(Carry(stats, carry.memory), metrics)
-
-    return Objective(init, value, unchanged)
-
-
 def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, projection: int = 128) -> Objective:
     """SimCLR (Chen et al., "A Simple Framework for Contrastive Learning", 2020) of ``batch["views"]`` [B, 2, H, W, C].
 
@@ -68,7 +45,7 @@ def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, proj
         return losses.nt_xent(z1, z2, temperature=temperature), {"top1": _matched(z1, z2), "chance_loss": chance}
 
     projector = Projector(projection, hidden, True, getattr(encoder, "dtype", None))
-    return _contrastive("simclr", encoder, loss, projector)
+    return viewing.paired("simclr", encoder, loss, projector)
 
 
 def supervised_contrastive(encoder, *, temperature: float = 0.1, hidden: int | None = None, projection: int = 128) -> Objective:
@@ -84,4 +61,4 @@ def supervised_contrastive(encoder, *, temperature: float = 0.1, hidden: int | N
         return losses.supervised_contrastive(views, batch["label"], temperature=temperature), {"top1": _matched(z1, z2)}
 
     projector = Projector(projection, hidden, True, getattr(encoder, "dtype", None))
-    return _contrastive("supervised_contrastive", encoder, loss, projector)
+    return viewing.paired("supervised_contrastive", encoder, loss, projector)

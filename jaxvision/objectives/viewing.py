@@ -1,11 +1,12 @@
 """What the methods that compare views of an image share: reading the views, an encoder with its heads in a row, the figure of collapse."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.losses.directions import unit_rows
 from jaxvision.losses.precision import at_least_float32
 from jaxvision.objectives import encoding
@@ -67,3 +68,27 @@ def without_drop(encoder):
 def spread(pooled: Array) -> Array:
     """The effective rank of one view's features [B, D] in the global batch; no gradient."""
     return losses.effective_rank(jax.lax.stop_gradient(pooled))
+
+
+def paired(method: str, encoder, loss: Callable, projector, *, recipe: str = "jv.augment.simclr()") -> Objective:
+    """An encoder and a projector behind it, both views as one batch, under ``loss(z1, z2, batch) -> (scalar, metrics)``; no memory.
+
+    Modules: ``encoder``, ``projector``. Metrics: ``rank`` of the features, and the loss's own.
+    """
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        encoding.check_given(method, given, "encoder", "projector")
+        views = read_views(batch, method, recipe=recipe)
+        params, stats = start_all(key, encoder, views[:, 0], given=given, projector=projector)
+        return params, Carry(stats, {})
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        image = encoding.as_one_batch(read_views(batch, method, recipe=recipe))
+        key = fold_name(key, "student")
+        pooled, stats = embed(encoder, params, carry.stats, image, key=key)
+        rows, stats = project("projector", projector, params, stats, pooled, key=key)
+        total, metrics = loss(*encoding.by_view(rows, 2), batch)
+        metrics = {"loss": total, "rank": spread(encoding.by_view(pooled, 2)[0])} | metrics
+        return total, Aux(Carry(stats, carry.memory), metrics)
+
+    return Objective(init, value, unchanged)
