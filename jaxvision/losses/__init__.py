@@ -21,6 +21,7 @@ from jaxvision.losses.self_distillation import (
 from jaxvision.losses.sequences import sequence_cross_entropy
 from jaxvision.losses.spread import effective_rank, koleo
 from jaxvision.losses.teaching import knowledge_distillation, pseudo_label
+from jaxvision.losses.variation import vicreg
 
 __all__ = [
     "barlow_twins",
@@ -50,4 +51,5 @@ __all__ = [
     "sequence_cross_entropy",
     "softmax",
     "supervised_contrastive",
+    "vicreg",
 ]

@@ -12,6 +12,7 @@ from jaxvision.objectives.reconstruction import autoencoder, autoencoder_reconst
 from jaxvision.objectives.self_distillation import dino
 from jaxvision.objectives.sequence import translation
 from jaxvision.objectives.teaching import distill
+from jaxvision.objectives.variation import vicreg
 
 __all__ = [
     "autoencoder",
@@ -31,4 +32,5 @@ __all__ = [
     "supervised_contrastive",
     "translation",
     "unpatchify",
+    "vicreg",
 ]

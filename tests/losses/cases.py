@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision import losses
-from tests.oracles import agreement, contrastive, reconstruction, self_distillation, teaching
+from tests.oracles import agreement, contrastive, reconstruction, self_distillation, teaching, variation
 from tests.oracles.differences import value_and_slopes
 
 BATCH = 8  # one example a device at least
@@ -108,6 +108,7 @@ def _others() -> list[Case]:
         Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
         Case("byol", losses.byol, agree.byol, pair, both, (0,)),
         Case("barlow_twins", losses.barlow_twins, agree.barlow_twins, pair, both, (0, 1)),
+        Case("vicreg", losses.vicreg, variation.vicreg, pair, both, (0, 1)),
         Case("koleo", losses.koleo, agree.koleo, (_normal(BATCH, 12, seed=3),), (0,), (0,)),
         Case("mean_squared_error", losses.mean_squared_error, rebuild.mean_squared_error, pair, both, (0, 1)),
         Case("gaussian_kl", losses.gaussian_kl, rebuild.gaussian_kl, pair, both, (0, 1)),
