@@ -89,10 +89,26 @@ class Pretrained(NamedTuple):
         return jv.augment.each(jv.augment.chain(*steps, *([self.recipe] if self.recipe else [])))
 
 
-def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
-    """The encoder of a run folder, or a network by name with the weights of a file; ``data`` where they are not the run's own.
+def _headless(variables: dict) -> dict:
+    return variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
 
-    Raises ValueError where both or neither are given.
+
+def _check_alike(found: tuple, run: tuple) -> None:
+    if found != run:
+        raise ValueError(f"data: found images of {found}, but the run's encoder was trained on {run}; other data must have that shape")
+
+
+def _network(model: str):
+    """A network without a head from its name and options: "resnet18", or "resnet18:stem=cifar" with options after a colon."""
+    name, _, options = model.partition(":")
+    pairs = dict(option.split("=", 1) for option in options.split(",") if option)
+    return jv.create_model(name, num_classes=0, **{key: int(value) if value.isdigit() else value for key, value in pairs.items()})
+
+
+def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
+    """The encoder of a run folder (its teacher, where it keeps one), or a network by name with the weights of a file; no head.
+
+    ``data`` where they are not the run's own. Raises ValueError where both or neither are given, or data have another shape than the run's.
     """
     if smoke:
         encoder = jv.create_model("lenet5", num_classes=0)
@@ -104,24 +120,25 @@ def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | 
         experiment, state = jv.train.load(run)
         encoder, shape = experiment.model.clone(num_classes=0), experiment.train[0]["image"].shape
         train, test = labelled(data, shape[0]) if data else (experiment.train, experiment.test)
-        return Pretrained(encoder, jv.train.variables(state), experiment.recipe, train, test)
+        _check_alike(train[0]["image"].shape, shape)
+        return Pretrained(encoder, _headless(jv.train.variables(state)), experiment.recipe, train, test)
     if data is None:
         raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
-    encoder, recipe = jv.create_model(model, num_classes=0), jv.augment.EvalRecipe()
-    train, test = labelled(data, recipe.size)
+    encoder = _network(model)
+    train, test = labelled(data, 224)
     return Pretrained(encoder, jv.weights.load(encoder, weights, drop_head=True), jv.augment.imagenet_eval(crop=False), train, test)
 
 
 def scheduled_dino(encoder, *, steps: int, epochs: int, prototypes: int, momentum: float) -> jv.Objective:
     """DINO with its paper's schedules: the teacher's momentum up to 1, its temperature from 0.04 to 0.07 in at most 30 epochs or a third
-    of the run, the prototypes still for the first epoch.
+    of the run, the prototypes still for the first epoch, at most a tenth of the run.
     """
     return jv.objectives.dino(
         encoder,
         prototypes=prototypes,
         momentum=jv.train.cosine(momentum, 1.0, steps),
         teacher_temperature=optax.linear_schedule(0.04, 0.07, max(min(30, epochs / 3) * steps // epochs, 1)),
-        freeze_steps=steps // epochs,
+        freeze_steps=min(steps // epochs, steps // 10),
     )
 
 
@@ -145,6 +162,8 @@ def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: 
     workdir = own.workdir or Path("runs") / f"{name}{smoke}"
     for run, options in runs.items():
         jv.train.main(config, [*options, "--workdir", str(workdir / run), *rest])
+    if missing := [run for run in runs if not (workdir / run / "summary.json").is_file()]:
+        raise SystemExit(f"{name}: {', '.join(missing)} came to no end; the same command goes on with them")
     return finish(workdir, rest)
 
 

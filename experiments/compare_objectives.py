@@ -1,15 +1,18 @@
 """SimCLR, DINO, MAE, supervised and random: one encoder, one data set, one budget, the same judgement. The lecture's table in small.
 
-    python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all, three seeds each, then table and picture
+    python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all, three seeds each, then the table
+    python -m experiments.compare_objectives --data FOLDER --encoder resnet             # the same without mae, which needs a transformer
     python -m experiments.compare_objectives --data FOLDER --method dino [--seed 1]     # one run
 
-FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer that sees a 4 x 4 or 8 x 8 grid of patches.
+FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer of 4 blocks that sees 4 x 4 patches.
 All images pre-train; ``labels`` of each class judge: weighted k-NN, a linear probe (L-BFGS) and fine-tuning of the whole encoder, beside
 the same encoder at random initialisation and raw pixels. Every figure is on all test images.
 Expected: docs/results.md has the table on 2 CPU cores, for MNIST and CIFAR-10.
 """
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +21,16 @@ import numpy as np
 import optax
 
 import jaxvision as jv
-from experiments import fine_tune, labelled, run_each, warmed_cosine
+from experiments import attend, fine_tune, labelled, paint, run_each, warmed_cosine
 
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
-RUNS = {f"{method}-{seed}": ["--method", method, "--seed", str(seed)] for method in METHODS for seed in SEEDS}
 _UPDATES = 400  # of fine-tuning
+_INK = {True: (0.13, 0.31), False: jv.augment.recipes.IMAGENET}  # mean and deviation of digits, of photographs
 
 
 def _views(method: str, size: int, *, digits: bool):
     """The augmentation of a method: papers' recipes for photographs; crops, turns and blur, which leave a digit what it is, for digits."""
-    ink = jv.augment.normalize(0.13, 0.31) if digits else jv.augment.normalize(*jv.augment.recipes.IMAGENET)
+    ink = jv.augment.normalize(*_INK[digits])
     if not digits:
         small = size // 2
         recipes = {
@@ -46,6 +49,21 @@ def _views(method: str, size: int, *, digits: bool):
         local = jv.augment.chain(cut(size // 2, 0.15, 0.4), turn, ink)
         return jv.augment.views(view, view, crops=(local,) * 4), ink
     return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), ink)), ink
+
+
+def _drawing(method: str, network, *, digits: bool):
+    """What a run of a transformer draws of its own."""
+    mean, std = _INK[digits]
+    if method == "mae":
+        return paint(partial(jv.objectives.mae_reconstruction, network, heads=3), mean=mean, std=std)
+    return attend(network, mean=mean, std=std) if method == "dino" and hasattr(network, "patch_size") else None
+
+
+def _network(encoder: str, size: int, classes: int, *, smoke: bool):
+    if encoder == "resnet":
+        return jv.create_model("resnet20", num_classes=classes)
+    whole = jv.create_model("vit_tiny_patch16_224", image_size=size, patch_size=size // 4, num_classes=classes)
+    return whole.clone(width=96, depth=2 if smoke else 4, heads=3)
 
 
 def _objective(method: str, encoder, steps: int):
@@ -74,6 +92,7 @@ def config(
     images: int | None = None,
     epochs: int = 10,
     batch_size: int = 256,
+    encoder: Literal["vit", "resnet"] = "vit",
     learning_rate: float = 1e-3,
     seed: int = 0,
     smoke: bool = False,
@@ -87,6 +106,7 @@ def config(
         images: How many of the training images to use; by default all.
         epochs: Passes over the training images; the supervised run makes as many updates.
         batch_size: Images an update, over all devices.
+        encoder: A Vision Transformer of 4 blocks that sees 4 x 4 patches, or ResNet-20, which cannot hide patches (no mae).
         learning_rate: Peak rate of AdamW.
         seed: Decides initialisation, data order, augmentation and which labels are kept.
         smoke: A few steps on synthetic images, to see that everything works.
@@ -98,16 +118,17 @@ def config(
     size, digits = train[0]["image"].shape[0], train[0]["image"].shape[2] == 1
     few, steps = jv.data.few_labels(train, labels, seed=seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     supervised = method == "supervised"
-    options = {"image_size": size, "patch_size": size // 8 if size % 8 == 0 else size // 7, "num_classes": len(train.classes) * supervised}
-    encoder = jv.create_model("vit_tiny_patch16_224", **options).clone(width=128, depth=2 if smoke else 6, heads=4)
+    network = _network(encoder, size, len(train.classes) * supervised, smoke=smoke)
     augment, recipe = _views(method, size, digits=digits)
     learned = few if supervised else train
-    run = {"epochs": max(round(steps * batch_size / len(few)), 1) if supervised else epochs, "batch_size": min(batch_size, len(learned))}
+    run = {"epochs": epochs, "batch_size": min(batch_size, len(learned))}
+    if supervised:  # as many updates as the others make
+        run["epochs"] = max(round(steps * run["batch_size"] / len(few)), 1)
     rate = warmed_cosine(learning_rate, learned, warmup_epochs=run["epochs"] / 10, **run)
     decay = jv.train.cosine(0.04, 0.4, steps) if method == "dino" else 0.05
     return jv.train.Experiment(
-        encoder,
-        _objective(method, encoder, steps),
+        network,
+        _objective(method, network, steps),
         jv.train.adamw(rate, beta2=0.95 if method == "mae" else 0.999, weight_decay=decay, clip_norm=3.0),
         learned,
         test=test,
@@ -115,8 +136,9 @@ def config(
         augment=augment,
         recipe=recipe,
         evaluate=jv.evaluate.classification if supervised else jv.evaluate.nearest(few, k=min(20, len(few))),
+        draw=_drawing(method, network, digits=digits),
         seed=seed,
-        title=f"{method}, a small ViT",
+        title=f"{method}, {encoder}",
     )
 
 
@@ -170,11 +192,17 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def _runs(given: list[str]) -> dict[str, list[str]]:
+    """The runs of a command line, by name: all methods that its encoder can do, with each seed."""
+    methods = [method for method in METHODS if method != "mae" or not {"resnet", "--encoder=resnet"} & set(given)]
+    return {f"{method}-{seed}": ["--method", method, "--seed", str(seed)] for method in methods for seed in SEEDS}
+
+
 def tabulate(workdir: Path, given: list[str]) -> None:
     """Judge all runs under ``workdir``; the table goes into its summary.json and to the console."""
     figures: dict[str, dict[str, list[float]]] = {}
-    for name in RUNS:
-        for judged, found in judge(workdir / name).items():
+    for folder in sorted(workdir / name for name in _runs(given)):
+        for judged, found in judge(folder).items():
             for judgement, top1 in found.items():
                 figures.setdefault(judged, {}).setdefault(judgement, []).append(top1)
     (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -185,4 +213,4 @@ def tabulate(workdir: Path, given: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_each(config, RUNS, "method", tabulate)
+    run_each(config, _runs(sys.argv), "method", tabulate)

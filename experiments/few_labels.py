@@ -4,7 +4,8 @@
     python -m experiments.few_labels --run RUN_FOLDER --only 0.01 [--scratch] --workdir DIR    # one of them
 
 All four leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
-Expected: docs/results.md has short runs on 2 CPU cores.
+Another protocol than `jv.evaluate.few_labels`, which fits linear layers on frozen features. One seed a command.
+Expected: not run here to its end, only its smoke form was.
 """
 
 import json

@@ -4,7 +4,7 @@
     python -m experiments.fine_tune --weights resnet50.pth --model resnet50 --data FOLDER
 
 The recipe of He et al. (2021, MAE), appendix A.1, without its policies: each layer learns ``layer_rate`` times as fast as the one above.
-Expected: docs/results.md has short runs on 2 CPU cores.
+Expected: not run here on a long run's encoder; its smoke form and short runs of `compare_objectives` were.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def config(
     Args:
         run: Run folder to begin from.
         weights: Weight file instead of a run folder.
-        model: The network that the weight file is for.
+        model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
         data: Labelled images; by default those of the run.
         labels: Share of every class's images to train on; above 1, so many of each class.
         epochs: Passes over the training images.

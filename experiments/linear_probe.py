@@ -3,8 +3,9 @@
     python -m experiments.linear_probe --run RUN_FOLDER [--data OTHER_DATA] [--epochs 100]
     python -m experiments.linear_probe --weights resnet50.pth --model resnet50 --data FOLDER
 
-Random crops and flips, momentum 0.9, no weight decay, a cosine from 0.1 for a batch of 256; the encoder stays bit for bit what it was.
-Expected: docs/results.md has short runs on 2 CPU cores.
+SimCLR's protocol (Chen et al., 2020, appendix B.6): random crops and flips, momentum 0.9, no weight decay, a cosine from 0.1 for a batch
+of 256; the encoder stays bit for bit what it was.
+Expected: not run here on a long run's encoder; its smoke form and short runs of `compare_objectives` were.
 """
 
 from pathlib import Path
@@ -31,7 +32,7 @@ def config(
     Args:
         run: Run folder whose encoder is judged.
         weights: Weight file instead of a run folder.
-        model: The network that the weight file is for.
+        model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
         data: Labelled images; by default those of the run.
         epochs: Passes over the training images.
         batch_size: Images an update, over all devices.

@@ -4,7 +4,7 @@
     python -m experiments.fine_tune --run RUN
 
 Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but the method is to be judged by fine-tuning.
-Expected: docs/results.md has short runs on 2 CPU cores; 400 epochs were not run here.
+Expected: not run here to its end, only its smoke form was.
 """
 
 from functools import partial

@@ -126,7 +126,7 @@ def _source(path: Path) -> Path:
     """The file to convert. Raises FileNotFoundError or IsADirectoryError, with what there is instead."""
     if str(path).startswith("hf:"):
         return path
-    return jv.data.paths.existing_file(path, "IN", "a .pth, .pt, .safetensors or .npz file, or hf:owner/name")
+    return jv.data.paths.existing_file(path, "IN", "a .pth, .pt, .safetensors or .npz file, hf:owner/name, or a run folder")
 
 
 def _read(arguments: argparse.Namespace) -> dict:
@@ -149,12 +149,10 @@ def _learned(state, key: str | None) -> dict:
         raise ValueError(f"--key: found {key!r}, expected 'student' or 'teacher' of a run")
     if key != "teacher":
         return jv.train.variables(state)
-    memories = [state.carry.memory, *(part for part in state.carry.memory.values() if isinstance(part, dict))]  # of combined terms
-    memory = next((part for part in memories if "encoder" in part.get("teacher", {})), None)
-    if memory is None:
-        raise ValueError("--key: found 'teacher', but this run keeps no encoder as a teacher; leave it out")
-    stats = memory.get("stats", {}).get("encoder", {})
-    return {"params": memory["teacher"]["encoder"]} | ({"batch_stats": stats} if stats else {})
+    try:
+        return jv.train.teacher(state)
+    except ValueError as error:
+        raise ValueError(f"--key {error}") from None
 
 
 def _exported(arguments: argparse.Namespace) -> dict:
@@ -178,6 +176,7 @@ def _exported(arguments: argparse.Namespace) -> dict:
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
+    jv.weights.files.check_suffix(arguments.out)  # a run is long to load
     of_run = _is_run(arguments.source)
     if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model and not of_run:
         raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
@@ -240,7 +239,7 @@ def _add_convert(commands) -> None:
     convert.add_argument("--to", help="whose names OUT gets (of a run: timm's, where it has the model)")
     convert.add_argument("--key", help="which of several state dicts in IN, for example student; of a run, teacher")
     convert.add_argument("--prefix", default="", help="only names that begin so, without it, for example module.")
-    convert.add_argument("--drop-head", action="store_true", help="leave the classifier behind (with --model)")
+    convert.add_argument("--drop-head", action="store_true", help="leave the classifier behind (with --model, or of a run)")
     convert.set_defaults(action=_convert)
 
 

@@ -3,7 +3,12 @@
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention
-from jaxvision.kernels.prototypes import plain_prototype_cross_entropy, prototype_cross_entropy, prototype_entropy
+from jaxvision.kernels.prototypes import (
+    plain_prototype_cross_entropy,
+    plain_prototype_entropy,
+    prototype_cross_entropy,
+    prototype_entropy,
+)
 
 __all__ = [
     "attention",
@@ -12,6 +17,7 @@ __all__ = [
     "plain_conv2d",
     "plain_log_sum_exp_of_others",
     "plain_prototype_cross_entropy",
+    "plain_prototype_entropy",
     "prototype_cross_entropy",
     "prototype_entropy",
 ]

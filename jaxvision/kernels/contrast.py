@@ -10,10 +10,11 @@ from jaxvision.typing import Array, Float, Int
 CHUNK = 512  # columns held at a time, unless the caller says otherwise
 
 
-def plain_log_sum_exp_of_others(queries: Array, keys: Array, own: Array, *, group: int = 1) -> Array:
+def plain_log_sum_exp_of_others(queries: Array, keys: Array, own: Array, *, groups: Array | None = None) -> Array:
     """``log_sum_exp_of_others`` with the whole matrix [M, N] in memory: the twin that it must equal where a query has others."""
     scores = jnp.dot(queries, keys.T, precision=jax.lax.Precision.HIGHEST)
-    return jax.nn.logsumexp(jnp.where(jnp.arange(len(keys)) // group == own[:, None], -jnp.inf, scores), axis=-1)
+    groups = jnp.arange(len(keys)) if groups is None else groups
+    return jax.nn.logsumexp(jnp.where(groups == own[:, None], -jnp.inf, scores), axis=-1)
 
 
 def in_blocks(rows: Array, chunk: int) -> tuple[Array, Array]:
@@ -25,63 +26,74 @@ def in_blocks(rows: Array, chunk: int) -> tuple[Array, Array]:
     return padded.reshape(blocks, width, *rows.shape[1:]), jnp.arange(blocks * width, dtype=jnp.int32).reshape(blocks, width)
 
 
-def _scores(queries: Array, block: Array, column: Array, own: Array, group: int, count: int) -> Array:
-    """Products of all queries with one block of keys [M, width]; minus infinity at a query's own keys and beyond the last key."""
+def _scores(queries: Array, block: Array, column: Array, groups: Array, own: Array, count: int) -> Array:
+    """Products of all queries with one block of keys [M, width]; minus infinity at the query's own group and beyond the last key."""
     scores = jnp.dot(queries, block.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.where((column // group == own[:, None]) | (column >= count), -jnp.inf, scores)
+    return jnp.where((groups == own[:, None]) | (column >= count), -jnp.inf, scores)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _of_others(queries: Array, keys: Array, own: Array, group: int, chunk: int) -> Array:
+def _blocks(keys: Array, groups: Array, chunk: int) -> tuple[Array, Array, Array]:
+    """Keys [n, width, D], their numbers and their groups [n, width]."""
+    return (*in_blocks(keys, chunk), in_blocks(groups, chunk)[0])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _of_others(queries: Array, keys: Array, own: Array, groups: Array, chunk: int) -> Array:
     def add(carry, block):
         top, total = carry
-        scores = _scores(queries, *block, own, group, len(keys))
+        scores = _scores(queries, *block, own, len(keys))
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         return (higher, total * jnp.exp(top - higher) + jnp.sum(jnp.exp(scores - higher[:, None]), axis=-1)), None
 
     # the lowest finite number, and the smallest total, keep a row without any other key finite, its gradient zero
     lowest = jnp.full(len(queries), jnp.finfo(queries.dtype).min, queries.dtype)
-    (top, total), _ = jax.lax.scan(add, (lowest, jnp.zeros_like(lowest)), in_blocks(keys, chunk))
+    (top, total), _ = jax.lax.scan(add, (lowest, jnp.zeros_like(lowest)), _blocks(keys, groups, chunk))
     return top + jnp.log(jnp.maximum(total, jnp.finfo(queries.dtype).tiny))
 
 
-def _forward(queries: Array, keys: Array, own: Array, group: int, chunk: int) -> tuple[Array, tuple]:
-    result = _of_others(queries, keys, own, group, chunk)
-    return result, (queries, keys, own, result)
+def _forward(queries: Array, keys: Array, own: Array, groups: Array, chunk: int) -> tuple[Array, tuple]:
+    result = _of_others(queries, keys, own, groups, chunk)
+    return result, (queries, keys, own, groups, result)
 
 
-def _backward(group: int, chunk: int, kept: tuple, slope: Array) -> tuple[Array, Array, None]:
-    queries, keys, own, result = kept
+def _backward(chunk: int, kept: tuple, slope: Array) -> tuple[Array, Array, None, None]:
+    queries, keys, own, groups, result = kept
 
     def add(gradient, block):
-        weights = jnp.exp(_scores(queries, *block, own, group, len(keys)) - result[:, None]) * slope[:, None]
+        weights = jnp.exp(_scores(queries, *block, own, len(keys)) - result[:, None]) * slope[:, None]
         to_keys = jnp.dot(weights.T, queries, precision=jax.lax.Precision.HIGHEST)
         return gradient + jnp.dot(weights, block[0], precision=jax.lax.Precision.HIGHEST), to_keys
 
-    to_queries, to_keys = jax.lax.scan(add, jnp.zeros_like(queries), in_blocks(keys, chunk))
-    return to_queries, to_keys.reshape(-1, keys.shape[1])[: len(keys)], None
+    to_queries, to_keys = jax.lax.scan(add, jnp.zeros_like(queries), _blocks(keys, groups, chunk))
+    return to_queries, to_keys.reshape(-1, keys.shape[1])[: len(keys)], None, None
 
 
 _of_others.defvjp(_forward, _backward)
 
 
 def log_sum_exp_of_others(
-    queries: Float[Array, "M D"], keys: Float[Array, "N D"], own: Int[Array, "M"], *, group: int = 1, chunk: int | None = None
+    queries: Float[Array, "M D"],
+    keys: Float[Array, "N D"],
+    own: Int[Array, "M"],
+    *,
+    groups: Int[Array, "N"] | None = None,
+    chunk: int | None = None,
 ) -> Float[Array, "M"]:
-    """log of the sum over all j with floor(j / group) != own_i of exp(queries_i . keys_j), for every i.
+    """log of the sum over all j with groups_j != own_i of exp(queries_i . keys_j), for every i.
 
-    Keys belong to groups of ``group`` neighbours; a query leaves out those of the group ``own`` (none where there is no such group).
+    A query leaves out the keys of its own group (none where there is no such group); without ``groups`` each key j is its own group j.
 
     Exact, in memory O(M chunk + N D): the products are made ``chunk`` keys at a time (512 unless given), and once more for the gradient.
     A query without any other key gives the lowest finite number and no gradient. Reverse differentiation, once or more, works; forward
     differentiation (jax.jvp, jax.jacfwd, jax.hessian) does not: take ``plain_log_sum_exp_of_others`` there.
-    Raises ValueError where the shapes do not fit or ``chunk`` or ``group`` is below 1.
+    Raises ValueError where the shapes do not fit or ``chunk`` is below 1.
     """
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or own.shape != queries.shape[:1]:
         raise ValueError(f"queries, keys, own: found shapes {queries.shape}, {keys.shape} and {own.shape}, expected [M, D], [N, D] and [M]")
     chunk = CHUNK if chunk is None else chunk
     if chunk < 1:
         raise ValueError(f"chunk: found {chunk}, expected at least 1 key at a time")
-    if group < 1:
-        raise ValueError(f"group: found {group}, expected at least 1 key in each")
-    return _of_others(queries, keys, own, group, chunk)
+    groups = jnp.arange(len(keys), dtype=jnp.int32) if groups is None else groups
+    if groups.shape != keys.shape[:1]:
+        raise ValueError(f"groups: found shape {groups.shape}, expected one group for each of the {len(keys)} keys")
+    return _of_others(queries, keys, own, groups, chunk)

@@ -116,6 +116,12 @@ def prototype_cross_entropy(
     return _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, _width(chunk))
 
 
+def plain_prototype_entropy(rows: Array, prototypes: Array, offset: Array) -> Array:
+    """``prototype_entropy`` with all distributions in memory: the twin that it must equal."""
+    logs = jax.nn.log_softmax(jnp.dot(rows, prototypes.T, precision=EXACT) - offset)
+    return -jnp.sum(jnp.exp(logs) * logs, axis=-1)
+
+
 def prototype_entropy(
     rows: Float[Array, "... D"], prototypes: Float[Array, "K D"], offset: Float[Array, "K"], *, chunk: int | None = None
 ) -> Float[Array, "..."]:

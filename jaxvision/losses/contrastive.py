@@ -24,8 +24,9 @@ def nt_xent(
     z1, z2 = alike("z1, z2", z1, z2, "B D")
     unit = unit_rows(jnp.stack([z1, z2], axis=1))  # [B, 2, D]: the order of the global batch on any number of devices
     views = unit.reshape(-1, unit.shape[-1])  # [2B, D]
-    image = jnp.repeat(axis.position(len(z1)), 2)
-    negatives = log_sum_exp_of_others(views / temperature, axis.gather(views), image, group=2, chunk=chunk)
+    image, everywhere = jnp.repeat(axis.position(len(z1)), 2), axis.gather(views)
+    images = jnp.arange(len(everywhere), dtype=jnp.int32) // 2
+    negatives = log_sum_exp_of_others(views / temperature, everywhere, image, groups=images, chunk=chunk)
     positive = jnp.sum(unit[:, 0] * unit[:, 1], axis=-1) / temperature
     # log(e^positive + e^negatives) - positive: where the positive wins, the difference of the two large numbers would be all rounding
     return jnp.mean(jax.nn.softplus(negatives.reshape(-1, 2) - positive[:, None]))
@@ -49,11 +50,15 @@ def supervised_contrastive(
     unit = unit_rows(views).reshape(-1, views.shape[2])  # [B V, D]
     everywhere, known = axis.gather(unit), jnp.repeat(axis.gather(labels), each)
     own = axis.position(len(unit))
-    everyone = log_sum_exp_of_others(unit / temperature, everywhere, own, chunk=chunk)
     # the mean similarity to the positives is the similarity to their mean, and that is the sum of the class without oneself
     classes, place = jnp.unique(known, return_inverse=True, size=len(known))
     together = jax.ops.segment_sum(everywhere, place, len(classes))
-    count = (jax.ops.segment_sum(jnp.ones(len(known), unit.dtype), place, len(classes)) - 1)[place[own]]
+    positives = (jax.ops.segment_sum(jnp.ones(len(known), unit.dtype), place, len(classes)) - 1)[place]  # of every view
+    count = positives[own]
     positive = (together[place[own]] - unit) / jnp.maximum(count, 1)[:, None]
     near = jnp.einsum("md,md->m", unit / temperature, positive, precision=EXACT)
-    return jnp.mean(jnp.where(count > 0, everyone - near, 0))
+    # of a view with one positive the loss can vanish: the positive is left out of the sum, as in nt_xent, or the difference of two large
+    # numbers would be all rounding; with more it is at least log |P|
+    groups = jnp.where(positives == 1, place, len(known) + jnp.arange(len(known)))
+    rest = log_sum_exp_of_others(unit / temperature, everywhere, groups[own], groups=groups, chunk=chunk) - near
+    return jnp.mean(jnp.where(count > 0, jnp.where(count == 1, jax.nn.softplus(rest), rest), 0))

@@ -1,7 +1,8 @@
-"""The one rule of precision that every loss follows, and the check of two arrays that belong together."""
+"""The one rule of precision that every loss follows, and the checks of arrays that belong together and of numbers."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.typing import Array
 
@@ -22,10 +23,21 @@ def of_rank(name: str, array: Array, letters: str) -> Array:
     return array
 
 
+def _known(number: float | Array) -> bool:
+    """Whether a number is known before the program runs."""
+    return not isinstance(number, jax.core.Tracer)
+
+
 def above_zero(name: str, number: float | Array) -> None:
     """Raises ValueError for a number, known before the program runs, that is not above zero."""
-    if isinstance(number, int | float) and not number > 0:
+    if _known(number) and not np.all(np.asarray(number) > 0):
         raise ValueError(f"{name}: found {number}, expected a number above 0")
+
+
+def from_zero_to_one(name: str, number: float | Array) -> None:
+    """Raises ValueError for a number, known before the program runs, that is below zero or above one."""
+    if _known(number) and not np.all((np.asarray(number) >= 0) & (np.asarray(number) <= 1)):
+        raise ValueError(f"{name}: found {number}, expected a number from 0 to 1")
 
 
 def alike(names: str, first: Array, second: Array, letters: str) -> tuple[Array, Array]:

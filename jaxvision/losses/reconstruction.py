@@ -22,7 +22,7 @@ def masked_mse(
     (He et al., "Masked Autoencoders Are Scalable Vision Learners", 2021, section 3).
 
     ``mask``: 1 where a patch was hidden; the others count for nothing. With ``normalize_target`` each patch of the target has its mean
-    taken away and is divided by the root of its unbiased variance + 1e-6. Zero where nothing is hidden.
+    taken away and is divided by the root of its unbiased variance + 1e-6. Zero where nothing is hidden, nan where the mask has one.
     Raises ValueError where the shapes do not fit.
     """
     prediction, target = alike("prediction, target", prediction, target, "B N P")
@@ -35,7 +35,7 @@ def masked_mse(
         target = centred / jnp.sqrt(variance + 1e-6)
     error = jnp.mean(jnp.square(prediction - target), axis=-1)  # [B, N]
     hidden = axis.mean(jnp.mean(mask))
-    return jnp.mean(jnp.where(mask > 0, mask * error, 0)) / jnp.where(hidden > 0, hidden, 1)
+    return jnp.mean(jnp.where(mask <= 0, 0, mask * error)) / jnp.where(hidden > 0, hidden, 1)
 
 
 def gaussian_kl(mean: Float[Array, "B D"], log_variance: Float[Array, "B D"]) -> Float[Array, ""]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.kernels import prototype_cross_entropy, prototype_entropy
-from jaxvision.losses.precision import EXACT, above_zero, alike, at_least_float32, of_rank
+from jaxvision.losses.precision import EXACT, above_zero, alike, at_least_float32, from_zero_to_one, of_rank
 from jaxvision.typing import Array, Float
 
 
@@ -64,8 +64,9 @@ def dino(
 def dino_center(center: Float[Array, "K"], teacher: Float[Array, "G B K"], *, momentum: float | Array = 0.9) -> Float[Array, "K"]:
     """m center + (1 - m) mean of the teacher's logits over views and the global batch (Caron et al., 2021, equation 4); no gradient.
 
-    Raises ValueError where the shapes do not fit.
+    Raises ValueError where the shapes do not fit or the momentum is outside [0, 1].
     """
+    from_zero_to_one("momentum", momentum)
     teacher = jax.lax.stop_gradient(of_rank("teacher", teacher, "G B K"))
     center = _one_a_prototype(center, teacher.shape[-1], teacher.dtype)
     return momentum * center + (1 - momentum) * axis.mean(jnp.mean(teacher, axis=(0, 1)))
@@ -76,8 +77,9 @@ def dino_entropy(
 ) -> Float[Array, ""]:
     """The mean entropy of softmax((teacher - center) / T_t): log K where it is uniform, towards 0 where one prototype dominates.
 
-    Raises ValueError where the shapes do not fit.
+    Raises ValueError where the shapes do not fit or the temperature is not above 0.
     """
+    above_zero("teacher_temperature", teacher_temperature)
     teacher = jax.lax.stop_gradient(of_rank("teacher", teacher, "G B K"))
     logs = jax.nn.log_softmax((teacher - _one_a_prototype(center, teacher.shape[-1], teacher.dtype)) / teacher_temperature)
     return -jnp.mean(jnp.sum(jnp.exp(logs) * logs, axis=-1))
@@ -127,8 +129,9 @@ def dino_prototypes_center(
 ) -> Float[Array, "K"]:
     """``dino_center`` of the logits features . prototypes; logits are linear in the features, so their mean is that of the mean features.
 
-    Raises ValueError where the shapes do not fit.
+    Raises ValueError where the shapes do not fit or the momentum is outside [0, 1].
     """
+    from_zero_to_one("momentum", momentum)
     features, prototypes, center = _teachers(teacher_features, teacher_prototypes, center)
     mean = axis.mean(jnp.mean(features, axis=(0, 1)))
     return momentum * center + (1 - momentum) * jnp.dot(prototypes, mean, precision=EXACT)
@@ -144,7 +147,8 @@ def dino_prototypes_entropy(
 ) -> Float[Array, ""]:
     """``dino_entropy`` of the logits features . prototypes, made ``chunk`` prototypes at a time (4,096 unless given).
 
-    Raises ValueError where the shapes do not fit or ``chunk`` is below 1.
+    Raises ValueError where the shapes do not fit, the temperature is not above 0 or ``chunk`` is below 1.
     """
+    above_zero("teacher_temperature", teacher_temperature)
     features, prototypes, center = _teachers(teacher_features, teacher_prototypes, center)
     return jnp.mean(prototype_entropy(features / teacher_temperature, prototypes, center / teacher_temperature, chunk=chunk))

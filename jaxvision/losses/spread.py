@@ -37,5 +37,5 @@ def koleo(features: Float[Array, "B D"]) -> Float[Array, ""]:
     likeness = jax.lax.stop_gradient(jnp.dot(unit, everyone.T, precision=EXACT))
     nearest = jnp.argmax(jnp.where(jnp.arange(len(everyone)) == own[:, None], -jnp.inf, likeness), axis=-1)
     square = jnp.sum(jnp.square(unit - everyone[nearest]), axis=-1)
-    distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)  # the root has no slope at zero
+    distance = jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))  # the root has no slope at zero
     return -jnp.mean(jnp.log(distance + 1e-8))

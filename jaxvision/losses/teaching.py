@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import above_zero, alike
+from jaxvision.losses.precision import above_zero, alike, from_zero_to_one
 from jaxvision.typing import Array, Float
 
 
@@ -29,11 +29,14 @@ def pseudo_label(weak: Float[Array, "B K"], strong: Float[Array, "B K"], *, thre
     """Cross-entropy of the logits ``strong`` against the most probable class of ``weak``, mean over the examples of the global batch where
     that probability is at least ``threshold`` (Lee, 2013; Sohn et al., "FixMatch", 2020, equation 4, which divides by all examples).
 
-    ``weak`` gets no gradient. Zero where no example is confident. Raises ValueError where the shapes differ.
+    ``weak`` gets no gradient. Zero where no example is confident, nan where ``weak`` has one.
+    Raises ValueError where the shapes differ or the threshold is outside [0, 1].
     """
+    from_zero_to_one("threshold", threshold)
     weak, strong = alike("weak, strong", weak, strong, "B K")
     chances = jax.nn.softmax(jax.lax.stop_gradient(weak))
-    confident = (jnp.max(chances, axis=-1) >= threshold).astype(strong.dtype)
+    surest = jnp.max(chances, axis=-1)
+    confident = jnp.where(jnp.isnan(surest), surest, surest >= threshold)  # else a weak view that broke would pass for a doubtful one
     label = jnp.argmax(chances, axis=-1)
     surprise = -jnp.take_along_axis(jax.nn.log_softmax(strong), label[:, None], axis=-1)[:, 0]
     share = axis.mean(jnp.mean(confident))

@@ -12,7 +12,7 @@ from jaxvision.objectives import encoding, viewing
 from jaxvision.typing import Array, Batch, Key
 
 _RECIPE = "jv.augment.simclr()"
-_TAUGHT = ("encoder", "projector")  # what the teacher has
+_TAUGHT = ("encoder", "projector")  # what the teacher has; the predictor is the student's alone
 
 
 def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, projection: int = 256) -> Objective:
@@ -24,8 +24,11 @@ def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, pro
     its own, without dropout and stochastic depth.
 
     Modules: ``encoder``, ``projector``, ``predictor``; memory: ``teacher`` (encoder, projector), ``stats`` (its statistics). Metrics:
-    ``teacher_distance``, ``rank`` of the features. Raises ValueError where the views are missing.
+    ``teacher_distance``, ``rank`` of the features. Raises ValueError where the views are missing, and for options that cannot be.
     """
+    encoding.check_encoder(encoder)
+    encoding.positive(hidden=hidden, projection=projection)
+    encoding.from_zero_to_one(momentum=momentum)
     dtype, teacher = getattr(encoder, "dtype", None), viewing.without_drop(encoder)
     projector, predictor = Projector(projection, hidden, dtype=dtype), Projector(projection, hidden, dtype=dtype)
 
@@ -33,7 +36,7 @@ def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, pro
         encoding.check_given("byol", given, "encoder", "projector", "predictor")
         views = viewing.read_views(batch, "byol", recipe=_RECIPE)
         params, stats = viewing.start_all(key, encoder, views[:, 0], given=given, projector=projector, predictor=predictor)
-        memory = {"teacher": _of_teacher(params), "stats": _of_teacher(stats)}
+        memory = {"teacher": encoding.of_modules(params, _TAUGHT), "stats": encoding.of_modules(stats, _TAUGHT)}
         return params, Carry(stats, jax.tree.map(jnp.copy, memory))
 
     def targets(memory: dict, image: Array, key: Key) -> tuple[Array, dict]:
@@ -52,17 +55,14 @@ def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, pro
         total = losses.byol(prediction1, target2) + losses.byol(prediction2, target1)
         metrics = {
             "loss": total,
-            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(_of_teacher(params))),
+            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(encoding.of_modules(params, _TAUGHT))),
             "rank": viewing.spread(encoding.by_view(pooled, 2)[0]),
         }
         return total, Aux(Carry(stats, memory | {"stats": teacher_stats}), metrics)
 
     def after(params: dict, carry: Carry, step: Array) -> Carry:
-        moved = encoding.moving_average(carry.memory["teacher"], _of_teacher(params), encoding.at(momentum, step))
+        student = encoding.of_modules(params, _TAUGHT)
+        moved = encoding.moving_average(carry.memory["teacher"], student, encoding.at(momentum, step))
         return carry._replace(memory=carry.memory | {"teacher": moved})
 
     return Objective(init, value, after)
-
-
-def _of_teacher(tree: dict) -> dict:
-    return {name: tree[name] for name in _TAUGHT if name in tree}

@@ -3,31 +3,22 @@
 from collections.abc import Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 
 from jaxvision import losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.objectives import encoding
-from jaxvision.typing import Array, Batch, Key, to_float
-
-
-def _accuracy(logits: Array, labels: Array) -> Array:
-    """The share of images whose largest logit is their label; a soft label counts as its largest class."""
-    truth = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
-    return jnp.mean((jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32))
+from jaxvision.typing import Array, Batch, Key
 
 
 def _metrics(loss: Callable, logits: Array, labels: Array) -> dict[str, Array]:
     if loss is losses.binary_cross_entropy:
         return {"map": losses.mean_average_precision(logits, labels)}
-    return {"top1": _accuracy(logits, labels)} if logits.ndim == 2 and (labels.ndim == 1 or labels.shape == logits.shape) else {}
+    return {"top1": encoding.top1(logits, labels)} if logits.ndim == 2 and (labels.ndim == 1 or labels.shape == logits.shape) else {}
 
 
 def _read(batch: Batch) -> tuple[Array, Array]:
-    for name in ("image", "label"):
-        if name not in batch:
-            raise ValueError(f"batch: supervised reads {name!r}, found {', '.join(sorted(batch))}; take a source with labels")
-    return to_float(batch["image"]), batch["label"]
+    (image,) = encoding.read(batch, "supervised", "image", recipe="a source with labels")
+    return image, encoding.read_labels(batch, "supervised")
 
 
 def _only_head(params: dict) -> dict:
@@ -51,12 +42,13 @@ def supervised(
     Parameters and statistics are stored as ``model``. Metrics: ``top1``, or ``map`` (mean average precision of the batch) under
     ``binary_cross_entropy``. Raises ValueError when the batch has no image or label.
     """
+    encoding.check_model("model", model)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         encoding.check_given("supervised", given, "model")
         image, _ = _read(batch)
         params, stats = encoding.warmed("model", jax.jit(model.init)(key, image[:1]), given)
-        return {"model": params}, Carry({"model": stats} if stats else {}, {})
+        return {"model": params}, Carry(encoding.with_stats({}, "model", stats), {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         image, labels = _read(batch)

@@ -17,8 +17,7 @@ _RECIPE = 'jv.data.together(source, unlabelled=(other, 7)) with jv.augment.on("u
 def _read(batch: Batch) -> tuple[Array, Array, Array]:
     """(image [B, H, W, C], label [B], views [U, 2, H, W, C])."""
     (image,) = encoding.read(batch, "pseudo_label", "image", recipe="a source with labels")
-    if "label" not in batch:
-        raise ValueError(f"batch: pseudo_label reads 'label', found {', '.join(sorted(batch))}; take a source with labels")
+    labels = encoding.read_labels(batch, "pseudo_label")
     unlabelled = batch.get("unlabelled", {})
     if "views" not in unlabelled:
         found = ", ".join(sorted(unlabelled)) or "no such stream"
@@ -27,7 +26,7 @@ def _read(batch: Batch) -> tuple[Array, Array, Array]:
     if views.ndim != 5 or views.shape[1] != 2 or views.shape[2:] != image.shape[1:]:
         expected = ", ".join(map(str, image.shape[1:]))
         raise ValueError(f"unlabelled views: found shape {views.shape}, expected a weak and a strong one of each image, [U, 2, {expected}]")
-    return image, batch["label"], views
+    return image, labels, views
 
 
 def _dealt(image: Array, views: Array) -> Array:
@@ -55,13 +54,15 @@ def pseudo_label(model, *, threshold: float = 0.95, weight: float = 1.0) -> Obje
     All pass the model as one batch, whose statistics BatchNorm sees.
 
     Module: ``model``. Metrics: ``top1`` of the labelled, ``confident`` (the share of weak views that are), ``pseudo`` (their loss).
-    Raises ValueError where something is missing, naming what makes it.
+    Raises ValueError where something is missing, naming what makes it, and for a threshold outside [0, 1].
     """
+    encoding.check_model("model", model)
+    encoding.from_zero_to_one(threshold=threshold)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         encoding.check_given("pseudo_label", given, "model")
         params, stats = encoding.start("model", model, key, _read(batch)[0][:1], given=given)
-        return {"model": params}, Carry({"model": stats} if stats else {}, {})
+        return {"model": params}, Carry(encoding.with_stats({}, "model", stats), {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         image, labels, views = _read(batch)
@@ -70,14 +71,13 @@ def pseudo_label(model, *, threshold: float = 0.95, weight: float = 1.0) -> Obje
         own, weak, strong = _taken_up(logits, len(image), len(views))
         supervised, pseudo = losses.cross_entropy(own, labels), losses.pseudo_label(weak, strong, threshold=threshold)
         total = supervised + weight * pseudo
-        truth = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
         sure = jnp.max(jax.nn.softmax(weak.astype(jnp.float32)), axis=-1) >= threshold
         metrics = {
             "loss": total,
             "pseudo": pseudo,
             "confident": jnp.mean(sure.astype(jnp.float32)),
-            "top1": jnp.mean((jnp.argmax(own, axis=-1) == truth).astype(jnp.float32)),
+            "top1": encoding.top1(own, labels),
         }
-        return total, Aux(Carry(carry.stats | ({"model": moved} if moved else {}), carry.memory), metrics)
+        return total, Aux(Carry(encoding.with_stats(carry.stats, "model", moved), carry.memory), metrics)
 
     return Objective(init, value, unchanged)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxvision import axis, losses
 from jaxvision.core import Objective
 from jaxvision.layers import Projector
-from jaxvision.objectives import viewing
+from jaxvision.objectives import encoding, viewing
 from jaxvision.typing import Array, Batch
 
 _ROWS = 512  # of similarities at a time
@@ -30,6 +30,13 @@ def _matched(z1: Array, z2: Array) -> Array:
     return jnp.mean(jax.lax.map(right, rows, batch_size=min(_ROWS, 2 * count)).astype(jnp.float32))
 
 
+def _projector(encoder, hidden: int | None, projection: int, temperature: float) -> Projector:
+    """The projector, once the options are such as both methods expect them."""
+    encoding.positive(projection=projection, **({} if hidden is None else {"hidden": hidden}))
+    encoding.above_zero(temperature=temperature)
+    return Projector(projection, hidden, True, getattr(encoder, "dtype", None))
+
+
 def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, projection: int = 128) -> Objective:
     """SimCLR (Chen et al., "A Simple Framework for Contrastive Learning", 2020) of ``batch["views"]`` [B, 2, H, W, C].
 
@@ -37,15 +44,15 @@ def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, proj
     ``projection``: what NT-Xent compares. Both views go through the encoder as one batch, whose statistics BatchNorm sees.
 
     Modules: ``encoder``, ``projector``. Metrics: ``top1`` (the share of views whose most similar one is of the same image),
-    ``chance_loss`` (ln(2N - 1), where nothing is told apart), ``rank`` of the features. Raises ValueError where the views are missing.
+    ``chance_loss`` (ln(2N - 1), where nothing is told apart), ``rank`` of the features. Raises ValueError where the views are missing, and
+    for options that cannot be.
     """
 
     def loss(z1: Array, z2: Array, batch: Batch) -> tuple[Array, dict]:
         chance = jnp.float32(math.log(max(2 * len(z1) * axis.size() - 1, 1)))
         return losses.nt_xent(z1, z2, temperature=temperature), {"top1": _matched(z1, z2), "chance_loss": chance}
 
-    projector = Projector(projection, hidden, True, getattr(encoder, "dtype", None))
-    return viewing.paired("simclr", encoder, loss, projector)
+    return viewing.paired("simclr", encoder, loss, _projector(encoder, hidden, projection, temperature))
 
 
 def supervised_contrastive(encoder, *, temperature: float = 0.1, hidden: int | None = None, projection: int = 128) -> Objective:
@@ -55,10 +62,8 @@ def supervised_contrastive(encoder, *, temperature: float = 0.1, hidden: int | N
     """
 
     def loss(z1: Array, z2: Array, batch: Batch) -> tuple[Array, dict]:
-        if "label" not in batch:
-            raise ValueError(f"batch: supervised_contrastive reads 'label', found {', '.join(sorted(batch))}; take a source with labels")
+        labels = encoding.read_labels(batch, "supervised_contrastive")
         views = jnp.stack([z1, z2], axis=1)  # [B, 2, D]
-        return losses.supervised_contrastive(views, batch["label"], temperature=temperature), {"top1": _matched(z1, z2)}
+        return losses.supervised_contrastive(views, labels, temperature=temperature), {"top1": _matched(z1, z2)}
 
-    projector = Projector(projection, hidden, True, getattr(encoder, "dtype", None))
-    return viewing.paired("supervised_contrastive", encoder, loss, projector)
+    return viewing.paired("supervised_contrastive", encoder, loss, _projector(encoder, hidden, projection, temperature))

@@ -1,13 +1,50 @@
-"""How an objective holds and runs its modules: initialisation, warm start, running statistics, several views as one batch."""
+"""What objectives share: the checks of their options, how they read batches, start and run modules, and several views as one batch."""
 
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from jaxvision import axis
 from jaxvision.core import fold_name, reuse
+from jaxvision.losses import precision
 from jaxvision.typing import Array, Batch, Features, Key, to_float
+
+
+def check_model(name: str, model) -> None:
+    """Raises ValueError, naming it, for what is no Linen module."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name}: found {repr(model):.60}, expected a Linen module such as jv.create_model gives")
+
+
+def check_encoder(encoder) -> None:
+    """Raises ValueError for what is no Linen module with ``features``."""
+    check_model("encoder", encoder)
+    if not callable(getattr(encoder, "features", None)):  # a dense layer has a number of that name
+        kind = type(encoder).__name__
+        raise ValueError(f"encoder: {kind} has no method features(image, train=), expected one such as jv.create_model gives")
+
+
+def positive(**sizes) -> None:
+    """Raises ValueError for a size or a count that is not an integer above 0."""
+    for name, size in sizes.items():
+        if not hasattr(size, "__index__") or size < 1:
+            raise ValueError(f"{name}: found {size!r}, expected an integer above 0")
+
+
+def above_zero(**numbers) -> None:
+    """Raises ValueError for a number that is not above 0; a schedule is known at its steps alone."""
+    for name, number in numbers.items():
+        if not callable(number):
+            precision.above_zero(name, number)
+
+
+def from_zero_to_one(**numbers) -> None:
+    """Raises ValueError for a number outside [0, 1]; a schedule is known at its steps alone."""
+    for name, number in numbers.items():
+        if not callable(number):
+            precision.from_zero_to_one(name, number)
 
 
 def read(batch: Batch, method: str, *names: str, recipe: str) -> tuple[Array, ...]:
@@ -18,10 +55,33 @@ def read(batch: Batch, method: str, *names: str, recipe: str) -> tuple[Array, ..
     return tuple(to_float(batch[name]) for name in names)
 
 
+def read_labels(batch: Batch, method: str, *, otherwise: str = "") -> Array:
+    """The labels of a batch as they are. Raises ValueError where there are none; ``otherwise`` says how to do without."""
+    if "label" not in batch:
+        raise ValueError(f"batch: {method} reads 'label', found {', '.join(sorted(batch))}; take a source with labels{otherwise}")
+    return batch["label"]
+
+
+def top1(logits: Array, labels: Array) -> Array:
+    """The share of rows whose largest logit is their label; a soft label, or logits for labels [B, K], counts as its largest class."""
+    truth = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
+    return jnp.mean((jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32))
+
+
 def check_given(method: str, given: Mapping, *modules: str) -> None:
     """Raises ValueError for parameters given to a method that has no such module."""
     if surplus := set(given) - set(modules):
         raise ValueError(f"given: {method} has {', '.join(modules)}; found {', '.join(sorted(surplus))}")
+
+
+def of_modules(tree: Mapping, names: tuple[str, ...]) -> dict:
+    """The part of a tree by module name that belongs to the modules called ``names``."""
+    return {name: tree[name] for name in names if name in tree}
+
+
+def with_stats(stats: dict, name: str, moved: dict) -> dict:
+    """Running statistics by module name after those of one have ``moved``; a module without statistics has no entry."""
+    return stats | ({name: moved} if moved else {})
 
 
 def warmed(name: str, variables: Mapping, given: Mapping) -> tuple[dict, dict]:

@@ -1,5 +1,6 @@
 """Masked autoencoders, MAE (He et al., 2021): a transformer sees a quarter of the patches, a light decoder paints the others."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -50,13 +51,20 @@ def _decoder(encoder, image: Array, **sizes) -> Decoder:
 
 
 def _encoded_width(encoder, key: Key, image: Array) -> int:
-    """The width of an encoder's tokens. Raises ValueError for one that has none."""
-    features, _ = jax.eval_shape(lambda image: encoder.init_with_output(key, image, method="features"), image[:1])
+    """The width of an encoder's tokens. Raises ValueError for one that has none, or that cannot leave some of them out."""
+    look = lambda image, **options: encoder.init_with_output(key, image, method="features", **options)  # noqa: E731
+    kind, (features, _) = type(encoder).__name__, jax.eval_shape(look, image[:1])
     if features.tokens is None:
-        kind = type(encoder).__name__
         raise ValueError(
             f"encoder: {kind} has no tokens, mae expects a transformer that takes keep=[B, n]; use fcmae for a convolutional net"
         )
+    try:
+        jax.eval_shape(functools.partial(look, keep=jnp.zeros((1, 1), jnp.int32)), image[:1])
+        leaves_out = hasattr(encoder, "patch_size")
+    except (TypeError, ValueError):
+        leaves_out = False
+    if not leaves_out:
+        raise ValueError(f"encoder: {kind} cannot leave out patches, mae expects a transformer with patch_size that takes keep=[B, n]")
     return features.tokens.shape[-1]
 
 
@@ -122,9 +130,11 @@ def mae(
     has it; what is given (or shared with a term before this one) stays as it is, positions too. Reads ``image``. Parameters are stored as
     ``encoder`` and ``decoder``. Metric: ``loss``; ``mae_reconstruction`` draws pictures.
 
-    Raises ValueError for an encoder without tokens or, with ``fixed_position``, without a table of positions, for a ``mask_ratio`` that
-    hides none or all of the patches, and when the batch has no image.
+    Raises ValueError for an encoder that has no tokens, cannot leave some out or, with ``fixed_position``, has no table of positions, for a
+    ``mask_ratio`` that hides none or all of the patches, and when the batch has no image.
     """
+    encoding.check_encoder(encoder)
+    encoding.positive(depth=depth, width=width, heads=heads)
     sizes = {"depth": depth, "width": width, "heads": heads}
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
@@ -136,7 +146,7 @@ def mae(
         if fixed_position:
             fresh = _with_position(encoder, fresh, lambda table: _fixed_table(encoder, table))
         encoder_params, stats = encoding.warmed("encoder", {"params": fresh, "batch_stats": stats}, given)
-        params, stats = {"encoder": encoder_params}, {"encoder": stats} if stats else {}
+        params, stats = {"encoder": encoder_params}, encoding.with_stats({}, "encoder", stats)
         grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
         seen = (jnp.zeros((1, 1, encoded)), jnp.zeros((1, encoded)), jnp.zeros((1, 1), jnp.int32))
         decoder = _decoder(encoder, image, **sizes)
@@ -150,8 +160,7 @@ def mae(
         decoder, options = _decoder(encoder, image, **sizes), {"key": key, "mask_ratio": mask_ratio, "train": True}
         prediction, mask, stats = _paint(encoder, decoder, params, carry.stats.get("encoder", {}), image, **options)
         loss = losses.masked_mse(prediction, patchify(image, encoder.patch_size), mask, normalize_target=normalize_target)
-        kept = carry.stats | ({"encoder": stats} if stats else {})
-        return loss, Aux(Carry(kept, carry.memory), {"loss": loss})
+        return loss, Aux(Carry(encoding.with_stats(carry.stats, "encoder", stats), carry.memory), {"loss": loss})
 
     return Objective(init, value, unchanged)
 

@@ -87,6 +87,8 @@ def fcmae(encoder, *, mask_ratio: float = 0.6, width: int = 512, depth: int = 1,
     ValueError for an encoder without maps or masks, images that the last map's stride does not divide, a ``mask_ratio`` that hides none or
     all of the patches, and when the batch has no image.
     """
+    encoding.check_encoder(encoder)
+    encoding.positive(width=width, depth=depth)
     sizes = {"width": width, "depth": depth}
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
@@ -97,7 +99,7 @@ def fcmae(encoder, *, mask_ratio: float = 0.6, width: int = 512, depth: int = 1,
         encoded, stats = encoding.start_encoder(key, encoder, image, given=given, mask=places)
         seen = (jnp.zeros((1, *shape[1:])), places)
         decoder, _ = encoding.start("decoder", _decoder(encoder, side, image, **sizes), key, *seen, given=given, train=False)
-        return {"encoder": encoded, "decoder": decoder}, Carry({"encoder": stats} if stats else {}, {})
+        return {"encoder": encoded, "decoder": decoder}, Carry(encoding.with_stats({}, "encoder", stats), {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         (image,) = encoding.read(batch, "fcmae", "image", recipe="any source of images")
@@ -105,8 +107,7 @@ def fcmae(encoder, *, mask_ratio: float = 0.6, width: int = 512, depth: int = 1,
         decoder, options = _decoder(encoder, side, image, **sizes), {"key": key, "mask_ratio": mask_ratio, "train": True}
         prediction, mask, stats = _paint(encoder, decoder, params, carry.stats.get("encoder", {}), image, grid=shape[1:3], **options)
         loss = losses.masked_mse(prediction, patchify(image, side), mask, normalize_target=normalize_target)
-        kept = carry.stats | ({"encoder": stats} if stats else {})
-        return loss, Aux(Carry(kept, carry.memory), {"loss": loss})
+        return loss, Aux(Carry(encoding.with_stats(carry.stats, "encoder", stats), carry.memory), {"loss": loss})
 
     return Objective(init, value, unchanged)
 

@@ -1,5 +1,6 @@
 """Solving jigsaw puzzles (Noroozi & Favaro, 2016): where the tiles of an image belong is learned from the image alone."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,8 +79,15 @@ def jigsaw(
     features are then joined, and ``hidden`` for all (fc6 and fc7 of the paper).
 
     Reads ``image``. Parameters are stored as ``encoder`` and ``head``. Metrics: ``loss``; ``top1``, the share of puzzles solved. Raises
-    ValueError where the gap leaves no tile, and when the batch has no image; an encoder refuses tiles that are too small for it.
+    ValueError where the gap leaves no tile, when the batch has no image, and for options that cannot be; an encoder refuses tiles that are
+    too small for it.
     """
+    encoding.check_encoder(encoder)
+    encoding.positive(permutations=permutations, tile_width=tile_width, hidden=hidden)
+    if grid not in (2, 3):
+        raise ValueError(f"grid: found {grid}, expected 2 or 3, for 4 or 9 tiles")
+    if permutations > (most := math.factorial(grid**2)):
+        raise ValueError(f"permutations: found {permutations}, expected 1 to {most:,}, as many as {grid} x {grid} tiles have")
     order = losses.jigsaw_permutations(permutations, tiles=grid**2)
     head = Solver(permutations, tile_width, hidden, getattr(encoder, "dtype", None))
 
@@ -92,7 +100,7 @@ def jigsaw(
         image, size = read(batch)
         tile = jnp.zeros((1, *size, image.shape[-1]), image.dtype)
         encoded, stats = encoding.start_encoder(key, encoder, tile, given=given)
-        params, stats = {"encoder": encoded}, {"encoder": stats} if stats else {}
+        params, stats = {"encoder": encoded}, encoding.with_stats({}, "encoder", stats)
         pooled = jax.eval_shape(lambda: viewing.embed(encoder, params, stats, tile, key=key)[0])
         seen = jnp.zeros((1, grid**2, pooled.shape[-1]))
         params["head"], _ = encoding.start("head", head, key, seen, given=given, train=False)
@@ -106,7 +114,6 @@ def jigsaw(
         joint = pooled.reshape(len(image), grid**2, -1)  # [B, T, D]
         logits, _ = encoding.apply(head, params["head"], {}, joint, key=fold_name(key, "head"))
         loss = losses.jigsaw(logits, drawn)
-        solved = jnp.mean((jnp.argmax(logits, axis=-1) == drawn).astype(jnp.float32))
-        return loss, Aux(Carry(stats, carry.memory), {"loss": loss, "top1": solved})
+        return loss, Aux(Carry(stats, carry.memory), {"loss": loss, "top1": encoding.top1(logits, drawn)})
 
     return Objective(init, value, unchanged)

@@ -99,11 +99,11 @@ def autoencoder(
     decoder's variance being 1/2 where it is not binary. ``latent`` None is then the features' width.
 
     Reads ``image``. Parameters are stored as ``encoder`` and ``decoder``. Metrics: ``loss``, ``reconstruction`` (without the divergence)
-    and ``kl``, in nats an image. ``autoencoder_reconstruction`` gives images. Raises ValueError for ``latent`` below 1, and when the batch
-    has no image.
+    and ``kl``, in nats an image. ``autoencoder_reconstruction`` gives images. Raises ValueError for ``latent`` or ``width`` below 1,
+    and when the batch has no image.
     """
-    if latent is not None and latent < 1:
-        raise ValueError(f"latent: found {latent}, expected a positive integer, or None for the width of the features")
+    encoding.check_encoder(encoder)
+    encoding.positive(width=width, **({} if latent is None else {"latent": latent}))
 
     def read(batch: Batch) -> Array:
         return encoding.read(batch, "autoencoder", "image", recipe="any source of images")[0]
@@ -116,7 +116,7 @@ def autoencoder(
         encoding.check_given("autoencoder", given, "encoder", "decoder")
         image = read(batch)
         encoded, stats = encoding.start_encoder(key, encoder, image, given=given)
-        params, stats = {"encoder": encoded}, {"encoder": stats} if stats else {}
+        params, stats = {"encoder": encoded}, encoding.with_stats({}, "encoder", stats)
         pooled = jax.eval_shape(lambda: viewing.embed(encoder, params, stats, image[:1], key=key)[0])
         decoder = decoder_of(image, pooled.shape[-1])
         params["decoder"], _ = encoding.start("decoder", decoder, key, jnp.zeros(pooled.shape), given=given, train=False)

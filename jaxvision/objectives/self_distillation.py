@@ -14,7 +14,7 @@ from jaxvision.typing import Array, Batch, Key
 
 _RECIPE = "jv.augment.dino()"
 _LAST = "prototypes"
-_TAUGHT = ("encoder", "head")  # what the teacher has
+_MODULES = ("encoder", "head")  # the student's and the teacher's
 
 
 def _groups(batch: Batch) -> list[Array]:
@@ -28,21 +28,26 @@ def _groups(batch: Batch) -> list[Array]:
     return [views, crops]
 
 
-def _of_teacher(tree: dict) -> dict:
-    return {name: tree[name] for name in _TAUGHT if name in tree}
-
-
 def _held(params: dict, still: Array) -> dict:
     """The same parameters; while ``still``, no gradient reaches the prototypes."""
     free = params["head"][_LAST]
     return params | {"head": params["head"] | {_LAST: jnp.where(still, jax.lax.stop_gradient(free), free)}}
 
 
+def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottleneck: int) -> PrototypeHead:
+    """The head, once its sizes and the steps without a gradient for its prototypes are such as can be."""
+    encoding.check_encoder(encoder)
+    encoding.positive(prototypes=prototypes, hidden=hidden, bottleneck=bottleneck)
+    if not freeze_steps >= 0:
+        raise ValueError(f"freeze_steps: found {freeze_steps}, expected a number of steps, 0 for none")
+    return PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None))
+
+
 def _start(key: Key, encoder, head: PrototypeHead, batch: Batch, given: Mapping) -> tuple[dict, Carry]:
-    encoding.check_given("dino", given, *_TAUGHT)
+    encoding.check_given("dino", given, *_MODULES)
     params, stats = viewing.start_all(key, encoder, _groups(batch)[0][:, 0], given=given, head=head)
     center = jnp.zeros(head.count, jnp.float32)
-    memory = {"teacher": _of_teacher(params), "stats": _of_teacher(stats), "center": center}
+    memory = {"teacher": encoding.of_modules(params, _MODULES), "stats": encoding.of_modules(stats, _MODULES), "center": center}
     return params, Carry(stats, jax.tree.map(jnp.copy, memory))
 
 
@@ -54,6 +59,12 @@ def _see(encoder, head: PrototypeHead, params: dict, stats: dict, groups: list[A
         seen.append(encoding.by_view(rows, group.shape[1]))  # [V, B, D]
     (embeddings, prototypes), stats = viewing.project("head", head, params, stats, jnp.concatenate(seen), key=key)
     return seen[0][0], (viewing.unit(embeddings), viewing.unit(prototypes)), stats
+
+
+def _after(params: dict, carry: Carry, momentum: Array) -> Carry:
+    """The teacher a little nearer to the student."""
+    moved = encoding.moving_average(carry.memory["teacher"], encoding.of_modules(params, _MODULES), momentum)
+    return carry._replace(memory=carry.memory | {"teacher": moved})
 
 
 def dino(
@@ -72,16 +83,22 @@ def dino(
 
     Reads ``views`` [B, 2, H, W, C], which student and teacher see, and ``crops`` [B, L, h, w, C] if there are any, for the student alone.
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D] at both sizes. ``prototypes``, ``hidden``,
-    ``bottleneck``: the head's sizes. ``momentum`` of the teacher and ``teacher_temperature``: numbers or schedules of ``step`` (the paper:
-    ``jv.train.cosine(0.996, 1.0, steps)`` and a linear rise to 0.07). ``freeze_steps``: steps without a gradient for the prototypes (the
-    paper: an epoch); AdamW's decay then scales them alone, which changes no direction. The teacher runs in training mode, with
-    running statistics of its own, without dropout and stochastic depth; the centre moves after the loss.
+    ``bottleneck``: the head's sizes. ``momentum`` of the teacher and ``teacher_temperature``: numbers or schedules of ``step``.
+    ``freeze_steps``: steps without a gradient for the prototypes; AdamW's decay then scales them alone, which changes no direction. The
+    paper's schedules, ``epoch`` being the steps of one epoch and ``steps`` those of all::
+
+        sharp = optax.linear_schedule(0.04, 0.07, 30 * epoch)
+        jv.objectives.dino(encoder, momentum=jv.train.cosine(0.996, 1.0, steps), teacher_temperature=sharp, freeze_steps=epoch)
+
+    The teacher runs in training mode, with statistics of its own, without dropout and stochastic depth; the centre moves after the loss.
 
     Modules: ``encoder``, ``head``; memory: ``teacher`` (both), ``stats`` (its statistics), ``center`` [K]. Metrics: ``uniform_loss``
     (ln K), ``teacher_entropy``, ``teacher_distance``, ``rank`` of the features. Raises ValueError where views are missing or crops do
-    not fit.
+    not fit, and for options that cannot be.
     """
-    head = PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None))
+    head = _head(encoder, freeze_steps, prototypes=prototypes, hidden=hidden, bottleneck=bottleneck)
+    encoding.above_zero(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
+    encoding.from_zero_to_one(momentum=momentum, center_momentum=center_momentum)
     teacher = viewing.without_drop(encoder)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
@@ -100,14 +117,13 @@ def dino(
             "loss": total,
             "uniform_loss": jnp.float32(math.log(prototypes)),
             "teacher_entropy": losses.dino_prototypes_entropy(target, target_prototypes, center, teacher_temperature=sharp),
-            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(_of_teacher(params))),
+            "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(encoding.of_modules(params, _MODULES))),
             "rank": viewing.spread(pooled),
         }
         center = losses.dino_prototypes_center(center, target, target_prototypes, momentum=center_momentum)
         return total, Aux(Carry(stats, memory | {"stats": teacher_stats, "center": center}), metrics)
 
     def after(params: dict, carry: Carry, step: Array) -> Carry:
-        moved = encoding.moving_average(carry.memory["teacher"], _of_teacher(params), encoding.at(momentum, step))
-        return carry._replace(memory=carry.memory | {"teacher": moved})
+        return _after(params, carry, encoding.at(momentum, step))
 
     return Objective(init, value, after)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxvision import axis, losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, reuse, unchanged
+from jaxvision.objectives import encoding
 from jaxvision.typing import Array, Batch, Key
 
 
@@ -24,10 +25,10 @@ def translation(model, *, label_smoothing: float = 0.0, padding: int = 0) -> Obj
     place; ``padding`` does not count. Parameters are stored as ``model``. Metric: ``tokens``, the share of places whose likeliest token is
     right. Raises ValueError when the batch has no source or target.
     """
+    encoding.check_model("model", model)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
-        if surplus := set(given) - {"model"}:
-            raise ValueError(f"given: translation has one module, 'model'; found {', '.join(sorted(surplus))}")
+        encoding.check_given("translation", given, "model")
         source, target = _read(batch)
         variables = jax.jit(model.init)(key, source[:1], target[:1])
         return {"model": reuse("model", variables["params"], given.get("model", {}))}, Carry({}, {})

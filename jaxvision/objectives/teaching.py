@@ -13,26 +13,20 @@ from jaxvision.typing import Array, Batch, Key
 
 def _frozen(variables: Mapping) -> dict:
     """The teacher's parameters and statistics as arrays."""
-    if "params" not in variables:
-        found = ", ".join(sorted(variables)) or "nothing"
+    if not variables.get("params"):
+        found = "params without an entry" if "params" in variables else ", ".join(sorted(variables)) or "nothing"
         raise ValueError(f'teacher_variables: found {found}, expected {{"params": ..., "batch_stats": ...}} as jv.weights.load gives them')
     return {name: jax.tree.map(jnp.asarray, dict(variables[name])) for name in ("params", "batch_stats") if name in variables}
-
-
-def _agreement(logits: Array, truth: Array) -> Array:
-    """The share of images whose largest logit is ``truth`` [B]."""
-    return jnp.mean((jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32))
 
 
 def _mixture(student: Array, teacher: Array, batch: Batch, *, temperature: float, weight: float) -> tuple[Array, dict]:
     """(weight x distillation + (1 - weight) x cross-entropy, metrics)."""
     soft = losses.knowledge_distillation(student, teacher, temperature=temperature)
-    total, metrics = weight * soft, {"distillation": soft, "agreement": _agreement(student, jnp.argmax(teacher, axis=-1))}
+    total, metrics = weight * soft, {"distillation": soft, "agreement": encoding.top1(student, teacher)}
     if weight < 1:
         total = total + (1 - weight) * losses.cross_entropy(student, batch["label"])
     if "label" in batch:
-        labels = batch["label"]
-        metrics["top1"] = _agreement(student, labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1))
+        metrics["top1"] = encoding.top1(student, batch["label"])
     return total, {"loss": total} | metrics
 
 
@@ -45,29 +39,30 @@ def distill(model, teacher, teacher_variables: Mapping, *, temperature: float = 
     checkpoints); both see the same augmented image. Logits that the model sows into ``auxiliary`` are not taught.
 
     Module: ``model``. Metrics: ``distillation``, ``agreement`` (with the teacher's choice), ``top1`` where there are labels. Raises
-    ValueError where the batch lacks what is read, for variables without params, and for a weight outside [0, 1].
+    ValueError where the batch lacks what is read, for variables without params, and for options that cannot be.
     """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight: found {weight}, expected the distillation term's share, 0 to 1")
+    encoding.check_model("model", model)
+    encoding.check_model("teacher", teacher)
+    encoding.above_zero(temperature=temperature)
+    encoding.from_zero_to_one(weight=weight)
     frozen = _frozen(teacher_variables)
 
     def read(batch: Batch) -> Array:
         (image,) = encoding.read(batch, "distill", "image", recipe="any image source")
-        if weight < 1 and "label" not in batch:
-            raise ValueError(f"batch: distill reads 'label', found {', '.join(sorted(batch))}; take a source with labels, or weight=1.0")
+        if weight < 1:
+            encoding.read_labels(batch, "distill", otherwise=", or weight=1.0")
         return image
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         encoding.check_given("distill", given, "model")
         params, stats = encoding.start("model", model, key, read(batch)[:1], given=given)
-        return {"model": params}, Carry({"model": stats} if stats else {}, {"teacher": frozen})
+        return {"model": params}, Carry(encoding.with_stats({}, "model", stats), {"teacher": frozen})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         image = read(batch)
         target = jax.lax.stop_gradient(teacher.apply(jax.lax.stop_gradient(carry.memory["teacher"]), image, train=False))
         logits, moved = encoding.apply(model, params["model"], carry.stats.get("model", {}), image, key=fold_name(key, "dropout"))
         total, metrics = _mixture(logits, target, batch, temperature=temperature, weight=weight)
-        stats = carry.stats | ({"model": moved} if moved else {})
-        return total, Aux(Carry(stats, carry.memory), metrics)
+        return total, Aux(Carry(encoding.with_stats(carry.stats, "model", moved), carry.memory), metrics)
 
     return Objective(init, value, unchanged)

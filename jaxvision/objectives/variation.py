@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxvision import losses
 from jaxvision.core import Objective
 from jaxvision.layers import BatchNorm, Dense
-from jaxvision.objectives import viewing
+from jaxvision.objectives import encoding, viewing
 from jaxvision.typing import Array, Batch
 
 
@@ -33,8 +33,10 @@ def vicreg(encoder, *, width: int = 8192, invariance: float = 25.0, variance: fl
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D]. ``width`` of the expander, whose outputs are
     compared; the other options are the weights of the loss's three terms. Both views go through the encoder as one batch.
 
-    Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank`` of the features. Raises ValueError where the views are missing.
+    Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank`` of the features. Raises ValueError where the views are missing or
+    ``width`` is below 1.
     """
+    encoding.positive(width=width)
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(z1: Array, z2: Array, batch: Batch) -> tuple[Array, dict]:

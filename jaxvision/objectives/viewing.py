@@ -46,13 +46,13 @@ def start_all(key: Key, encoder, image: Array, *, given: Mapping = {}, **heads) 
 def embed(encoder, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
     """(pooled features [B, D], running statistics by module name after it) of images [B, H, W, C], in training mode."""
     features, moved = encoding.encode(encoder, params["encoder"], stats.get("encoder", {}), image, key=key)
-    return _pooled(features), stats | ({"encoder": moved} if moved else {})
+    return _pooled(features), encoding.with_stats(stats, "encoder", moved)
 
 
 def project(name: str, head, params: dict, stats: dict, rows: Array, *, key: Key):
     """(outputs, running statistics by module name after it) of the head called ``name``, in training mode."""
     outputs, moved = encoding.apply(head, params[name], stats.get(name, {}), rows, key=key)
-    return outputs, stats | ({name: moved} if moved else {})
+    return outputs, encoding.with_stats(stats, name, moved)
 
 
 def unit(rows: Array) -> Array:
@@ -75,6 +75,7 @@ def paired(method: str, encoder, loss: Callable, projector, *, recipe: str = "jv
 
     Modules: ``encoder``, ``projector``. Metrics: ``rank`` of the features, and the loss's own.
     """
+    encoding.check_encoder(encoder)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         encoding.check_given(method, given, "encoder", "projector")

@@ -8,7 +8,7 @@ from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
 from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
-from jaxvision.train.state import TrainState, init, variables
+from jaxvision.train.state import TrainState, init, teacher, variables
 from jaxvision.train.step import make_step
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "run",
     "sgd",
     "step_decay",
+    "teacher",
     "total_steps",
     "variables",
     "warmup_cosine",

@@ -52,7 +52,7 @@ class Experiment:
     seed: int = 0
     accumulate: int = 1  # micro-batches an update
     ema: float | Callable | None = None  # decay of the weight average, which evaluation then uses
-    given: Mapping = dataclasses.field(default_factory=dict)  # parameters to start from, by module name
+    given: Mapping = dataclasses.field(default_factory=dict)  # parameters, or variables, to start from, by module name
     driver: str = "jit"
     fsdp: bool = False
     threads: int = 2  # that decode

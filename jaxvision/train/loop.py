@@ -244,7 +244,7 @@ def _best_state(loop: _Loop, state: TrainState) -> TrainState:
 
 
 def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> TrainState:
-    """Take the best epoch, judge it on the test data, draw, and say how it went."""
+    """Take the best epoch, judge it on the test data, keep the figures, draw, and say how it went."""
     experiment, journal, last = loop.experiment, loop.journal, int(state.step)
     summary = {"steps": last, "epochs": min(experiment.epochs, last * experiment.batch_size // len(experiment.train))}
     summary |= {"skipped_updates": int(state.skipped[0])}
@@ -265,9 +265,9 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
     summary |= {"collapse": loop.collapse} if loop.collapse else {}  # seen since this session began
     summary |= {"session_seconds": seconds} | loop.feed.total
     journal.sync()
-    pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)
     if sharding.is_primary():
         folder.write_json(workdir / "summary.json", summary)
+    pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)
     if summary["training_seconds"]:
         share = summary["input_wait_seconds"] / summary["training_seconds"]
         journal.line(f"the devices waited for input {share:.1%} of the training time of this session")

@@ -1,6 +1,7 @@
 """The pictures that a finished run leaves in its folder: curves, filters, a classifier's answers, an encoder's neighbours, its own."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ from jaxvision.typing import to_float
 _SHOWN = 24  # images in the grid of predictions
 _POINTS, _ROWS, _NEIGHBOURS = 1000, 6, 8  # images in the t-SNE; images with their neighbours, and how many of these
 _OWN = 8  # images that a run's own pictures are drawn of
+_TILES, _COMPONENTS = 64, 28  # more filters than that are a patch embedding's: so many principal components are drawn of them
 
 
 def _first_filters(params: dict) -> np.ndarray | None:
@@ -23,21 +25,40 @@ def _first_filters(params: dict) -> np.ndarray | None:
     return next((sharding.fetch(kernel) for kernel in kernels), None)
 
 
+def _failed(what: str, error: Exception) -> str:
+    told = str(error).strip().splitlines()
+    return f"no picture of {what}: {type(error).__name__}{': ' + told[0] if told else ''}"
+
+
+def _attempt(report: Callable[[str], None], what: str, drawing: Callable, *arguments) -> None:
+    """A picture that cannot be drawn costs a line, never the run."""
+    try:
+        drawing(*arguments)
+    except Exception as error:  # of matplotlib, scikit-learn or an experiment's own
+        report(_failed(what, error))
+
+
 def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
-    """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws."""
+    """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws.
+
+    A drawing that raises is reported in one line.
+    """
     now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
     params = jax.tree.map(sharding.fetch, state.params) if experiment.draw else {}
     if not sharding.is_primary():
         return
+    attempt = partial(_attempt, report)
     try:
         plots.curves(rows, where / "curves.png")
     except ModuleNotFoundError as missing:
         report(f"no pictures: {missing}")
         return
+    except Exception as error:  # such as a full disk
+        report(_failed("the curves", error))
     if now is not None:
-        plots.filters(now, where / "filters.png", before=before)
+        attempt("filters", _draw_filters, now, before, where)
     if source is None:
         return
     whole = len(labels) == len(source)
@@ -45,11 +66,13 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
         report(f"no pictures of examples: {len(source) - len(labels)} of {len(source)} cannot be read")
     encodes = getattr(experiment.model, "num_classes", None) == 0  # an encoder of ten features is no classifier of ten classes
     if found.ndim == 2 and labels.ndim == 1 and not encodes and found.shape[1] == len(source.classes):
-        _draw_answers(source, found, labels, list(source.classes), where, whole=whole)
+        attempt("the confusions", _draw_confusion, found, labels, list(source.classes), where)
+        if whole:
+            attempt("predictions", _draw_answers, source, found, labels, list(source.classes), where)
     elif found.ndim == 2 and labels.ndim == 1 and encodes and whole and np.isfinite(found).all():
-        _draw_features(source, found, labels, list(source.classes), where)
+        attempt("features", _draw_features, attempt, source, found, labels, where)
     if experiment.draw and whole:
-        experiment.draw(params, _images(source, range(min(_OWN, len(source)))), where)
+        attempt("the experiment's own kind", experiment.draw, params, _images(source, range(min(_OWN, len(source)))), where)
 
 
 def _images(source, indices) -> np.ndarray:
@@ -57,27 +80,44 @@ def _images(source, indices) -> np.ndarray:
     return np.asarray(to_float(np.stack([source[int(index)]["image"] for index in indices])))
 
 
-def _draw_features(source, features: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
-    """t-SNE of raw pixels beside the features [N, D], and the nearest neighbours of a few images among the others."""
+def _draw_filters(now: np.ndarray, before: np.ndarray, where: Path) -> None:
+    """Filters [kh, kw, C, D] after and before training, of many their principal components."""
+    plots.filters(now, where / "filters.png", before=before, components=_COMPONENTS if now.shape[-1] > _TILES else None)
+
+
+def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, where: Path) -> None:
+    """The features [N, D] in the plane, and who is near whom."""
     chosen = np.linspace(0, len(labels) - 1, min(_POINTS, len(labels))).astype(int)
-    images = _images(source, chosen)
-    if len(chosen) > 4 and labels[chosen].min() >= 0:
-        perplexity = min(30.0, (len(chosen) - 1) / 3)
-        panels = {"raw pixels": images.reshape(len(images), -1), "features": features[chosen]}
+    drawn = _images(source, chosen), features[chosen], labels[chosen], list(source.classes), where
+    attempt("features in the plane", _draw_plane, *drawn)
+    attempt("neighbours", _draw_neighbours, *drawn)
+
+
+def _draw_plane(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+    """t-SNE of raw pixels beside the features [n, D]."""
+    if len(labels) > 4 and labels.min() >= 0:
+        perplexity = min(30.0, (len(labels) - 1) / 3)
+        panels = {"raw pixels": images.reshape(len(images), -1), "features": features}
         points = {title: plots.tsne(rows, perplexity=perplexity) for title, rows in panels.items()}
-        plots.embedding(points, labels[chosen], classes, where / "tsne.png")
-    count = min(_NEIGHBOURS, len(chosen) - 1)
+        plots.embedding(points, labels, classes, where / "tsne.png")
+
+
+def _draw_neighbours(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+    """The nearest neighbours of a few images among the others."""
+    count = min(_NEIGHBOURS, len(labels) - 1)
     if count > 0:
-        nearest, _ = evaluate.neighbours(features[chosen], features[chosen][:_ROWS], k=count + 1)
+        nearest, _ = evaluate.neighbours(features, features[:_ROWS], k=count + 1)
         nearest = np.stack([row[row != index][:count] for index, row in enumerate(nearest)])  # an image is not its own neighbour
-        known = {"query_labels": labels[chosen][:_ROWS], "neighbour_labels": labels[chosen][nearest], "classes": classes}
-        plots.neighbours(images[:_ROWS], images[nearest], where / "neighbours.png", **(known if labels[chosen].min() >= 0 else {}))
+        known = {"query_labels": labels[:_ROWS], "neighbour_labels": labels[nearest], "classes": classes}
+        plots.neighbours(images[:_ROWS], images[nearest], where / "neighbours.png", **(known if labels.min() >= 0 else {}))
 
 
-def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path, *, whole: bool) -> None:
+def _draw_confusion(logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
     plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, where / "confusion.png")
-    if not whole:
-        return
+
+
+def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+    """The images that the classifier is most wrong about."""
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
     shown = plots.worst_first(labels, probabilities)[:_SHOWN]

@@ -1,6 +1,6 @@
 """The whole state of a training run as one tree: what a checkpoint holds and a step maps to its successor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -72,3 +72,29 @@ def variables(state: TrainState, module: str | None = None) -> dict:
         raise ValueError(f"module: found {module!r}, expected one of {', '.join(names)}")
     stats = {"batch_stats": source["stats"][module]} if module in source["stats"] else {}
     return {"params": source["params"][module]} | stats
+
+
+def _with_teachers(memory: Mapping, term: str = "") -> Iterator[tuple[str, Mapping]]:
+    """(term, memory) of every objective that keeps an encoder as its teacher; those of a combined one lie under their terms' names."""
+    if "encoder" in memory.get("teacher", {}):
+        yield term, memory
+        return
+    for name, part in memory.items():
+        if isinstance(part, Mapping):
+            yield from _with_teachers(part, f"{term}/{name}" if term else name)
+
+
+def teacher(state: TrainState) -> dict:
+    """What ``model.apply`` takes, of the encoder that an objective keeps as its teacher: {"params", "batch_stats"}, its own statistics.
+
+    DINO's authors judge the teacher; ``variables`` gives the student. Raises ValueError where the run keeps no such encoder, or where
+    several terms of a combined objective keep one.
+    """
+    found = list(_with_teachers(state.carry.memory))
+    if not found:
+        raise ValueError("teacher: found none, this run keeps no encoder beside the one that it trains; jv.train.variables gives that")
+    if len(found) > 1:
+        raise ValueError(f"teacher: found one in each of the terms {', '.join(term for term, _ in found)}, expected a run with one alone")
+    memory = found[0][1]
+    stats = memory.get("stats", {}).get("encoder", {})
+    return {"params": memory["teacher"]["encoder"]} | ({"batch_stats": stats} if stats else {})

@@ -111,11 +111,16 @@ def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarra
         raise ValueError(f"{path}: {error}") from None
 
 
+def check_suffix(path: Path) -> None:
+    """Raises ValueError for a name whose end is no format to write."""
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"path: found {path.name!r}, expected a name that ends in {', '.join(_WRITERS)}")
+
+
 def write(path: str | PathLike, tensors: dict[str, np.ndarray]) -> Path:
     """Write ``tensors`` as .safetensors, .npz, .pth or .pt, whole or not at all; ``torch.load(weights_only=True)`` reads the last two."""
     path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise ValueError(f"path: found {path.name!r}, expected a name that ends in {', '.join(_WRITERS)}")
+    check_suffix(path)
     content = _WRITERS[path.suffix]({name: np.asarray(tensor) for name, tensor in tensors.items()})
     draft = path.with_name(f".{path.name}.draft")
     draft.write_bytes(content)

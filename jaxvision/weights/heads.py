@@ -58,7 +58,7 @@ def _dino_gains(tensors: dict) -> dict:
 
 
 def _simclr_norms(tensors: dict) -> dict:
-    """Without what BatchNorm measured, which no warm start takes over."""
+    """Without what BatchNorm measured: an objective runs its projector by the statistics of the batch alone."""
     if "layers.0.bias" in tensors:
         raise ValueError("projection_head: found a bias in its first layer and no norm behind it, but simclr's projector has norms")
     measured = ("running_mean", "running_var", "num_batches_tracked")
@@ -173,7 +173,8 @@ def method_from_torch(encoder: Any, tensors: dict[str, np.ndarray], *, prefix: s
     """Parameters by module name, as an objective holds them, from a release with its decoder, head or projector.
 
     MAE and FCMAE: {"encoder", "decoder"}; DINO: {"encoder", "head"}; SimCLR by lightly: {"encoder", "projector"}. They are what
-    ``Experiment(given=...)`` and ``mae_reconstruction`` take. ``options`` go to ``from_torch``. What BatchNorm measured is not among them.
+    ``Experiment(given=...)`` and ``mae_reconstruction`` take. An encoder with BatchNorm is {"params", "batch_stats"};
+    what a projector measured is left behind. ``options`` go to ``from_torch``.
     Raises ValueError as ``from_torch`` does, for a file without such a part and for one that our module cannot compute.
     """
     tensors = behind(prefix, tensors)
@@ -182,4 +183,5 @@ def method_from_torch(encoder: Any, tensors: dict[str, np.ndarray], *, prefix: s
         release = None
     if release not in _TABLES:
         raise ValueError(f"tensors: {_WITHOUT[release]}; from_torch reads the encoder")
-    return {"encoder": from_torch(encoder, tensors, **options)["params"], _TABLES[release].module: _tree(release, tensors)}
+    variables = from_torch(encoder, tensors, **options)
+    return {"encoder": variables if "batch_stats" in variables else variables["params"], _TABLES[release].module: _tree(release, tensors)}

@@ -65,6 +65,7 @@ def test_each_collapse_is_named_first_and_told_once(row, step, name):
     "row",
     [
         of("dino", loss=LN_K, teacher_entropy=0.95 * LN_K),  # the start of DINO: the loss at ln K, the teacher sharpened
+        of("dino", loss=LN_K, teacher_entropy=LN_K * (1 - 5e-4)),  # a temperature of 0.04 is 600 times as far from ln K as one of 1
         of("dino", loss=0.3, teacher_entropy=0.01),  # a teacher that is certain, of other prototypes for other images
         of("simclr", loss=0.98 * CHANCE),
         of("byol", rank=1.2),

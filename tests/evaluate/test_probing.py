@@ -53,6 +53,30 @@ def test_units_and_constant_columns_do_not_matter():
     assert moved["regularization"] == plain["regularization"] and moved["top1"] == pytest.approx(plain["top1"], abs=0.006)
 
 
+@pytest.mark.parametrize("probe", [lambda *pairs: jv.evaluate.linear_probe(*pairs, regularization=0.1), jv.evaluate.linear_probe_sgd])
+def test_the_training_rows_alone_say_what_is_standard(probe):
+    """Other test features in other units are other features: nothing brings them back."""
+    mean, deviation = TRAIN[0].astype(np.float64).mean(0), TRAIN[0].astype(np.float64).std(0)
+    expected = [(features - mean) / deviation for features in (TRAIN[0], TEST[0])]
+    for found, rows in zip(probing._standardized(TRAIN[0], TEST[0]), expected, strict=True):
+        np.testing.assert_allclose(found, rows, atol=1e-5)
+    moved = TEST[0] * np.float32(0.5) - np.array([9, -9, 9, -9, 9, -9], np.float32)
+    assert probe(*TRAIN, moved, TEST[1])["top1"] < probe(*TRAIN, *TEST)["top1"] - 0.1
+
+
+def test_the_rate_of_sgd_falls_in_a_cosine(monkeypatch):
+    """Three steps over all rows, written out in float64; at a constant rate the layer is far from it."""
+    monkeypatch.setattr(probing, "_figures", lambda layer, *pair: layer)
+    found = jv.evaluate.linear_probe_sgd(*TRAIN, *TEST, epochs=3, learning_rate=0.2, momentum=0.8, batch_size=300, standardize=False)
+    rows = np.pad(TRAIN[0].astype(np.float64), ((0, 0), (0, 1)), constant_values=1)  # [N, D + 1], the last for the bias
+    weights, motion = np.zeros((7, 4)), np.zeros((7, 4))
+    for step in range(3):
+        powers = np.exp(rows @ weights)
+        motion = 0.8 * motion + rows.T @ (powers / powers.sum(1, keepdims=True) - np.eye(4)[TRAIN[1]]) / len(rows)
+        weights = weights - 0.2 * (0.5 + 0.5 * np.cos(np.pi * step / 3)) * motion
+    np.testing.assert_allclose(np.concatenate([found["kernel"], found["bias"][None]]), weights, rtol=1e-4, atol=1e-5)
+
+
 def test_sgd_comes_close_to_the_optimum_and_repeats():
     found = jv.evaluate.linear_probe_sgd(*TRAIN, *TEST, batch_size=64)
     assert found == jv.evaluate.linear_probe_sgd(*TRAIN, *TEST, batch_size=64)

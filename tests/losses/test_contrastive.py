@@ -94,6 +94,13 @@ def test_of_images_without_classes_the_supervised_form_is_nt_xent():
     assert float(ours) == pytest.approx(float(jv.losses.nt_xent(Z1, Z2, temperature=0.2)), rel=1e-6)
 
 
+def test_views_with_one_positive_may_stand_beside_views_with_more():
+    views, labels = np.stack([Z1, Z2], axis=1)[:6], np.array([3, 8, 3, 3, 1, 5])  # classes of six and of two views
+    ours = jax.jit(lambda views: jv.losses.supervised_contrastive(views, labels, temperature=0.2, chunk=5))(views)
+    expected = oracle.supervised_contrastive(views.astype(np.float64), labels, temperature=0.2)
+    assert float(ours) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_a_view_without_positives_counts_as_zero():
     views, labels = Z1[:3, None], np.array([4, -1, 4])
     loss = jax.jit(jax.value_and_grad(jv.losses.supervised_contrastive))
@@ -116,6 +123,9 @@ def test_memory_grows_with_the_batch_and_not_with_its_square():
         (lambda: jv.losses.nt_xent(Z1[0], Z2[0]), r"z1, z2: .*expected \[B, D\]"),
         (lambda: jv.losses.nt_xent(Z1[:0], Z2[:0]), "without empty axes"),
         (lambda: jv.losses.nt_xent(Z1, Z2, temperature=0.0), "temperature: found 0.0, expected a number above 0"),
+        (lambda: jv.losses.nt_xent(Z1, Z2, temperature=np.float32(-1)), "temperature: found -1.0, expected a number above 0"),
+        (lambda: jv.losses.nt_xent(Z1, Z2, temperature=jnp.zeros(())), "temperature: found 0.0, expected a number above 0"),
+        (lambda: jv.losses.nt_xent(Z1, Z2, temperature=float("nan")), "temperature: found nan"),
         (lambda: jv.losses.nt_xent(Z1, Z2, chunk=0), "chunk: found 0, expected at least 1"),
         (lambda: jv.losses.supervised_contrastive(Z1, jnp.arange(33)), r"views: found shape \(33, 16\), expected \[B, V, D\]"),
         (lambda: jv.losses.supervised_contrastive(Z1[:, None], jnp.arange(3)), r"labels: found int32 \(3,\), expected integers"),

@@ -37,6 +37,12 @@ def test_nothing_hidden_costs_nothing(normalize):
     assert value == 0 and not np.any(slope)
 
 
+def test_a_mask_with_a_nan_is_not_a_mask_without():
+    mask = MASK.astype(np.float32)
+    mask[1, 2] = np.nan
+    assert np.isnan(jv.losses.masked_mse(PREDICTION, TARGET, mask))
+
+
 def test_a_standard_gaussian_costs_nothing_and_a_near_one_keeps_its_digits():
     zeros = np.zeros((2, 3), np.float32)
     assert jv.losses.gaussian_kl(zeros, zeros) == 0

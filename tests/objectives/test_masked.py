@@ -16,7 +16,8 @@ from jaxvision.objectives.patches import draw_kept, kept_count, picture
 from tests.models.test_contract import count
 
 KEY = jax.random.key(0)
-ENCODER = ViT(24, 1, 2, patch_size=4, image_size=16, num_classes=0)
+ENCODER_SIZES = (24, 1, 2, 4, 16)  # width, depth, heads, side of a patch and of an image
+ENCODER = ViT(*ENCODER_SIZES, num_classes=0)
 SIZES = {"depth": 1, "width": 16, "heads": 2}
 
 
@@ -73,6 +74,18 @@ def test_loss_and_gradients_are_pytorchs():
     for name, gradient in wanted.items():
         np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-5 * largest, err_msg=name)
     assert not np.any(grads["encoder"]["stem"]["position"])
+
+
+def test_targets_may_be_pixels_and_half_of_them_hidden():
+    options = {"mask_ratio": 0.5, "normalize_target": False}
+    objective, image = jv.objectives.mae(ENCODER, **SIZES, **options), images(2, 16, 16, 3)
+    shapes, carry = jax.eval_shape(objective.init, KEY, {"image": image})
+    generator = np.random.default_rng(1)
+    params = jax.tree.map(lambda leaf: 0.2 * generator.standard_normal(leaf.shape, np.float32), shapes)
+    loss, _ = jax.jit(objective.loss)(params, carry, {"image": image}, key=KEY, step=0)
+    draw = functools.partial(jv.objectives.mae_reconstruction, ENCODER, heads=2, **options)
+    made = jax.jit(draw)(params, image, key=KEY).reconstruction
+    np.testing.assert_allclose(loss, 2 * np.mean((made - image) ** 2), rtol=1e-5)  # visible pixels have no error
 
 
 def test_the_papers_parameters_and_patches():
@@ -134,6 +147,13 @@ class Bare(ViT):
         variables = super().init(*inputs, **options)
         stem = {name: leaf for name, leaf in variables["params"]["stem"].items() if name != "position"}
         return {"params": variables["params"] | {"stem": stem}}
+
+
+class Unmasked(ViT):
+    """A transformer with ``patch_size`` that sees every patch."""
+
+    def features(self, image, *, train=False):
+        return super().features(image, train=train)
 
 
 def test_hidden_pixels_reach_the_loss_as_targets_alone_and_cost_no_work():
@@ -209,6 +229,12 @@ def test_refusals():
     convolutional = jv.create_model("convnextv2_atto", num_classes=0, patch_size=1)
     with pytest.raises(ValueError, match="encoder: ConvNeXt has no tokens, .* use fcmae for a convolutional net"):
         jv.objectives.mae(convolutional).init(KEY, batch)
+    windows = jv.create_model("swin_tiny_patch4_window7_224", num_classes=0)
+    for fixed in (True, False):
+        with pytest.raises(ValueError, match="^encoder: Swin cannot leave out patches, mae expects a transformer with patch_size"):
+            jax.eval_shape(jv.objectives.mae(windows, fixed_position=fixed).init, KEY, batch)
+    with pytest.raises(ValueError, match="^encoder: Unmasked cannot leave out patches, mae expects"):
+        jv.objectives.mae(Unmasked(*ENCODER_SIZES, num_classes=0)).init(KEY, batch)
     with pytest.raises(ValueError, match="batch: mae reads 'image', found views"):
         jv.objectives.mae(ENCODER).init(KEY, {"views": batch["image"]})
     with pytest.raises(ValueError, match="given: mae has encoder, decoder; found head"):

@@ -54,6 +54,16 @@ def test_the_loss_written_out():
     np.testing.assert_allclose(found, np.mean(errors), rtol=1e-10)
 
 
+def test_targets_may_be_pixels_and_half_of_them_hidden():
+    options = {"mask_ratio": 0.5, "normalize_target": False}
+    objective, image = jv.objectives.fcmae(ENCODER, width=8, **options), images(2, 12, 16, 3)
+    params, carry = jax.tree.map(np.float32, drawn()), jv.Carry({}, {})
+    loss, _ = jax.jit(objective.loss)(params, carry, {"image": image}, key=KEY, step=0)
+    draw = functools.partial(jv.objectives.fcmae_reconstruction, ENCODER, **options)
+    made = jax.jit(draw)(params, image, key=KEY).reconstruction
+    np.testing.assert_allclose(loss, 2 * np.mean((made - image) ** 2), rtol=1e-5)  # visible pixels have no error
+
+
 @pytest.mark.parametrize(("name", "decoder"), [("atto", 3_871_232), ("tiny", 4_100_608), ("base", 4_231_680)])
 def test_the_papers_decoder(name, decoder):
     """Width 512 and one block: a projection of D channels, the token, the block and 32 x 32 x 3 outputs."""

@@ -90,7 +90,7 @@ def test_the_decoder_makes_images_of_any_shape(sides, count):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="latent: found 0, expected a positive integer"):
+    with pytest.raises(ValueError, match="latent: found 0, expected an integer above 0"):
         jv.objectives.autoencoder(Linear(), latent=0)
     with pytest.raises(ValueError, match="batch: autoencoder reads 'image', found label"):
         jv.objectives.autoencoder(Linear()).init(KEY, {"label": jnp.zeros(2)})

@@ -81,5 +81,5 @@ def test_the_objective_reads_source_and_target():
     np.testing.assert_allclose(smoothed, 0.3 * 6 / 7 * 50, rtol=1e-5)  # six of seven tokens are 50 below the right one
     with pytest.raises(ValueError, match="batch: translation reads 'target', found source"):
         objective.init(jax.random.key(0), {"source": batch["source"]})
-    with pytest.raises(ValueError, match="given: translation has one module, 'model'; found head"):
+    with pytest.raises(ValueError, match="given: translation has model; found head"):
         objective.init(jax.random.key(0), batch, {"head": {}})

@@ -55,10 +55,12 @@ def test_three_steps_of_dino_are_the_papers():
 
     momentum, sharp = jv.train.cosine(0.9, 1.0, 3), lambda step: 0.04 + 0.01 * step
     sizes = {"prototypes": 10, "hidden": 16, "bottleneck": 8}
-    objective = jv.objectives.dino(Tiny(), **sizes, momentum=momentum, teacher_temperature=sharp, center_momentum=0.8)
+    objective = jv.objectives.dino(
+        Tiny(), **sizes, momentum=momentum, teacher_temperature=sharp, center_momentum=0.8, student_temperature=0.2
+    )
     first, state, rows = course(objective, {"views": VIEWS, "crops": CROPS}, 3)
     momenta, temperatures = [float(momentum(step)) for step in range(3)], [0.04, 0.05, 0.06]
-    options = {"rate": RATE, "student_temperature": 0.1, "teacher_temperatures": temperatures, "center_momentum": 0.8}
+    options = {"rate": RATE, "student_temperature": 0.2, "teacher_temperatures": temperatures, "center_momentum": 0.8}
     student, teacher, center, losses = teachers.dino(numbers(first.params), VIEWS, CROPS, momenta, **options)
     np.testing.assert_allclose([row["loss"] for row in rows], losses, rtol=1e-4)
     agree(state.params, student)

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
-from jaxvision.layers import Dense
+from jaxvision.layers import BatchNorm, Dense
 from jaxvision.objectives.confident import _dealt, _taken_up
 from jaxvision.typing import Features
 from tests.objectives.test_teachers import CROPS, KEY, VIEWS, Tiny
@@ -28,6 +28,15 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, image, *, train=False):
         return Dense(self.num_classes, name="head")(image.reshape(len(image), -1))
+
+
+class Normed(nn.Module):
+    """A norm over the batch, dropout and a dense layer: what differs between training and evaluation."""
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        rows = BatchNorm(name="norm")(image.reshape(len(image), -1), train=train)
+        return Dense(3, name="head")(nn.Dropout(0.5, deterministic=not train)(rows))
 
 
 class Flat(nn.Module):
@@ -96,6 +105,50 @@ def test_the_contrast_counts_matches_and_chance():
     assert float(aux.metrics["chance_loss"]) == pytest.approx(np.log(15))
 
 
+def projected(params: dict, rows: np.ndarray) -> np.ndarray:
+    """Dense layers with ReLU between them, the first two with a norm over the batch behind them."""
+    count = sum(name.startswith("dense") for name in params)
+    for index in range(1, count + 1):
+        rows = rows @ params[f"dense{index}"]["kernel"] + params[f"dense{index}"].get("bias", 0)
+        if index <= 2:
+            norm = params[f"norm{index}"]
+            rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5) * norm["scale"] + norm["bias"]
+        rows = np.maximum(rows, 0) if index < count else rows
+    return rows
+
+
+COMPARED = {  # an objective with options of its own, and its loss of both views
+    "simclr": (
+        jv.objectives.simclr(Tiny(), temperature=0.3, hidden=5, projection=6),
+        lambda z1, z2: jv.losses.nt_xent(z1, z2, temperature=0.3),
+    ),
+    "supervised_contrastive": (
+        jv.objectives.supervised_contrastive(Tiny(), temperature=0.7, hidden=5, projection=6),
+        lambda z1, z2: jv.losses.supervised_contrastive(jnp.stack([z1, z2], axis=1), BATCH["label"], temperature=0.7),
+    ),
+    "vicreg": (
+        jv.objectives.vicreg(Tiny(), width=5, invariance=3.0, variance=7.0, covariance=40.0),
+        lambda z1, z2: jv.losses.vicreg(z1, z2, invariance=3.0, variance=7.0, covariance=40.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_options_reach_the_projector_and_the_loss(name):
+    objective, loss = COMPARED[name]
+    params, carry = objective.init(KEY, BATCH)
+    draw = np.random.default_rng(2)  # the norms' parameters, too, are to be seen
+    params = jax.tree.map(lambda leaf: leaf + 0.2 * draw.standard_normal(leaf.shape).astype(np.float32), params)
+    value, aux = jax.jit(objective.loss)(params, carry, BATCH, key=KEY, step=0)
+    variables = {"params": params["encoder"], "batch_stats": carry.stats["encoder"]}
+    features, _ = Tiny().apply(variables, VIEWS.reshape(16, 6, 6, 3), train=True, method="features", mutable=["batch_stats"])
+    pooled = np.asarray(features.pooled)
+    assert params["projector"]["dense1"]["kernel"].shape == (12, 5)
+    rows = projected(params["projector"], pooled).reshape(8, 2, -1)
+    np.testing.assert_allclose(value, loss(rows[:, 0], rows[:, 1]), rtol=1e-4)
+    np.testing.assert_allclose(aux.metrics["rank"], jv.losses.effective_rank(pooled[::2]), rtol=1e-4)
+
+
 def test_labels_join_the_images_of_a_class():
     objective = jv.objectives.supervised_contrastive(Tiny(), projection=6)
     params, carry = objective.init(KEY, BATCH)
@@ -108,16 +161,17 @@ def test_labels_join_the_images_of_a_class():
 
 
 def test_distillation_is_the_weighted_sum_and_the_teacher_stays():
-    teacher, model = Classifier(), Classifier()
+    teacher, model = Normed(), Classifier()
     variables = teacher.init(jax.random.key(1), BATCH["image"])
+    variables = variables | {"batch_stats": jax.tree.map(lambda leaf: leaf + 0.4, variables["batch_stats"])}
     objective = jv.objectives.distill(model, teacher, variables, temperature=2.0, weight=0.7)
     params, carry = objective.init(KEY, BATCH)
     value, aux = objective.loss(params, carry, BATCH, key=KEY, step=0)
-    own, said = model.apply({"params": params["model"]}, BATCH["image"]), teacher.apply(variables, BATCH["image"])
+    own, said = model.apply({"params": params["model"]}, BATCH["image"]), teacher.apply(variables, BATCH["image"], train=False)
     soft = jv.losses.knowledge_distillation(own, said, temperature=2.0)
     np.testing.assert_allclose(value, 0.7 * soft + 0.3 * jv.losses.cross_entropy(own, BATCH["label"]), rtol=1e-6)
     assert {"top1", "agreement", "distillation", "loss"} == set(aux.metrics)
-    jax.tree.map(np.testing.assert_array_equal, aux.carry.memory["teacher"]["params"], variables["params"])
+    jax.tree.map(np.testing.assert_array_equal, aux.carry.memory["teacher"], variables)
     soft_only = jv.objectives.distill(model, teacher, variables, weight=1.0)
     value, aux = soft_only.loss(params, carry, {"image": BATCH["image"]}, key=KEY, step=0)
     assert np.isfinite(value) and "top1" not in aux.metrics
@@ -130,7 +184,9 @@ def test_distillation_refuses_what_it_cannot_read():
         jv.objectives.distill(teacher, teacher, variables).init(KEY, {"image": BATCH["image"]})
     with pytest.raises(ValueError, match="teacher_variables: found head, expected"):
         jv.objectives.distill(teacher, teacher, variables["params"])
-    with pytest.raises(ValueError, match="weight: found 1.5, expected the distillation term's share"):
+    with pytest.raises(ValueError, match="teacher_variables: found params without an entry, expected"):
+        jv.objectives.distill(teacher, teacher, {"params": {}})
+    with pytest.raises(ValueError, match="weight: found 1.5, expected a number from 0 to 1"):
         jv.objectives.distill(teacher, teacher, variables, weight=1.5)
 
 

@@ -27,13 +27,16 @@ def nt_xent(z1, z2, *, temperature: float = 0.5):
 
 
 def supervised_contrastive(views, labels, *, temperature: float = 0.1):
-    """Khosla et al., 2020, equation 2, over the number of views; a view without positives adds nothing."""
+    """Khosla et al., 2020, equation 2, over the number of views; a view without positives adds nothing.
+
+    -log(e^s_p / sum e^s_k) as log(1 + sum over the others of e^(s_k - s_p)): where p wins, the oracle too must not subtract large numbers.
+    """
     rows = [(direction(vector), label) for image, label in zip(views, labels, strict=True) for vector in image]
     total = 0.0
     for i, (anchor, label) in enumerate(rows):
         scores = {k: np.dot(anchor, other) / temperature for k, (other, _) in enumerate(rows) if k != i}
         positives = [k for k in scores if rows[k][1] == label]
-        if positives:
-            everyone = log_of_sum(list(scores.values()))
-            total = total - sum(scores[p] - everyone for p in positives) / len(positives)
+        for p in positives:
+            others = sum(np.exp(score - scores[p]) for k, score in scores.items() if k != p)
+            total = total + np.log1p(others) / len(positives)
     return total / len(rows)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxvision as jv
+from jaxvision.models.lenet import LeNet5
 
 KEY = jax.random.key(3)
 
@@ -163,3 +164,15 @@ def test_variables_names_what_is_there():
     assert set(jv.train.variables(state)) == {"params", "batch_stats"}
     with pytest.raises(ValueError, match="module: found 'teacher', expected one of model"):
         jv.train.variables(state, "teacher")
+
+
+def test_a_teacher_that_broke_is_counted_as_skipped():
+    """A nan among the teacher's weights makes the loss nan: nothing is trained on targets that are none."""
+    objective, optimizer = jv.objectives.byol(LeNet5("relu", num_classes=0), hidden=8, projection=4), jv.train.sgd(0.1)
+    batch = {"views": np.random.default_rng(0).random((4, 2, 32, 32, 3), np.float32)}
+    state = jv.train.init(objective, optimizer, batch, key=KEY)
+    teacher = jax.tree.map(lambda leaf: leaf * jnp.nan, state.carry.memory["teacher"])
+    broken = state._replace(carry=state.carry._replace(memory=state.carry.memory | {"teacher": teacher}))
+    after, _ = jax.jit(jv.train.make_step(objective, optimizer))(broken, batch, KEY)
+    assert after.skipped.tolist() == [1, 1]
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)

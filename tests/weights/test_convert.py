@@ -1,5 +1,7 @@
 """`jaxvision convert`: from format to format, from layout to layout, and its refusals."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,8 @@ def test_options_are_read_as_by_summary(tmp_path, monkeypatch, capsys):
         (["a.npz", "b.bin"], "path: found 'b.bin', expected a name that ends in .safetensors"),
         (["missing.npz", "b.npz"], "IN: missing.npz does not exist ("),
         ([".", "b.npz"], "IN: . is a folder that holds a.npz, expected a .pth, .pt, .safetensors or .npz file"),
+        ([".", "b.npz"], "or a run folder"),
+        (["missing", "b.npz"], "or a run folder"),
         (["a.npz", "none/b.npz"], "OUT: none does not exist ("),
         (["a.npz", "b.npz", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'; expected one of 'a'"),
         (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'"),
@@ -135,3 +139,24 @@ def test_the_encoder_of_a_self_supervised_run(tmp_path, capsys):
     ):
         assert cli.main(["convert", str(run), str(tmp_path / "no.npz"), *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_wrong_suffix_is_told_before_the_run_is_loaded(tmp_path, monkeypatch, capsys):
+    (tmp_path / "config.json").touch()
+    monkeypatch.setattr(jv.train, "load", lambda *given, **options: pytest.fail("the run was loaded"))
+    assert cli.main(["convert", str(tmp_path), str(tmp_path / "b.bin")]) == 2
+    assert "path: found 'b.bin', expected a name that ends in .safetensors" in capsys.readouterr().err
+
+
+def test_the_classifier_of_a_supervised_run_may_stay_behind(tmp_path, monkeypatch, capsys):
+    model, tensors = jv.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3), vit()
+    (tmp_path / "config.json").touch()
+    monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model), None))
+    monkeypatch.setattr(jv.train, "variables", lambda state: jv.weights.from_torch(model, tensors))
+    for name, options in (("whole.npz", []), ("bare.npz", ["--drop-head"])):
+        assert cli.main(["convert", str(tmp_path), str(tmp_path / name), *options]) == 0
+    whole, bare = (set(jv.weights.read(tmp_path / name)) for name in ("whole.npz", "bare.npz"))
+    assert whole == set(tensors) and whole - bare == {"head.weight", "head.bias"}
+    with pytest.raises(SystemExit):
+        cli.main(["convert", "--help"])
+    assert "(with --model, or of a run)" in " ".join(capsys.readouterr().out.split())

@@ -158,5 +158,11 @@ def test_lightlys_projector_and_what_solo_learns_lacks(tmp_path):
     features, projector = image_of(6, 512), Projector(8, last_norm=True)
     ours, _ = projector.apply({"params": params["projector"]}, features, train=True, mutable=["batch_stats"])
     assert difference(ours, head.train()(torch.tensor(features))) <= 1e-4
+    objective = jv.objectives.simclr(model, projection=8)
+    fresh, carry = objective.init(jax.random.key(0), {"views": np.zeros((1, 2, 32, 32, 3), np.float32)}, params)
+    assert jax.tree.all(
+        jax.tree.map(np.array_equal, {"params": fresh["encoder"], "batch_stats": carry.stats["encoder"]}, params["encoder"])
+    )
+    np.testing.assert_array_equal(carry.stats["encoder"]["stem"]["norm"]["mean"], network.bn1.running_mean.numpy())
     with pytest.raises(ValueError, match="its projector has no norms, simclr's has; from_torch reads the encoder"):
         loaded(model, tmp_path / "b.ckpt", releases.solo(network))

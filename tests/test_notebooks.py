@@ -1,0 +1,44 @@
+"""Every notebook of docs/notebooks runs from a clean kernel to its end, within three minutes, and shows what it promises."""
+
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
+SECONDS = 180
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def executed(request, tmp_path_factory):
+    """The notebook as it stands after a run in a folder of its own."""
+    notebook, folder = nbformat.read(request.param, as_version=4), tmp_path_factory.mktemp("notebook")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    client = nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    return client.execute()
+
+
+def text_of(notebook) -> str:
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "\n".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def test_the_composition_is_short():
+    (path,) = [path for path in NOTEBOOKS if path.stem == "compose_losses"]
+    composing = next(cell for cell in nbformat.read(path, as_version=4).cells if "jv.combine" in cell.source)
+    assert len([line for line in composing.source.splitlines() if line.strip()]) < 40
+
+
+def test_it_runs_and_shows_its_pictures(executed):
+    pictures = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
+    assert sum("image/png" in output["data"] for output in pictures) == 3
+
+
+def test_training_helps(executed):
+    found = dict(re.findall(r"^(raw pixels|untrained|trained) +k-NN ([\d.]+)%", text_of(executed), re.MULTILINE))
+    assert set(found) == {"raw pixels", "untrained", "trained"}
+    assert float(found["trained"]) > float(found["untrained"])

@@ -1,0 +1,95 @@
+"""What a finished run draws: of an encoder its features, of an experiment its own; what cannot be drawn costs a line."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import jaxvision as jv
+from jaxvision.train import pictures
+
+SOURCE = jv.data.synthetic(24, image_shape=(8, 8, 1), num_classes=3)
+
+
+class Encoder(nn.Module):
+    """The least encoder there is."""
+
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        return nn.Dense(4, name="stem")(image.reshape(len(image), -1))
+
+
+def experiment_of(**changes) -> jv.train.Experiment:
+    encoder = Encoder()
+    objective = jv.objectives.supervised(encoder)
+    options = {"epochs": 1, "batch_size": 8, "test": SOURCE, "evaluate": jv.evaluate.nearest(SOURCE, k=3)} | changes
+    return jv.train.Experiment(encoder, objective, jv.train.sgd(0.01), SOURCE, **options)
+
+
+def test_a_run_draws_features_and_what_the_experiment_asks_for(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no picture is checked")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE is checked")
+    seen = []
+    state = jv.train.run(experiment_of(draw=lambda *given: seen.append(given)), tmp_path)
+    ((params, images, folder),) = seen
+    assert jax.tree.all(jax.tree.map(np.array_equal, params, state.params)) and set(params) == {"model"}
+    np.testing.assert_array_equal(images, np.stack([SOURCE[index]["image"] for index in range(8)]) / np.float32(255))
+    assert images.dtype == np.float32 and 0 <= images.min() < images.max() <= 1 and folder == tmp_path / "plots"
+    assert {path.name for path in folder.iterdir()} == {"curves.png", "tsne.png", "neighbours.png"}
+    assert "no picture" not in capsys.readouterr().out
+
+
+def _fails(*given):
+    assert (given[-1].parent / "summary.json").is_file(), "the figures are on disk before anything is drawn"
+    raise RuntimeError("no paint\nleft")
+
+
+def test_a_drawing_that_raises_costs_a_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jv.plots, "tsne", lambda *given, **options: [][0])
+    jv.train.run(experiment_of(draw=_fails), tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("no picture of the experiment's own kind: RuntimeError: no paint\n") == 1 and "left" not in said
+    assert said.count("no picture of features in the plane: IndexError: list index out of range\n") == 1
+    assert (tmp_path / "plots" / "neighbours.png").is_file() and "run folder: " in said
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 3
+
+
+def test_curves_that_cannot_be_written_cost_a_line(tmp_path, monkeypatch):
+    def full(rows, path):
+        raise OSError("no space left on device")
+
+    said, experiment = [], experiment_of(test=None)
+    monkeypatch.setattr(jv.plots, "curves", full)
+    pictures.draw(experiment, jv.train.folder.fresh(experiment), [], None, tmp_path, said.append)
+    assert said == ["no picture of the curves: OSError: no space left on device"]
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_no_image_is_its_own_neighbour(tmp_path, monkeypatch, same):
+    drawn = {}
+    monkeypatch.setattr(jv.plots, "neighbours", lambda queries, near, path, **known: drawn.update(queries=queries, near=near, **known))
+    images = np.arange(12, dtype=np.float32)[:, None, None, None] / 12  # one pixel, which tells whose it is
+    features = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    features[6] = features[0] if same else features[6]
+    labels = np.arange(12) % 3
+    pictures._draw_neighbours(images, features, labels, ["a", "b", "c"], tmp_path)
+    own, near = drawn["queries"].ravel(), drawn["near"].reshape(6, 8)
+    np.testing.assert_array_equal(own, images.ravel()[:6])
+    assert not (near == own[:, None]).any() and all(len(set(row)) == 8 for row in near.tolist())
+    np.testing.assert_array_equal(drawn["neighbour_labels"], labels[np.rint(near * 12).astype(int)])
+    assert not same or near[0, 0] == images[6].item()
+
+
+@pytest.mark.parametrize("count,components", [(64, None), (192, 28)])
+def test_a_patch_embedding_is_drawn_by_its_principal_components(tmp_path, monkeypatch, count, components):
+    asked = []
+    monkeypatch.setattr(
+        jv.plots, "filters", lambda kernel, path, *, before, components: asked.append((kernel.shape, before.shape, components))
+    )
+    kernel = np.zeros((4, 4, 3, count), np.float32)
+    pictures._draw_filters(kernel, kernel, tmp_path)
+    assert asked == [(kernel.shape, kernel.shape, components)]
