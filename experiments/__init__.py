@@ -106,7 +106,7 @@ def _network(model: str):
 
 
 def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
-    """The encoder of a run folder (its teacher, where it keeps one), or a network by name with the weights of a file; no head.
+    """The encoder of a run folder, or a network by name with the weights of a file; no head.
 
     ``data`` where they are not the run's own. Raises ValueError where both or neither are given, or data have another shape than the run's.
     """
