@@ -193,7 +193,9 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _runs(given: list[str]) -> dict[str, list[str]]:
-    """The runs of a command line, by name: all methods that its encoder can do, with each seed."""
+    """The runs of a command line, by name: all methods that its encoder can do, with each seed; the first alone for a smoke test."""
+    if "--smoke" in given:
+        return {"simclr-0": ["--method", "simclr", "--seed", "0"]}
     methods = [method for method in METHODS if method != "mae" or not {"resnet", "--encoder=resnet"} & set(given)]
     return {f"{method}-{seed}": ["--method", method, "--seed", str(seed)] for method in methods for seed in SEEDS}
 
