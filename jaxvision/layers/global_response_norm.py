@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 
 def _safe_norm(square: Array) -> Array:
@@ -26,7 +26,7 @@ class GlobalResponseNorm(nn.Module):
             raise ValueError(f"x: found shape {x.shape}, expected [B, h, w, C]")
         scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = at_least_float32(x)
         energy = _safe_norm(jnp.sum(jnp.square(wide), axis=(1, 2), keepdims=True))  # [B, 1, 1, C]
         share = energy / (jnp.mean(energy, axis=-1, keepdims=True) + self.epsilon)
         return (wide * (1 + scale * share) + bias).astype(x.dtype)
