@@ -5,7 +5,8 @@
 
 All four leave their run folders under one, with the picture of their errors in its plots/.
 The paper's recipe: momentum 0.9, rate 0.1, a tenth of it after half and three quarters of the run, weight decay 1e-4, crops and flips.
-Expected: the paper's figures 6 (plain-56 has the higher training error, ResNet-56 the lower one); it was not run here to its end.
+Expected: the paper's figures 6 (plain-56 has the higher training error, ResNet-56 the lower one).
+docs/results.md has two epochs; it was not run here to its end.
 """
 
 import json

@@ -14,7 +14,7 @@ Array = jax.Array
 Key = jax.Array  # a typed PRNG key, jax.random.key(seed)
 Batch = dict  # {"image": [B, H, W, C], "label": [B] or [B, K], "index": [B], "epoch": [B], ...}
 
-__all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped", "to_float"]
+__all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped", "at_least_float32", "to_float"]
 
 
 class Features(NamedTuple):
@@ -23,6 +23,12 @@ class Features(NamedTuple):
     pooled: Array  # [B, D]
     tokens: Array | None  # [B, N, D]
     maps: dict[str, Array]  # {name: [B, h, w, c]}
+
+
+def at_least_float32(array: Array) -> Array:
+    """bfloat16, float16 and integers raised to float32; float32 and float64 as they are: what sums, norms and losses are computed in."""
+    array = jnp.asarray(array)
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def to_float(image: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image
 from jaxvision.augment.options import check_one_of, pair
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 METHODS = ("bilinear", "bicubic", "nearest")  # of interpolating
 _REACH = {"bilinear": 1, "bicubic": 2}  # of the filter, in pixels to either side
@@ -54,7 +54,7 @@ def resized_part(image: Array, rectangle: Array, size: tuple[int, int], *, metho
     Options as in ``resize``; ``window``: the (top, left, height, width) of the result that is made, without one all of it.
     """
     window = (0, 0, *size) if window is None else window
-    result = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+    result = at_least_float32(image)
     for axis in (1, 0):
         taps = _taps(image.shape[axis], rectangle[axis], rectangle[axis + 2], size[axis], method, antialias)
         places, weights = (tap[:, window[axis] : window[axis] + window[axis + 2]] for tap in taps)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.evaluate.labelled import check_features, check_pair
 from jaxvision.evaluate.metrics import top_k
+from jaxvision.typing import at_least_float32
 
 _ENTRIES = 2**26  # similarities held at once where no chunk is given: 256 MB
 
@@ -21,7 +22,7 @@ def _directions(features):
 
 @jax.jit
 def _prepared(features):
-    return _directions(features.astype(jnp.promote_types(features.dtype, jnp.float32)))
+    return _directions(at_least_float32(features))
 
 
 @partial(jax.jit, static_argnames="k")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 
 def _safe_norm(square: Array) -> Array:
@@ -29,7 +29,7 @@ class GlobalResponseNorm(nn.Module):
             raise ValueError(f"visible: found shape {visible.shape}, expected {(*x.shape[:3], 1)}: True or False for each place of x")
         scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = at_least_float32(x)
         counted = wide if visible is None else jnp.where(visible, wide, 0)
         energy = _safe_norm(jnp.sum(jnp.square(counted), axis=(1, 2), keepdims=True))  # [B, 1, 1, C]
         share = energy / (jnp.mean(energy, axis=-1, keepdims=True) + self.epsilon)

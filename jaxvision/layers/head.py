@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers.drop import Dropout
 from jaxvision.layers.initializers import torch_default
 from jaxvision.layers.linear import Dense
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 
 class Head(nn.Module):
@@ -34,4 +33,4 @@ class Head(nn.Module):
         if not self.num_classes:
             return pooled
         logits = self.dense(self.dropout(pooled, train=train))
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return at_least_float32(logits)

@@ -8,11 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision import axis
-from jaxvision.typing import Array
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+from jaxvision.typing import Array, at_least_float32
 
 
 class BatchNorm(nn.Module):
@@ -34,7 +30,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
-        dtype, x = self.dtype or x.dtype, _wide(x)
+        dtype, x = self.dtype or x.dtype, at_least_float32(x)
         if train:
             mean = axis.mean(jnp.mean(x, axis=over))
             var = axis.mean(jnp.mean(jnp.square(x - mean), axis=over))
@@ -69,7 +65,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return _affine(self, _standard(_wide(x), (-1,), self.epsilon), self.dtype or x.dtype)
+        return _affine(self, _standard(at_least_float32(x), (-1,), self.epsilon), self.dtype or x.dtype)
 
 
 class GroupNorm(nn.Module):
@@ -89,6 +85,6 @@ class GroupNorm(nn.Module):
         groups = self.groups or channels
         if groups < 0 or channels % groups:
             raise ValueError(f"groups: {groups} do not divide the {channels} channels")
-        split = _wide(x).reshape(*x.shape[:-1], groups, channels // groups)  # [B, ..., groups, C / groups]
+        split = at_least_float32(x).reshape(*x.shape[:-1], groups, channels // groups)  # [B, ..., groups, C / groups]
         over = (*range(1, split.ndim - 2), split.ndim - 1)
         return _affine(self, _standard(split, over, self.epsilon).reshape(x.shape), self.dtype or x.dtype)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 
 def _edges(extent: int, size: int, stride: int, padding: int, ceil: bool) -> tuple[int, int]:
@@ -39,7 +39,7 @@ def max_pool(x: Array, size: int, *, stride: int, padding: int = 0, ceil: bool =
 
 def average_pool(x: Array, size: int, *, stride: int, padding: int = 0, count_padding: bool = True) -> Array:
     """The mean of each window, summed in at least float32; zeros beyond the edge count unless ``count_padding`` is False."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = at_least_float32(x)
     windows = _windows(x, size, stride, padding, False)
     total = jax.lax.reduce_window(wide, np.array(0, wide.dtype), jax.lax.add, **windows)
     if count_padding:
@@ -61,11 +61,11 @@ def grid_pool(x: Array, rows: int, columns: int) -> Array:
     """Means over a grid of ``rows`` x ``columns`` bins of nearly equal size, for any image: [B, H, W, C] -> [B, rows, columns, C]."""
     if x.shape[1:3] == (rows, columns):
         return x
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = at_least_float32(x)
     down, across = (jnp.asarray(_bins(*pair), wide.dtype) for pair in ((x.shape[1], rows), (x.shape[2], columns)))
     return jnp.einsum("bhwc,ih,jw->bijc", wide, down, across, precision="highest").astype(x.dtype)
 
 
 def global_mean(x: Array) -> Array:
     """The mean over all places, in at least float32: [B, h, w, C] -> [B, C]."""
-    return jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
+    return jnp.mean(at_least_float32(x), axis=(1, 2))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 
 def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> Array:
@@ -12,7 +12,7 @@ def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: f
 
     The division of alpha by ``size`` is Caffe's and PyTorch's reading; the paper's formula has alpha alone.
     """
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = at_least_float32(x)
     window, ones = (1,) * (x.ndim - 1) + (size,), (1,) * x.ndim
     edges = ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),)
     total = jax.lax.reduce_window(jnp.square(wide), np.array(0, wide.dtype), jax.lax.add, window, ones, edges)

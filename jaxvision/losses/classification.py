@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import at_least_float32
-from jaxvision.typing import Array, Float, Shaped
+from jaxvision.typing import Array, Float, Shaped, at_least_float32
 
 
 def softmax(logits: Float[Array, "... K"], *, temperature: float | Array = 1.0) -> Float[Array, "... K"]:

@@ -2,8 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxvision.losses.precision import at_least_float32
-from jaxvision.typing import Array, Float, Shaped
+from jaxvision.typing import Array, Float, Shaped, at_least_float32
 
 
 def _of_ones_and_zeros(probabilities: Array, labels: Array) -> tuple[Array, Array]:

@@ -4,15 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 EXACT = jax.lax.Precision.HIGHEST  # products of float32 numbers in float32, where an accelerator would round them to fewer digits
-
-
-def at_least_float32(array: Array) -> Array:
-    """bfloat16, float16 and integers raised to float32; float32 and float64 as they are."""
-    array = jnp.asarray(array)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def of_rank(name: str, array: Array, letters: str) -> Array:

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import at_least_float32
-from jaxvision.typing import Array, Float
+from jaxvision.typing import Array, Float, at_least_float32
 
 
 def mean_average_precision(logits: Float[Array, "B K"], labels: Float[Array, "B K"]) -> Float[Array, ""]:

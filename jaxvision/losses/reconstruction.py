@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import alike, at_least_float32
-from jaxvision.typing import Array, Float, Shaped
+from jaxvision.losses.precision import alike
+from jaxvision.typing import Array, Float, Shaped, at_least_float32
 
 
 def mean_squared_error(prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.kernels import prototype_cross_entropy, prototype_entropy
-from jaxvision.losses.precision import EXACT, above_zero, alike, at_least_float32, from_zero_to_one, of_rank
-from jaxvision.typing import Array, Float
+from jaxvision.losses.precision import EXACT, above_zero, alike, from_zero_to_one, of_rank
+from jaxvision.typing import Array, Float, at_least_float32
 
 
 def _check(student_temperature: float | Array, teacher_temperature: float | Array) -> None:

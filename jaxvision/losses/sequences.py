@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import at_least_float32
-from jaxvision.typing import Array, Float, Int
+from jaxvision.typing import Array, Float, Int, at_least_float32
 
 
 def sequence_cross_entropy(

@@ -8,11 +8,10 @@ original's widths in one group, BatchNorm, and 227 x 227 images.
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, Head, check_input, grid_pool, local_response_norm, max_pool
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 _GRID = 6  # what the first dense layer sees: 6 x 6 places
 _KERNEL_SIZES = (11, 5, 3, 3, 3)
@@ -76,7 +75,7 @@ class AlexNet(nn.Module):
         x = grid_pool(x, _GRID, _GRID).reshape(len(image), -1)  # [B, 6 * 6 * C]
         hidden = jax.nn.relu(self.stage5(self.dropout(x, train=train)))
         hidden = jax.nn.relu(self.stage6(self.dropout(hidden, train=train)))
-        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, maps)
+        return Features(at_least_float32(hidden), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""

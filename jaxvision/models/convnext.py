@@ -18,7 +18,7 @@ from jaxvision.layers import (
     only_visible,
 )
 from jaxvision.layers.initializers import truncated_normal
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 _INIT = {"kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
 
@@ -67,7 +67,7 @@ class Stage(nn.Module):
 
 def _visible_mean(x: Array, visible: Array) -> Array:
     """The mean over visible places [B, C], in at least float32, of x [B, h, w, C] that is zero elsewhere; zero where none is visible."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = at_least_float32(x)
     return jnp.sum(wide, axis=(1, 2)) / jnp.maximum(jnp.sum(visible, axis=(1, 2)), 1)
 
 

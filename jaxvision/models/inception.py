@@ -12,13 +12,9 @@ from flax import linen as nn
 
 from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
 from jaxvision.layers.initializers import torch_default, truncated_normal
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 _INITIALIZERS = {"googlenet": truncated_normal(0.01), "inception_v3": truncated_normal(0.1), "inception_v4": torch_default}
-
-
-def _wide(logits: Array) -> Array:
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 class FirstAuxiliary(nn.Module):
@@ -34,7 +30,7 @@ class FirstAuxiliary(nn.Module):
         x = ConvNorm(128, 1, epsilon=1e-3, use_norm=self.use_norm, name="conv", **options)(grid_pool(x, 4, 4), train=train)
         hidden = jax.nn.relu(Dense(1024, name="dense", **options)(x.reshape(len(x), -1)))  # [B, 4 * 4 * 128] -> [B, 1024]
         hidden = Dropout(0.7)(hidden, train=train)
-        return _wide(Dense(self.num_classes, name="head", **options)(hidden))
+        return at_least_float32(Dense(self.num_classes, name="head", **options)(hidden))
 
 
 class ThirdAuxiliary(nn.Module):
@@ -56,7 +52,7 @@ class ThirdAuxiliary(nn.Module):
         x = ConvNorm(128, 1, name="conv1", kernel_init=truncated_normal(0.1), **options)(average_pool(x, 5, stride=3), train=train)
         x = ConvNorm(768, 5, padding=0, name="conv2", kernel_init=truncated_normal(0.01), **options)(x, train=train)
         dense = Dense(self.num_classes, dtype=self.dtype, kernel_init=truncated_normal(0.001), name="head")
-        return _wide(dense(global_mean(x)))
+        return at_least_float32(dense(global_mean(x)))
 
 
 class Inception(nn.Module):

@@ -6,11 +6,10 @@ cifarnet is its form for colour images with ReLU: 62,006 parameters at 32 x 32 x
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import Conv, Dense, Head, check_input
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 IMAGE_SIZE = 32
 
@@ -45,7 +44,7 @@ class LeNet5(nn.Module):
         pooled = nn.max_pool(stage1, (2, 2), (2, 2))
         hidden = activation(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
         hidden = activation(self.stage3(hidden))
-        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, {"stride1": stem, "stride2": stage1})
+        return Features(at_least_float32(hidden), None, {"stride1": stem, "stride2": stage1})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import HIDDEN, PADDING, START, Dense, Dropout, check_tokens, end_after, shift_right, show
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
 
@@ -32,7 +32,7 @@ class Alignment(nn.Module):
     def __call__(self, state: Array, keys: Array, bias: Array) -> Array:
         query = Dense(self.width, dtype=self.dtype, name="query")(state)[:, None]  # [B, 1, D]
         scores = Dense(1, use_bias=False, dtype=self.dtype, name="score")(jnp.tanh(query + keys))[..., 0]  # [B, N]
-        return jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)) + bias, axis=-1)
+        return jax.nn.softmax(at_least_float32(scores) + bias, axis=-1)
 
 
 class Step(nn.Module):
@@ -98,7 +98,7 @@ class Recurrent(nn.Module):
 
     def _logits(self, hidden: Array, *, train: bool = False) -> Array:
         logits = self.head(self.dropout(hidden, train=train))
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return at_least_float32(logits)
 
     def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
         """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""

@@ -26,7 +26,7 @@ from jaxvision.layers import (
     shift_right,
     sinusoidal_position,
 )
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
 
 _EPSILON = 1e-5
 _XAVIER = nn.initializers.xavier_uniform()
@@ -117,7 +117,7 @@ class Transformer(nn.Module):
         tokens = self._embed(self.target_embedding, written, train=train)
         tokens = self._stack("decoder", self.depths[1], tokens, bias, memory, padding_bias(source), train=train)
         logits = self.target_embedding.attend(tokens) if self.tied else self.head(tokens)
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return at_least_float32(logits)
 
     def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
         """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""

@@ -6,12 +6,11 @@ vgg11 is column A, vgg11_lrn A-LRN, vgg13 B, vgg16_1x1 C (16 layers, the last of
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, Head, check_input, grid_pool, local_response_norm, max_pool
 from jaxvision.layers.initializers import he_normal_fan_out, small
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _GRID = 7  # what the first dense layer sees: 7 x 7 places
@@ -68,7 +67,7 @@ class VGG(nn.Module):
         x = grid_pool(x, _GRID, _GRID).reshape(len(image), -1)  # [B, 7 * 7 * 512]
         hidden = self.dropout(jax.nn.relu(self.stage6(x)), train=train)
         hidden = jax.nn.relu(self.stage7(hidden))
-        return Features(hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32)), None, maps)
+        return Features(at_least_float32(hidden), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""

@@ -20,7 +20,7 @@ from jaxvision.layers import (
     resize_position,
 )
 from jaxvision.layers.initializers import truncated_normal
-from jaxvision.typing import Array, Features
+from jaxvision.typing import Array, Features, at_least_float32
 
 
 class Form(NamedTuple):
@@ -142,7 +142,7 @@ class ViT(nn.Module):
             pooled = self.norm(jnp.mean(tokens[:, form.prefix :], axis=1))
         else:
             pooled = (normed[:, 0] + normed[:, 1]) / 2 if form.distilled else normed[:, 0]
-        return Features(pooled.astype(jnp.promote_types(pooled.dtype, jnp.float32)), normed[:, form.prefix :], {})
+        return Features(at_least_float32(pooled), normed[:, form.prefix :], {})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""

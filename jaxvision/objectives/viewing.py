@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jaxvision import losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.losses.directions import unit_rows
-from jaxvision.losses.precision import at_least_float32
 from jaxvision.objectives import encoding
-from jaxvision.typing import Array, Batch, Features, Key
+from jaxvision.typing import Array, Batch, Features, Key, at_least_float32
 
 
 def read_views(batch: Batch, method: str, *, recipe: str) -> Array:
