@@ -30,7 +30,7 @@ from tests.oracles import differences
 
 TABLE = Path(__file__).parents[1] / "docs" / "losses.md"
 KINDS = [(dtype, driver) for dtype in BOUNDS for driver in drivers.DRIVERS]
-WATCHED = ("jaxvision.axis", "jaxvision.kernels", "jaxvision.losses", "tests.oracles")  # where imports are followed
+WATCHED = ("jaxvision.axis", "jaxvision.typing", "jaxvision.kernels", "jaxvision.losses", "tests.oracles")  # where imports are followed
 Row = tuple[str, str, str]  # case, dtype, driver
 
 

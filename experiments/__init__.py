@@ -105,10 +105,11 @@ def _network(model: str):
     return jv.create_model(name, num_classes=0, **{key: int(value) if value.isdigit() else value for key, value in pairs.items()})
 
 
-def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool) -> Pretrained:
+def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool, key: str = "student") -> Pretrained:
     """The encoder of a run folder, or a network by name with the weights of a file; no head.
 
-    ``data`` where they are not the run's own. Raises ValueError where both or neither are given, or data have another shape than the run's.
+    ``key``: "student", what the run trained, or "teacher", what it kept beside it. ``data`` where they are not the run's own. Raises
+    ValueError where both or neither are given, data have another shape than the run's, or the run kept no teacher.
     """
     if smoke:
         encoder = jv.create_model("lenet5", num_classes=0)
@@ -121,7 +122,8 @@ def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | 
         encoder, shape = experiment.model.clone(num_classes=0), experiment.train[0]["image"].shape
         train, test = labelled(data, shape[0]) if data else (experiment.train, experiment.test)
         _check_alike(train[0]["image"].shape, shape)
-        return Pretrained(encoder, _headless(jv.train.variables(state)), experiment.recipe, train, test)
+        variables = jv.train.teacher(state) if key == "teacher" else jv.train.variables(state)
+        return Pretrained(encoder, _headless(variables), experiment.recipe, train, test)
     if data is None:
         raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
     encoder = _network(model)
@@ -165,6 +167,16 @@ def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: 
     if missing := [run for run in runs if not (workdir / run / "summary.json").is_file()]:
         raise SystemExit(f"{name}: {', '.join(missing)} came to no end; the same command goes on with them")
     return finish(workdir, rest)
+
+
+def spread(figures: dict[str, dict[str, list[float]]]) -> str:
+    """Test accuracies {what: {judgement: [one a seed]}} as lines of mean and range, in per cent."""
+    cell = "{}: {:.2f} ({:.2f} to {:.2f})"
+    rows = {
+        what: [cell.format(name, *(100 * of(top1) for of in (np.mean, min, max))) for name, top1 in found.items()]
+        for what, found in figures.items()
+    }
+    return "\n".join(["test top-1 in %, mean and range over seeds", *(f"{what}  {', '.join(cells)}" for what, cells in rows.items())])
 
 
 def _shown(image, mean, std):

@@ -21,10 +21,11 @@ import numpy as np
 import optax
 
 import jaxvision as jv
-from experiments import attend, fine_tune, labelled, paint, run_each, warmed_cosine
+from experiments import attend, fine_tune, labelled, paint, run_each, spread, warmed_cosine
 
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
 _UPDATES = 400  # of fine-tuning
+_SMOKE_LABELS = 2  # of each class, of 64 images in all
 _INK = {True: (0.13, 0.31), False: jv.augment.recipes.IMAGENET}  # mean and deviation of digits, of photographs
 
 
@@ -62,7 +63,7 @@ def _drawing(method: str, network, *, digits: bool):
 def _network(encoder: str, size: int, classes: int, *, smoke: bool):
     if encoder == "resnet":
         return jv.create_model("resnet20", num_classes=classes)
-    whole = jv.create_model("vit_tiny_patch16_224", image_size=size, patch_size=size // 4, num_classes=classes)
+    whole = jv.create_model("vit_tiny_patch16_224", image_size=size, patch_size=size // 4, num_classes=classes, pool="mean")
     return whole.clone(width=96, depth=2 if smoke else 4, heads=3)
 
 
@@ -113,7 +114,7 @@ def config(
     """
     train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else labelled(data, 32)
     if smoke:
-        epochs, batch_size, labels = 1, 16, 2
+        epochs, batch_size, labels = 1, 16, _SMOKE_LABELS
     train = train if images is None else jv.data.subset(train, range(images))
     size, digits = train[0]["image"].shape[0], train[0]["image"].shape[2] == 1
     few, steps = jv.data.few_labels(train, labels, seed=seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
@@ -147,8 +148,8 @@ def _features(encoder, variables: dict, recipe, source) -> tuple[np.ndarray, np.
 
 
 def _pixels(source) -> tuple[np.ndarray, np.ndarray]:
-    examples = source.take(np.arange(len(source)))
-    return examples["image"].reshape(len(source), -1).astype(np.float32) / 255, examples["label"]
+    rows = np.stack([source[index]["image"].reshape(-1) for index in range(len(source))])
+    return rows.astype(np.float32) / 255, np.asarray(source.labels)
 
 
 def _judge(few: tuple, test: tuple) -> dict[str, float]:
@@ -157,11 +158,17 @@ def _judge(few: tuple, test: tuple) -> dict[str, float]:
     return {"knn": jv.evaluate.knn(*few, *test, k=k)["top1"], "linear": jv.evaluate.linear_probe(*few, *test)["top1"]}
 
 
+def _judged(method: str) -> str:
+    """DINO's authors judge the teacher."""
+    return "teacher" if method == "dino" else "student"
+
+
 def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
     """Test accuracy of the whole encoder after training on the labelled images."""
     batch_size = min(64, len(few))
     experiment = fine_tune.config(
         run=folder,
+        key=_judged(options["method"]),
         labels=options["labels"] if options["method"] != "supervised" else 1.0,
         epochs=2 if options["smoke"] else max(1, round(_UPDATES * batch_size / len(few))),
         batch_size=batch_size,
@@ -179,9 +186,12 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
     experiment, state = jv.train.load(folder)
     given = json.loads((folder / "config.json").read_text())["experiment"]["options"]
     options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
+    if options["smoke"]:
+        options["labels"] = _SMOKE_LABELS
     method, seed, labels = options["method"], int(options["seed"]), int(options["labels"])
     few = experiment.train if method == "supervised" else jv.data.few_labels(experiment.train, labels, seed=seed)
-    encoder, variables = experiment.model.clone(num_classes=0), jv.train.variables(state)
+    encoder = experiment.model.clone(num_classes=0)
+    variables = jv.train.teacher(state) if _judged(method) == "teacher" else jv.train.variables(state)
     seen = [_features(encoder, variables, experiment.recipe, source) for source in (few, experiment.test)]
     found = {method: _judge(*seen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if method == METHODS[0]:
@@ -208,10 +218,7 @@ def tabulate(workdir: Path, given: list[str]) -> None:
             for judgement, top1 in found.items():
                 figures.setdefault(judged, {}).setdefault(judgement, []).append(top1)
     (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print("test top-1, mean and range over seeds (%)")
-    for judged, found in figures.items():
-        cells = [f"{name} {100 * np.mean(top1):.2f} ({100 * min(top1):.2f} to {100 * max(top1):.2f})" for name, top1 in found.items()]
-        print(f"{judged}: {', '.join(cells)}")
+    print(spread(figures))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def config(
     size, name, local, options = 224, "vit_small_patch16_224", 96, {}
     if smoke:
         size, name, local, options = 32, "vit_tiny_patch16_224", 16, {"image_size": 32, "patch_size": 8}
-        epochs, batch_size, prototypes, crops, warmup_epochs = 1, 16, 64, 2, 0.0
+        epochs, batch_size, learning_rate, prototypes, crops, warmup_epochs = 1, 16, 5e-3, 64, 2, 0.0
     train, memory, test = imagenet_views(data, tfds, size, smoke=smoke)
     encoder = jv.create_model(name, num_classes=0, drop_path_rate=0.1, dtype=dtype, **options)
     if smoke:

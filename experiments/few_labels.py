@@ -1,25 +1,28 @@
 """What a pretrained encoder is worth when labels are few: fine-tuned and from scratch, with 1 % and 10 % of the labels.
 
-    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                           # all four, then the table
+    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                           # all, three seeds each, then the table
     python -m experiments.few_labels --run RUN_FOLDER --only 0.01 [--scratch] --workdir DIR    # one of them
 
-All four leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
-Another protocol than `jv.evaluate.few_labels`, which fits linear layers on frozen features. One seed a command.
+All leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
+Another protocol than `jv.evaluate.few_labels`, which fits linear layers on frozen features.
 Expected: not run here to its end, only its smoke form was.
 """
 
 import json
+import sys
 from pathlib import Path
+from typing import Literal
 
 import jaxvision as jv
-from experiments import fine_tune, run_each
+from experiments import fine_tune, run_each, spread
 
-AMOUNTS = (0.01, 0.1)
+AMOUNTS, SEEDS = (0.01, 0.1), (0, 1, 2)
 
 
 def config(
     *,
     run: Path | None = None,
+    key: Literal["student", "teacher"] = "student",
     data: Path | None = None,
     only: float = 0.1,
     scratch: bool = False,
@@ -34,6 +37,7 @@ def config(
 
     Args:
         run: Run folder of the pretrained encoder.
+        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
         data: Labelled images; by default those of the run.
         only: Share of every class's labels.
         scratch: Begin anew with the same network, for comparison.
@@ -44,23 +48,35 @@ def config(
         seed: Decides which labels are kept, the head's initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    options = {"run": run, "data": data, "labels": only, "scratch": scratch, "epochs": epochs, "batch_size": batch_size}
+    if smoke:
+        only = 0.5  # of 64 images
+    options = {"run": run, "key": key, "data": data, "labels": only, "scratch": scratch, "epochs": epochs, "batch_size": batch_size}
     return fine_tune.config(**options, learning_rate=learning_rate, flip=flip, seed=seed, smoke=smoke)
 
 
-def tabulate(workdir: Path, options: list[str]) -> None:
-    """Put the figures of the four runs under ``workdir`` into its summary.json, and print them."""
-    top1 = {name: json.loads((workdir / name / "summary.json").read_text())["top1"] for name in RUNS}
-    for name, value in top1.items():
-        print(f"{name}: test top1 {value:.2%}")
-    (workdir / "summary.json").write_text(json.dumps(top1, indent=2) + "\n")
+def _runs(given: list[str]) -> dict[str, list[str]]:
+    """The runs of a command line, by name: each part of the labels, pretrained and from scratch, with each seed; two for a smoke test."""
+    starts = {"pretrained": [], "scratch": ["--scratch"]}
+    if "--smoke" in given:
+        return {f"0.1-{start}-0": ["--only", "0.1", *option] for start, option in starts.items()}
+    return {
+        f"{amount:g}-{start}-{seed}": ["--only", str(amount), *option, "--seed", str(seed)]
+        for amount in AMOUNTS
+        for start, option in starts.items()
+        for seed in SEEDS
+    }
 
 
-RUNS = {
-    f"{amount:g}-{'scratch' if scratch else 'pretrained'}": ["--only", str(amount), *(["--scratch"] if scratch else [])]
-    for amount in AMOUNTS
-    for scratch in (False, True)
-}
+def tabulate(workdir: Path, given: list[str]) -> None:
+    """Put the figures of the runs under ``workdir`` into its summary.json, by part and start a list over seeds, and print them."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for name in _runs(given):
+        amount, start, _ = name.split("-")
+        top1 = json.loads((workdir / name / "summary.json").read_text())["top1"]
+        figures.setdefault(f"{float(amount):.0%} of the labels", {}).setdefault(start, []).append(top1)
+    (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(spread(figures))
+
 
 if __name__ == "__main__":
-    run_each(config, RUNS, "only", tabulate)
+    run_each(config, _runs(sys.argv), "only", tabulate)

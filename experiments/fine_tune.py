@@ -8,6 +8,7 @@ Expected: not run here on a long run's encoder; its smoke form and short runs of
 """
 
 from pathlib import Path
+from typing import Literal
 
 import jaxvision as jv
 from experiments import pretrained, warmed_cosine
@@ -16,6 +17,7 @@ from experiments import pretrained, warmed_cosine
 def config(
     *,
     run: Path | None = None,
+    key: Literal["student", "teacher"] = "student",
     weights: Path | None = None,
     model: str = "resnet50",
     data: Path | None = None,
@@ -36,6 +38,7 @@ def config(
 
     Args:
         run: Run folder to begin from.
+        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
         data: Labelled images; by default those of the run.
@@ -52,7 +55,7 @@ def config(
         seed: Decides the head's initialisation, which labels are kept, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke)
+    found = pretrained(run, weights, model, data, smoke=smoke, key=key)
     if smoke:
         epochs, batch_size, warmup_epochs = 1, 16, 0.0
     train = found.train if labels == 1 else jv.data.few_labels(found.train, labels if labels < 1 else int(labels), seed=seed)

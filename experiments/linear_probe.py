@@ -9,6 +9,7 @@ Expected: not run here on a long run's encoder; its smoke form and short runs of
 """
 
 from pathlib import Path
+from typing import Literal
 
 import jaxvision as jv
 from experiments import pretrained, warmed_cosine
@@ -17,6 +18,7 @@ from experiments import pretrained, warmed_cosine
 def config(
     *,
     run: Path | None = None,
+    key: Literal["student", "teacher"] = "student",
     weights: Path | None = None,
     model: str = "resnet50",
     data: Path | None = None,
@@ -31,6 +33,7 @@ def config(
 
     Args:
         run: Run folder whose encoder is judged.
+        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
         data: Labelled images; by default those of the run.
@@ -41,7 +44,7 @@ def config(
         seed: Decides the head's initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke)
+    found = pretrained(run, weights, model, data, smoke=smoke, key=key)
     if smoke:
         epochs, batch_size, learning_rate = 1, 16, 1.0
     classifier = found.encoder.clone(num_classes=len(found.train.classes))
