@@ -41,7 +41,7 @@ def config(
     """
     train, test = cifar10(data, smoke=smoke)
     if smoke:
-        epochs, batch_size, learning_rate, warmup_epochs, permutations = 1, 16, 0.1, 0.0, 8
+        epochs, batch_size, learning_rate, warmup_epochs, permutations = 1, 16, 1.0, 0.0, 8
     encoder = jv.create_model("resnet18", num_classes=0, stem="cifar", dtype=dtype)
     if smoke:
         encoder = encoder.clone(depths=(1, 1))
