@@ -1,7 +1,7 @@
 """SimCLR, DINO, MAE, supervised and random: one encoder, one data set, one budget, the same judgement. The lecture's table in small.
 
     python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all, three seeds each, then the table
-    python -m experiments.compare_objectives --data FOLDER --encoder resnet             # the same without mae, which needs a transformer
+    python -m experiments.compare_objectives --data FOLDER --encoder lenet              # the same without mae, which needs a transformer
     python -m experiments.compare_objectives --data FOLDER --method dino [--seed 1]     # one run
 
 FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer of 4 blocks that sees 4 x 4 patches.
@@ -23,33 +23,37 @@ import optax
 import jaxvision as jv
 from experiments import attend, fine_tune, labelled, paint, run_each, spread, warmed_cosine
 
+CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
 _UPDATES = 400  # of fine-tuning
 _SMOKE_LABELS = 2  # of each class, of 64 images in all
 _INK = {True: (0.13, 0.31), False: jv.augment.recipes.IMAGENET}  # mean and deviation of digits, of photographs
 
 
-def _views(method: str, size: int, *, digits: bool):
-    """The augmentation of a method: papers' recipes for photographs; crops, turns and blur, which leave a digit what it is, for digits."""
-    ink = jv.augment.normalize(*_INK[digits])
+def _views(method: str, size: int, *, digits: bool, crops: int):
+    """(augmentation, recipe) of a method: the papers' for photographs; crops, turns and blur, which leave a digit what it is, for digits.
+
+    Images come out with sides of ``size``; DINO's ``crops`` small ones with half of that.
+    """
+    small, ink = size // 2, jv.augment.normalize(*_INK[digits])
     if not digits:
-        small = size // 2
         recipes = {
             "simclr": lambda: jv.augment.simclr(size, strength=0.5, blur=False),
-            "dino": lambda: jv.augment.dino(size, crop_size=small, crops=4),
+            "dino": lambda: jv.augment.dino(size, crop_size=small, crops=crops),
             "mae": lambda: jv.augment.each(jv.augment.mae(size)),
             "supervised": lambda: jv.augment.each(jv.augment.mae(size)),
         }
         return recipes[method](), None if method == "simclr" else ink
     turn, blur = jv.augment.affine(degrees=(-20.0, 20.0), shear=(-10.0, 10.0)), jv.augment.gaussian_blur((0.1, 1.0), kernel_size=3)
     cut = lambda side, low, high: jv.augment.random_resized_crop(side, scale=(low, high), ratio=(0.8, 1.25))  # noqa: E731
+    shown = jv.augment.chain(jv.augment.resize((size, size)), ink)
     view = jv.augment.chain(cut(size, 0.4, 1.0), turn, jv.augment.random_apply(blur, 0.5), ink)
     if method == "simclr":
-        return jv.augment.views(view, view), ink
+        return jv.augment.views(view, view), shown
     if method == "dino":
-        local = jv.augment.chain(cut(size // 2, 0.15, 0.4), turn, ink)
-        return jv.augment.views(view, view, crops=(local,) * 4), ink
-    return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), ink)), ink
+        local = jv.augment.chain(cut(small, 0.15, 0.4), turn, ink)
+        return jv.augment.views(view, view, crops=(local,) * crops), shown
+    return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), ink)), shown
 
 
 def _drawing(method: str, network, *, digits: bool):
@@ -61,8 +65,8 @@ def _drawing(method: str, network, *, digits: bool):
 
 
 def _network(encoder: str, size: int, classes: int, *, smoke: bool):
-    if encoder == "resnet":
-        return jv.create_model("resnet20", num_classes=classes)
+    if encoder in CONVOLUTIONAL:
+        return jv.create_model(CONVOLUTIONAL[encoder], num_classes=classes)
     whole = jv.create_model("vit_tiny_patch16_224", image_size=size, patch_size=size // 4, num_classes=classes, pool="mean")
     return whole.clone(width=96, depth=2 if smoke else 4, heads=3)
 
@@ -93,7 +97,7 @@ def config(
     images: int | None = None,
     epochs: int = 10,
     batch_size: int = 256,
-    encoder: Literal["vit", "resnet"] = "vit",
+    encoder: Literal["vit", "resnet", "lenet"] = "vit",
     learning_rate: float = 1e-3,
     seed: int = 0,
     smoke: bool = False,
@@ -107,7 +111,8 @@ def config(
         images: How many of the training images to use; by default all.
         epochs: Passes over the training images; the supervised run makes as many updates.
         batch_size: Images an update, over all devices.
-        encoder: A Vision Transformer of 4 blocks that sees 4 x 4 patches, or ResNet-20, which cannot hide patches (no mae).
+        encoder: A Vision Transformer of 4 blocks that sees 4 x 4 patches, or a network that cannot hide patches (no mae): ResNet-20, or
+            LeNet-5, which sees 32 x 32 pixels alone (no small crops for dino).
         learning_rate: Peak rate of AdamW.
         seed: Decides initialisation, data order, augmentation and which labels are kept.
         smoke: A few steps on synthetic images, to see that everything works.
@@ -120,7 +125,8 @@ def config(
     few, steps = jv.data.few_labels(train, labels, seed=seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     supervised = method == "supervised"
     network = _network(encoder, size, len(train.classes) * supervised, smoke=smoke)
-    augment, recipe = _views(method, size, digits=digits)
+    fixed = encoder == "lenet"  # it sees 32 x 32 pixels and nothing else
+    augment, recipe = _views(method, 32 if fixed else size, digits=digits, crops=0 if fixed else 4)
     learned = few if supervised else train
     run = {"epochs": epochs, "batch_size": min(batch_size, len(learned))}
     if supervised:  # as many updates as the others make
@@ -195,7 +201,9 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
     seen = [_features(encoder, variables, experiment.recipe, source) for source in (few, experiment.test)]
     found = {method: _judge(*seen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if method == METHODS[0]:
-        fresh = encoder.init(jax.random.key(seed), np.zeros((1, *few[0]["image"].shape), np.float32))
+        image = jv.typing.to_float(few[0]["image"])
+        shown = experiment.recipe(None, image) if experiment.recipe else image
+        fresh = encoder.init(jax.random.key(seed), shown[None])
         unseen = [_features(encoder, fresh, experiment.recipe, source) for source in (few, experiment.test)]
         found["random"] = _judge(*unseen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
         found["pixels"] = _judge(_pixels(few), _pixels(experiment.test))
@@ -206,7 +214,8 @@ def _runs(given: list[str]) -> dict[str, list[str]]:
     """The runs of a command line, by name: all methods that its encoder can do, with each seed; the first alone for a smoke test."""
     if "--smoke" in given:
         return {"simclr-0": ["--method", "simclr", "--seed", "0"]}
-    methods = [method for method in METHODS if method != "mae" or not {"resnet", "--encoder=resnet"} & set(given)]
+    patches = not any(f in given or f"--encoder={f}" in given for f in CONVOLUTIONAL)
+    methods = [method for method in METHODS if method != "mae" or patches]
     return {f"{method}-{seed}": ["--method", method, "--seed", str(seed)] for method in methods for seed in SEEDS}
 
 
