@@ -149,15 +149,30 @@ def test_save_restore_step_is_an_uninterrupted_step(recipe, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch):
+def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch, tmp_path):
     comparison, folders = importlib.import_module("experiments.plain_vs_residual_cifar10"), []
-    monkeypatch.setattr(jv.train, "main", lambda _, arguments: folders.append(arguments[arguments.index("--workdir") + 1]))
+
+    def main(_, arguments):
+        folders.append(arguments[arguments.index("--workdir") + 1])
+        Path(folders[-1]).mkdir(parents=True)
+        (Path(folders[-1]) / "summary.json").write_text("{}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jv.train, "main", main)
     for arguments in (["--model", "plain20"], ["--model", "plain56"], [], ["--model=plain20", "--workdir", "own"]):
         monkeypatch.setattr(sys, "argv", ["program", "--smoke", *arguments])
         runs = {name: ["--model", name] for name in comparison.NETWORKS}
         experiments.run_each(comparison.config, runs, "model", lambda workdir, options: folders.append(str(workdir)))
     assert len(set(folders)) == len(folders) == 8 and folders[-1] == "own"
     assert folders[:2] == ["runs/plain_vs_residual_cifar10-plain20-smoke", "runs/plain_vs_residual_cifar10-plain56-smoke"]
+
+
+def test_a_comparison_whose_runs_came_to_no_end_makes_no_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(jv.train, "main", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["program", "--workdir", str(tmp_path)])
+    config = importlib.import_module("experiments.few_labels").config
+    with pytest.raises(SystemExit, match="few_labels: first, second came to no end"):
+        experiments.run_each(config, {"first": [], "second": []}, "only", lambda *_: pytest.fail("a table of nothing"))
 
 
 @pytest.mark.long
