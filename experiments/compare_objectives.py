@@ -89,11 +89,15 @@ def _objective(method: str, encoder, steps: int):
     return jv.objectives.supervised(encoder)
 
 
+def _few(train, labels: float, seed: int):
+    return jv.data.few_labels(train, labels if labels <= 1 else int(labels), seed=seed)
+
+
 def config(
     *,
     data: Path | None = None,
     method: Literal["simclr", "dino", "mae", "supervised"] = "simclr",
-    labels: int = 10,
+    labels: float = 10,
     images: int | None = None,
     epochs: int = 10,
     batch_size: int = 256,
@@ -107,7 +111,7 @@ def config(
     Args:
         data: Folder of idx files or CIFAR-10, or an .npz file.
         method: How the encoder learns; supervised learns from the labels that judge the others, and from no others.
-        labels: Labelled images of each class.
+        labels: Labelled images of each class; up to 1, the share of them that is labelled.
         images: How many of the training images to use; by default all.
         epochs: Passes over the training images; the supervised run makes as many updates.
         batch_size: Images an update, over all devices.
@@ -122,7 +126,7 @@ def config(
         epochs, batch_size, labels = 1, 16, _SMOKE_LABELS
     train = train if images is None else jv.data.subset(train, range(images))
     size, digits = train[0]["image"].shape[0], train[0]["image"].shape[2] == 1
-    few, steps = jv.data.few_labels(train, labels, seed=seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    few, steps = _few(train, labels, seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     supervised = method == "supervised"
     network = _network(encoder, size, len(train.classes) * supervised, smoke=smoke)
     fixed = encoder == "lenet"  # it sees 32 x 32 pixels and nothing else
@@ -194,8 +198,8 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
     options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
     if options["smoke"]:
         options["labels"] = _SMOKE_LABELS
-    method, seed, labels = options["method"], int(options["seed"]), int(options["labels"])
-    few = experiment.train if method == "supervised" else jv.data.few_labels(experiment.train, labels, seed=seed)
+    method, seed, options["labels"] = options["method"], int(options["seed"]), float(options["labels"])
+    few = experiment.train if method == "supervised" else _few(experiment.train, options["labels"], seed)
     encoder = experiment.model.clone(num_classes=0)
     variables = jv.train.teacher(state) if _judged(method) == "teacher" else jv.train.variables(state)
     seen = [_features(encoder, variables, experiment.recipe, source) for source in (few, experiment.test)]

@@ -24,8 +24,15 @@ STILL = {  # leaves that get no gradient on purpose
     "mae_vit_tiny_cifar10": r"encoder/stem/position",
 }
 RECIPES = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
-# Recipes that differ from a neighbour in data and sizes alone: their commands run here, their steps in the long form.
-TWINS = {"few_labels", "dino_vit_s16_imagenet", "mae_vit_b16_imagenet", "resnet50_imagenet", "simclr_resnet50_imagenet"}
+# Recipes that differ from others in data and sizes alone: their commands run here, their steps in the long form.
+TWINS = {
+    "compare_objectives",
+    "dino_vit_s16_imagenet",
+    "few_labels",
+    "mae_vit_b16_imagenet",
+    "resnet50_imagenet",
+    "simclr_resnet50_imagenet",
+}
 
 
 class Prepared:
