@@ -7,7 +7,7 @@
 FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer of 4 blocks that sees 4 x 4 patches.
 All images pre-train; ``labels`` of each class judge: weighted k-NN, a linear probe (L-BFGS) and fine-tuning of the whole encoder, beside
 the same encoder at random initialisation and raw pixels. Every figure is on all test images.
-Expected: docs/results.md has the table on 2 CPU cores, for MNIST and CIFAR-10.
+Expected: docs/results.md has SimCLR with LeNet-5 on 2 CPU cores, for MNIST and CIFAR-10; the others were not run here to their ends.
 """
 
 import json
