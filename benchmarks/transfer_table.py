@@ -39,14 +39,13 @@ def trained(digits: Path) -> tuple:
 def quadrants(model, variables: dict, recipe, targets: dict) -> list[str]:
     """A row for every target and number of labels: each stage's accuracy, the best of them, the rule of thumb."""
     encoder = model.clone(num_classes=0)
-    params = {name: tree for name, tree in variables["params"].items() if name != "head"}
     lines = []
     for near, (name, train, test) in targets.items():
         for much, amount in AMOUNTS.items():
             found: dict[str, list[float]] = {}
             for seed in SEEDS:
                 options = {"recipe": recipe, "amounts": (amount,), "seed": seed}
-                for row in jv.evaluate.transfer(encoder, variables | {"params": params}, train, test, **options):
+                for row in jv.evaluate.transfer(encoder, variables, train, test, **options):
                     found.setdefault(row["stage"], []).append(100 * row["top1"])
             if not lines:
                 lines += [f"| data | labels a class | {' | '.join(found)} | rule of thumb |", "|---" * (len(found) + 3) + "|"]

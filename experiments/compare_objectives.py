@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jaxvision as jv
-from experiments import attend, fine_tune, labelled, paint, run_each, spread, warmed_cosine
+from experiments import attend, fine_tune, labelled, paint, pretrained, run_each, spread, warmed_cosine
 
 CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
@@ -153,10 +153,6 @@ def config(
     )
 
 
-def _features(encoder, variables: dict, recipe, source) -> tuple[np.ndarray, np.ndarray]:
-    return jv.evaluate.features(encoder, variables, source, recipe=recipe)
-
-
 def _pixels(source) -> tuple[np.ndarray, np.ndarray]:
     rows = np.stack([source[index]["image"].reshape(-1) for index in range(len(source))])
     return rows.astype(np.float32) / 255, np.asarray(source.labels)
@@ -193,24 +189,23 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
 
 def judge(folder: Path) -> dict[str, dict[str, float]]:
     """The figures of one run by what was judged: the method, and for the first method also the random encoder and raw pixels."""
-    experiment, state = jv.train.load(folder)
     given = json.loads((folder / "config.json").read_text())["experiment"]["options"]
     options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
     if options["smoke"]:
         options["labels"] = _SMOKE_LABELS
     method, seed, options["labels"] = options["method"], int(options["seed"]), float(options["labels"])
-    few = experiment.train if method == "supervised" else _few(experiment.train, options["labels"], seed)
-    encoder = experiment.model.clone(num_classes=0)
-    variables = jv.train.teacher(state) if _judged(method) == "teacher" else jv.train.variables(state)
-    seen = [_features(encoder, variables, experiment.recipe, source) for source in (few, experiment.test)]
-    found = {method: _judge(*seen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
+    encoder, variables, recipe, train, test = pretrained(folder, None, "", None, smoke=False, key=_judged(method))
+    few = train if method == "supervised" else _few(train, options["labels"], seed)
+
+    def seen(variables: dict) -> dict[str, float]:
+        return _judge(*(jv.evaluate.features(encoder, variables, source, recipe=recipe) for source in (few, test)))
+
+    found = {method: seen(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if method == METHODS[0]:
         image = jv.typing.to_float(few[0]["image"])
-        shown = experiment.recipe(None, image) if experiment.recipe else image
-        fresh = encoder.init(jax.random.key(seed), shown[None])
-        unseen = [_features(encoder, fresh, experiment.recipe, source) for source in (few, experiment.test)]
-        found["random"] = _judge(*unseen) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
-        found["pixels"] = _judge(_pixels(few), _pixels(experiment.test))
+        fresh = encoder.init(jax.random.key(seed), (recipe(None, image) if recipe else image)[None])
+        found["random"] = seen(fresh) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
+        found["pixels"] = _judge(_pixels(few), _pixels(test))
     return found
 
 
