@@ -46,7 +46,7 @@ def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None, compo
     if components is not None:
         kernel, before = (None if stage is None else _principal(stage, components) for stage in (kernel, before))
     first = "first filters" if components is None else "principal components of the filters"
-    stages = [("before training", before), ("after training", kernel)] if before is not None else [(first, kernel)]
+    stages = [(f"{first}, before training", before), (f"{first}, after", kernel)] if before is not None else [(first, kernel)]
     tiles = [(title, _tiles(stage)) for title, stage in stages]
     height, width = tiles[0][1].shape[:2]
     panel = 4.2
@@ -54,5 +54,5 @@ def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None, compo
     for axis, (title, tile) in zip(axes[0], tiles, strict=True):
         drawing.show(axis, tile)
         axis.axis("off")
-        axis.set_title(title, fontsize=10)
+        axis.set_title(title, fontsize=9)
     drawing.save(figure, path)

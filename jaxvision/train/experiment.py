@@ -30,9 +30,9 @@ class Experiment:
     """One training run. Sources give dicts that the objective and ``reads`` know, most often ``{"image": [H, W, C], "label": int}``; the
     arrays of one source have one shape.
 
-    After each epoch ``evaluate(infer, source) -> {name: fraction}`` judges ``validation``, or ``test`` where there is no validation;
-    ``infer(source, method=None) -> (outputs [N, ...], labels [N])`` runs the model over a source. Only ``validation`` ever selects an
-    epoch or stops a run.
+    After every ``evaluate_every`` epochs and the last, ``evaluate(infer, source) -> {name: fraction}`` judges ``validation``, or ``test``
+    where there is no validation; ``infer(source, method=None) -> (outputs [N, ...], labels [N])`` runs the model over a source. Only
+    ``validation`` ever selects an epoch or stops a run.
     """
 
     model: Any  # the Linen module that is judged and exported
@@ -48,6 +48,7 @@ class Experiment:
     recipe: Callable | None = None  # (key, image) -> image, for evaluation
     reads: tuple[str, ...] = ("image",)  # the fields of an example that the model is judged on, in the order of its arguments
     evaluate: Callable = evaluate.classification
+    evaluate_every: int = 1  # epochs between two judgements; the last epoch is always judged
     draw: Callable | None = None  # (parameters by module, images [n, H, W, C] in [0, 1], folder): pictures of its own at the end
     seed: int = 0
     accumulate: int = 1  # micro-batches an update
@@ -62,7 +63,7 @@ class Experiment:
     save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, but 100 to 1,000 steps
     keep: int = 2  # newest checkpoints kept, beside the best
     best: str | None = None  # the validation figure that selects the epoch: top1, else map, else loss (a loss is better when lower)
-    patience: int | None = None  # epochs without a better figure before the run stops
+    patience: int | None = None  # judgements without a better figure before the run stops
     guard: bool = True  # watch for collapse and say so, in the console and in summary.json; it never stops the run
     title: str = ""  # what the console calls it
     hint: str = ""  # what to try next, printed at the end
@@ -81,6 +82,10 @@ class Experiment:
         """{step: epoch (from 1)}: after that many steps, every example has been seen that many times."""
         return {-(-epoch * len(self.train) // self.batch_size): epoch for epoch in range(1, self.epochs + 1)}
 
+    def judges(self, epoch: int) -> bool:
+        """Whether the model is judged at the end of that epoch (from 1)."""
+        return epoch % self.evaluate_every == 0 or epoch == self.epochs
+
     def epoch_of(self, step: int) -> int:
         """The epoch (from 1) that the batch of the ``step``-th step (from 1) begins in."""
         return (step - 1) * self.batch_size // len(self.train) + 1
@@ -88,7 +93,8 @@ class Experiment:
 
 def check(experiment: Experiment, params) -> None:
     """Raises ValueError, in one line, for a run that could not work: before anything is compiled or written."""
-    for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("log_every", 1), ("keep", 1), ("threads", 0)):
+    for name in ("epochs", "batch_size", "accumulate", "evaluate_every", "log_every", "keep", "threads"):
+        least = 0 if name == "threads" else 1
         if getattr(experiment, name) < least:
             raise ValueError(f"{name}: found {getattr(experiment, name)}, expected at least {least}")
     for name in ("save_every", "patience"):

@@ -166,7 +166,7 @@ class _Loop:
         means = {name: total / max(updates, 1) for name, total in sums.items()}
         self.journal.epoch("train", number, epoch, means | self.feed.lap())
         name, source = self.judged
-        if source is not None:
+        if source is not None and self.experiment.judges(epoch):
             self.judged_last = (number, self.inference(state))
             figures = self.judge(self.judged_last[1], source)
             self.journal.epoch(name, number, epoch, figures)

@@ -1,4 +1,4 @@
-"""The pictures that a finished run leaves in its folder: curves, filters, a classifier's answers, an encoder's neighbours, its own."""
+"""The pictures that a finished run leaves: curves, filters, what channels look for, a classifier's answers, an encoder's neighbours."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxvision import evaluate, plots
+from jaxvision import evaluate, models, plots
 from jaxvision.train import folder, sharding
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.state import TrainState, variables
@@ -15,6 +15,8 @@ from jaxvision.typing import to_float
 
 _SHOWN = 24  # images in the grid of predictions
 _POINTS, _ROWS, _NEIGHBOURS = 1000, 6, 8  # images in the t-SNE; images with their neighbours, and how many of these
+_SEARCHED, _CHANNELS, _STRONGEST = 256, 6, 9  # images in which patches are sought, for how many channels, patches of each
+_CELLS = 4  # a patch is so many places of the map wide
 _OWN = 8  # images that a run's own pictures are drawn of
 _TILES, _COMPONENTS = 64, 28  # more filters than that are a patch embedding's: so many principal components are drawn of them
 
@@ -47,6 +49,7 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
     params = jax.tree.map(sharding.fetch, state.params) if experiment.draw else {}
+    seen_by = jax.tree.map(sharding.fetch, variables(state)) if source is not None and hasattr(experiment.model, "features") else None
     if not sharding.is_primary():
         return
     attempt = partial(_attempt, report)
@@ -71,6 +74,8 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
             attempt("predictions", _draw_answers, source, found, labels, list(source.classes), where)
     elif found.ndim == 2 and labels.ndim == 1 and encodes and whole and np.isfinite(found).all():
         attempt("features", _draw_features, attempt, source, found, labels, where)
+    if seen_by and whole:
+        attempt("channels", _draw_channels, experiment, seen_by, source, where)
     if experiment.draw and whole:
         attempt("the experiment's own kind", experiment.draw, params, _images(source, range(min(_OWN, len(source)))), where)
 
@@ -83,6 +88,44 @@ def _images(source, indices) -> np.ndarray:
 def _draw_filters(now: np.ndarray, before: np.ndarray, where: Path) -> None:
     """Filters [kh, kw, C, D] after and before training, of many their principal components."""
     plots.filters(now, where / "filters.png", before=before, components=_COMPONENTS if now.shape[-1] > _TILES else None)
+
+
+def _middle_map(model, features, side: int) -> tuple[str, int, int] | None:
+    """(name, places along a side of the image, channels) of the map in the middle of a network, of its tokens where it has no maps."""
+    if features.maps:
+        finest_first = sorted(features.maps, key=lambda name: -features.maps[name].shape[1])
+        name = finest_first[len(finest_first) // 2]
+        return name, features.maps[name].shape[1], features.maps[name].shape[-1]
+    if features.tokens is not None and hasattr(model, "patch_size"):
+        return "tokens", side // model.patch_size, features.tokens.shape[-1]
+    return None
+
+
+def _draw_channels(experiment: Experiment, given: dict, source, where: Path) -> None:
+    """The patches that excite some channels of the middle map most, and what in one image excites the first of them."""
+    model, chosen = experiment.model, np.linspace(0, len(source) - 1, min(_SEARCHED, len(source))).astype(int)
+    images = np.asarray(evaluate.prepared(_images(source, chosen), experiment.recipe))
+    features = jax.eval_shape(lambda image: model.apply(given, image, method="features"), images[:1])
+    if (found := _middle_map(model, features, images.shape[1])) is None:
+        return
+    name, places, count = found
+    size = min(_CELLS * images.shape[1] // places, *images.shape[1:3])
+    strongest = {"size": size, "count": min(_STRONGEST, len(images)), "batch_size": len(images)}
+    patches, strengths = models.top_patches(model, given, images, name, range(count), **strongest)
+    most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS].tolist()
+    names, low, high = [f"{name} {channel}" for channel in most], images.min(), images.max()
+    shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalised images as pictures
+    plots.top_patches(shown(patches[most]), where / "top_patches.png", names=names, strengths=strengths[most])
+    way, gradient = _signal(partial(models.feature_gradient, model, given, images[0], name, most[0]))
+    plots.gradients(shown(images[0]), {f"{names[0]}, {way}": gradient}, where / "gradients.png")
+
+
+def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
+    """(how, [H, W, C]): what reaches the pixels, by Zeiler and Fergus's way back where the network has the ReLU that it needs."""
+    try:
+        return "deconvnet", np.asarray(gradient(backward="deconvnet"))
+    except ValueError:
+        return "gradient", np.asarray(gradient())
 
 
 def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, where: Path) -> None:

@@ -150,7 +150,7 @@ def test_filters_before_and_after(tmp_path, figures, shape):
     jv.plots.filters(kernel, tmp_path / "filters.png", before=np.zeros(shape))
     picture(tmp_path / "filters.png")
     before, after = figures[0].axes
-    assert (before.get_title(), after.get_title()) == ("before training", "after training")
+    assert (before.get_title(), after.get_title()) == ("first filters, before training", "first filters, after")
     tiles = np.asarray(after.images[0].get_array())
     shown = kernel[..., 0] if shape[2] == 3 else kernel[..., 0].mean(-1, keepdims=True)
     first = np.broadcast_to((shown - shown.min()) / np.ptp(shown), (*shape[:2], 3))

@@ -99,6 +99,13 @@ def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path,
     assert "best epoch 3 on validation" in capsys.readouterr().out
 
 
+def test_a_run_is_judged_as_often_as_asked_and_at_its_end(tmp_path):
+    jv.train.run(experiment_of(epochs=5, evaluate_every=2, evaluate=scripted([0.3, 0.2, 0.1, 0.1])), tmp_path)
+    assert [(row["epoch"], row["loss"]) for row in rows_of(tmp_path, "test")] == [(2, 0.3), (4, 0.2), (5, 0.1)]
+    assert [row["epoch"] for row in rows_of(tmp_path, "train_epoch")] == [1, 2, 3, 4, 5]
+    assert json.loads((tmp_path / "summary.json").read_text())["loss"] == 0.1
+
+
 def test_without_validation_nothing_is_selected(tmp_path):
     state = jv.train.run(experiment_of(evaluate=scripted([0.1, 0.2, 0.3, 0.3]), best="loss"), tmp_path)
     assert int(state.step) == 18 and int(state.best.step) == -1

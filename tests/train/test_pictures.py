@@ -1,8 +1,10 @@
 """What a finished run draws: of an encoder its features, of an experiment its own; what cannot be drawn costs a line."""
 
+import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -93,3 +95,35 @@ def test_a_patch_embedding_is_drawn_by_its_principal_components(tmp_path, monkey
     kernel = np.zeros((4, 4, 3, count), np.float32)
     pictures._draw_filters(kernel, kernel, tmp_path)
     assert asked == [(kernel.shape, kernel.shape, components)]
+
+
+class Mapped(nn.Module):
+    """An encoder whose middle map is the image, minus the image and twice the image."""
+
+    num_classes: int = 0
+
+    def features(self, image, *, train=False):
+        middle = jnp.concatenate([image, -image, 2 * image], axis=-1)
+        maps = {"coarse": image[:, ::2, ::2], "middle": middle, "fine": image.repeat(2, axis=1).repeat(2, axis=2)}
+        return jv.typing.Features(image.mean((1, 2)), None, maps)
+
+    def __call__(self, image, *, train=False):
+        return self.features(image).pooled
+
+
+def test_channels_are_drawn_by_what_excites_them_in_the_middle_map(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(jv.plots, "top_patches", lambda patches, path, **known: drawn.update(patches=patches, **known))
+    monkeypatch.setattr(jv.plots, "gradients", lambda image, found, path: drawn.update(image=image, found=found))
+    experiment = dataclasses.replace(experiment_of(), model=Mapped(), recipe=lambda key, image: 4 * image - 1)
+    pictures._draw_channels(experiment, {"params": {}}, SOURCE, tmp_path)
+    images = np.stack([SOURCE[index]["image"] for index in range(24)]) / np.float32(255)
+    peaks = np.sort(images.max((1, 2, 3)))[::-1][:9]
+    assert drawn["names"] == ["middle 2", "middle 0", "middle 1"], "the most excited first"
+    np.testing.assert_allclose(drawn["strengths"][:2], [2 * (4 * peaks - 1), 4 * peaks - 1], rtol=1e-5)
+    assert drawn["patches"].shape == (3, 9, 4, 4, 1) and drawn["patches"].min() >= 0 and drawn["patches"].max() <= 1
+    stretched = (images - images.min()) / (images.max() - images.min())
+    np.testing.assert_allclose(drawn["image"], stretched[0], atol=1e-6)
+    (title,) = drawn["found"]
+    assert title == "middle 2, gradient", "a network without ReLU has no other way back"
+    np.testing.assert_array_equal(drawn["found"][title], 2.0 * (images[0] == images[0].max()))
