@@ -12,7 +12,13 @@ CASES = {  # name: image, kernel, options, whether it is a matrix product
     "1x1": ((2, 4, 5, 3), (1, 1, 3, 4), {}, True),
     "1x1 stride 2, odd": ((2, 5, 7, 3), (1, 1, 3, 4), {"stride": (2, 2)}, True),
     "1x1 stride (2, 3)": ((1, 5, 7, 3), (1, 1, 3, 4), {"stride": (2, 3)}, True),
-    "1x1 padded": ((1, 4, 4, 3), (1, 1, 3, 4), {"padding": (1, 1)}, False),
+    "1x1 padded": ((1, 4, 4, 7), (1, 1, 7, 4), {"padding": (1, 1)}, False),
+    "few channels, one band": ((2, 14, 14, 6), (5, 5, 6, 16), {}, True),
+    "few channels, whole bands": ((2, 9, 20, 1), (5, 5, 1, 6), {}, True),
+    "few channels, a band with a rest": ((1, 7, 17, 3), (3, 2, 3, 16), {"padding": (2, 1)}, True),
+    "few channels, one place": ((2, 3, 4, 2), (3, 4, 2, 5), {}, True),
+    "seven channels": ((1, 6, 15, 7), (3, 3, 7, 4), {"padding": (1, 1)}, False),
+    "seventeen features": ((1, 6, 15, 3), (3, 3, 3, 17), {"padding": (1, 1)}, False),
     "patches": ((2, 4, 6, 3), (2, 2, 3, 4), {"stride": (2, 2)}, True),
     "patches with a rest": ((2, 5, 8, 3), (2, 3, 3, 4), {"stride": (2, 3)}, True),
     "patches, dilated": ((1, 7, 7, 2), (2, 2, 2, 3), {"stride": (2, 2), "dilation": (2, 2)}, False),
@@ -63,6 +69,13 @@ def test_value_and_gradients_are_pytorchs(case):
     np.testing.assert_allclose(ours[0], theirs.detach().numpy(), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(ours[1], theirs_image.grad.permute(0, 2, 3, 1).numpy(), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(ours[2], theirs_kernel.grad.permute(2, 3, 1, 0).numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_bands_are_for_processors_alone(monkeypatch):
+    program = lambda: str(jax.make_jaxpr(lambda image, kernel: conv2d(image, kernel))(*draw((1, 8, 8, 1), (5, 5, 1, 6))))  # noqa: E731
+    assert "conv_general" not in program()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "conv_general" in program()
 
 
 def test_the_lectures_worked_convolution():
