@@ -184,15 +184,21 @@ def _shown(image, mean, std):
     return np.asarray(image * np.asarray(std, np.float32) + np.asarray(mean, np.float32))
 
 
-def paint(reconstruct: Callable, *, mean=jv.augment.recipes.IMAGENET[0], std=jv.augment.recipes.IMAGENET[1]) -> Callable:
-    """The ``draw`` of a masked autoencoder that sees images normalised by ``mean`` and ``std``: reconstructions, honest and oracle.
+def paint(
+    reconstruct: Callable,
+    *,
+    mean=jv.augment.recipes.IMAGENET[0],
+    std=jv.augment.recipes.IMAGENET[1],
+    modes: tuple[str, ...] = ("honest", "oracle"),
+) -> Callable:
+    """The ``draw`` of a masked autoencoder that sees images normalised by ``mean`` and ``std``: reconstructions, one picture a mode.
 
     ``reconstruct(params, image, *, key, honest)`` gives what was seen, made and should have been.
     """
 
     def draw(params: dict, image, where: Path) -> None:
         image = (image - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-        for mode in ("honest", "oracle"):
+        for mode in modes:
             pictures = jax.jit(partial(reconstruct, honest=mode == "honest"))(params, image, key=jax.random.key(0))
             jv.plots.reconstructions(*(_shown(one, mean, std) for one in pictures), where / f"reconstruction_{mode}.png", mode=mode)
 

@@ -27,6 +27,7 @@ from experiments import attend, fine_tune, labelled, paint, pretrained, run_each
 CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
 _PATCH = 4  # pixels
+_DECODER = {"depth": 1, "width": 64, "heads": 2}  # of mae
 _RATES = {"simclr": 2e-3, "dino": 5e-4, "mae": 3e-3, "supervised": 1e-3}  # peak of AdamW, found on MNIST for 64 to 256 images an update
 _UPDATES = 400  # of fine-tuning
 _SMOKE_LABELS = 2  # of each class, of 64 images in all
@@ -63,7 +64,8 @@ def _drawing(method: str, network, *, digits: bool):
     """What a run of a transformer draws of its own."""
     mean, std = _INK[digits]
     if method == "mae":
-        return paint(partial(jv.objectives.mae_reconstruction, network, heads=3), mean=mean, std=std)
+        reconstruct = partial(jv.objectives.mae_reconstruction, network, heads=_DECODER["heads"], normalize_target=False)
+        return paint(reconstruct, mean=mean, std=std, modes=("honest",))  # pixels as they are leave nothing for an oracle to tell
     return attend(network, mean=mean, std=std) if method == "dino" and hasattr(network, "patch_size") else None
 
 
@@ -88,7 +90,7 @@ def _objective(method: str, encoder, steps: int):
             freeze_steps=steps // 20,
         )
     if method == "mae":
-        return jv.objectives.mae(encoder, depth=1, width=64, heads=2, normalize_target=False)  # most patches of a digit are empty
+        return jv.objectives.mae(encoder, **_DECODER, normalize_target=False)  # most patches of a digit are empty
     return jv.objectives.supervised(encoder)
 
 

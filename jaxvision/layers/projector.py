@@ -36,20 +36,25 @@ class Projector(nn.Module):
 class PrototypeHead(nn.Module):
     """features [..., D] -> (embeddings [..., bottleneck], prototypes [K, bottleneck]): DINO's head (Caron et al., 2021, appendix C).
 
-    Three dense layers with GELU between them. Its logits are the products of both at unit length (for the prototypes that is weight
-    normalisation with a gain of 1); they are left to the loss, which need not hold them all.
+    Three dense layers with GELU between them, and BatchNorm before each GELU where ``batch_norm`` asks for it (use_bn_in_head of the
+    paper's code). Its logits are the products of both at unit length (for the prototypes that is weight normalisation with a gain of 1);
+    they are left to the loss, which need not hold them all.
     """
 
     count: int  # of prototypes, K
     hidden: int = 2048
     bottleneck: int = 256
     dtype: Any = None
+    batch_norm: bool = False
 
     @nn.compact
     def __call__(self, features: Array, *, train: bool = False) -> tuple[Array, Array]:
         options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
-        hidden = jax.nn.gelu(Dense(self.hidden, name="dense1", **options)(features), approximate=False)
-        hidden = jax.nn.gelu(Dense(self.hidden, name="dense2", **options)(hidden), approximate=False)
+        hidden = features
+        for index in (1, 2):
+            hidden = Dense(self.hidden, name=f"dense{index}", **options)(hidden)
+            hidden = BatchNorm(dtype=self.dtype, name=f"norm{index}")(hidden, train=train) if self.batch_norm else hidden
+            hidden = jax.nn.gelu(hidden, approximate=False)
         embeddings = Dense(self.bottleneck, name="dense3", **options)(hidden)
         weights = self.param("prototypes", uniform_bias(self.bottleneck), (self.count, self.bottleneck), jnp.float32)
         return embeddings, weights

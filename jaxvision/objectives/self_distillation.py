@@ -34,13 +34,13 @@ def _held(params: dict, still: Array) -> dict:
     return params | {"head": params["head"] | {_LAST: jnp.where(still, jax.lax.stop_gradient(free), free)}}
 
 
-def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottleneck: int) -> PrototypeHead:
+def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottleneck: int, batch_norm: bool) -> PrototypeHead:
     """The head, once its sizes and the steps without a gradient for its prototypes are such as can be."""
     encoding.check_encoder(encoder)
     encoding.positive(prototypes=prototypes, hidden=hidden, bottleneck=bottleneck)
     if not freeze_steps >= 0:
         raise ValueError(f"freeze_steps: found {freeze_steps}, expected a number of steps, 0 for none")
-    return PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None))
+    return PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None), batch_norm)
 
 
 def _start(key: Key, encoder, head: PrototypeHead, batch: Batch, given: Mapping) -> tuple[dict, Carry]:
@@ -73,6 +73,7 @@ def dino(
     prototypes: int = 65536,
     hidden: int = 2048,
     bottleneck: int = 256,
+    batch_norm: bool = False,
     momentum: float | Callable = 0.996,
     student_temperature: float = 0.1,
     teacher_temperature: float | Callable = 0.04,
@@ -83,9 +84,10 @@ def dino(
 
     Reads ``views`` [B, 2, H, W, C], which student and teacher see, and ``crops`` [B, L, h, w, C] if there are any, for the student alone.
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D] at both sizes. ``prototypes``, ``hidden``,
-    ``bottleneck``: the head's sizes. ``momentum`` of the teacher and ``teacher_temperature``: numbers or schedules of ``step``.
-    ``freeze_steps``: steps without a gradient for the prototypes; AdamW's decay then scales them alone, which changes no direction. The
-    paper's schedules, ``epoch`` being the steps of one epoch and ``steps`` those of all::
+    ``bottleneck``: the head's sizes; ``batch_norm``: BatchNorm in it, which a small encoder without norms may need. ``momentum``
+    of the teacher and ``teacher_temperature``: numbers or schedules of ``step``. ``freeze_steps``: steps without a gradient for the
+    prototypes; AdamW's decay then scales them alone, which changes no direction. The paper's schedules, ``epoch`` being the steps of one
+    epoch and ``steps`` those of all::
 
         sharp = optax.linear_schedule(0.04, 0.07, 30 * epoch)
         jv.objectives.dino(encoder, momentum=jv.train.cosine(0.996, 1.0, steps), teacher_temperature=sharp, freeze_steps=epoch)
@@ -96,7 +98,7 @@ def dino(
     (ln K), ``teacher_entropy``, ``teacher_distance``, ``rank`` of the features. Raises ValueError where views are missing or crops do
     not fit, and for options that cannot be.
     """
-    head = _head(encoder, freeze_steps, prototypes=prototypes, hidden=hidden, bottleneck=bottleneck)
+    head = _head(encoder, freeze_steps, prototypes=prototypes, hidden=hidden, bottleneck=bottleneck, batch_norm=batch_norm)
     encoding.above_zero(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
     encoding.from_zero_to_one(momentum=momentum, center_momentum=center_momentum)
     teacher = viewing.without_drop(encoder)

@@ -36,15 +36,19 @@ def test_the_projector_is_as_wide_as_the_features_unless_told_otherwise():
     assert params["dense1"]["kernel"].shape == (8, 8)
 
 
-def test_the_prototype_head_is_three_layers_and_its_prototypes():
-    module = PrototypeHead(10, 16, 5)
-    params = module.init(jax.random.key(0), FEATURES)["params"]
-    embeddings, prototypes = module.apply({"params": params}, jnp.stack([FEATURES, FEATURES]))
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_the_prototype_head_is_three_layers_and_its_prototypes(batch_norm):
+    module = PrototypeHead(10, 16, 5, batch_norm=batch_norm)
+    variables = module.init(jax.random.key(0), FEATURES)
+    params, views = variables["params"], jnp.stack([FEATURES, FEATURES])
+    (embeddings, prototypes), moved = module.apply(variables, views, train=True, mutable=["batch_stats"])
     hidden = FEATURES
     for name in ("dense1", "dense2", "dense3"):
         hidden = hidden @ params[name]["kernel"] + params[name]["bias"]
+        hidden = standard(hidden) if batch_norm and name != "dense3" else hidden
         hidden = jax.nn.gelu(hidden, approximate=False) if name != "dense3" else hidden
-    np.testing.assert_allclose(embeddings[1], hidden, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embeddings[1], hidden, rtol=1e-4, atol=1e-5 if batch_norm else 1e-6)
+    assert set(moved.get("batch_stats", {})) == ({"norm1", "norm2"} if batch_norm else set())
     np.testing.assert_array_equal(prototypes, params["prototypes"])
     assert prototypes.shape == (10, 5) and not np.any(params["dense1"]["bias"])
 

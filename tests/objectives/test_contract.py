@@ -83,6 +83,15 @@ ROWS = {
         rate=0.005,
         settled=4,
     ),
+    "dino_batch_norm": Row(
+        lambda make: jv.objectives.dino(
+            make(), prototypes=48, hidden=32, bottleneck=64, batch_norm=True, teacher_temperature=0.1, center_momentum=0.0
+        ),
+        multi_crop,
+        nets=("lenet",),
+        rate=0.005,
+        settled=4,
+    ),
     "distill": Row(taught, plain),
     "pseudo_label": Row(lambda make: jv.objectives.pseudo_label(make(CLASSES), threshold=0.0), two_streams),
     "mae": Row(lambda make: jv.objectives.mae(make(), depth=1, width=16, heads=2), plain, nets=("vit",), rate=0.1),
