@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -170,14 +171,17 @@ def test_a_run_is_loaded_with_its_experiment(digits_run):
     assert other.seed == experiment.seed
 
 
-def test_help_explains_every_option():
-    for path in sorted((ROOT / "experiments").glob("[!_]*.py")):
-        found = subprocess.run([sys.executable, "-m", f"experiments.{path.stem}", "--help"], cwd=ROOT, capture_output=True, text=True)
-        assert found.returncode == 0, found.stderr
-        options = [line for line in found.stdout.replace("│", " ").splitlines() if line.strip().startswith("--")]
-        assert len(options) > 8 and f"python -m experiments.{path.stem}" in found.stdout
-        for option in ("--workdir", "--driver", "--epochs", "--smoke"):
-            assert option in found.stdout
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py")))
+def test_help_explains_every_option(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+    said = capsys.readouterr().out
+    assert not left.value.code
+    options = [line for line in said.replace("│", " ").splitlines() if line.strip().startswith("--")]
+    assert len(options) > 8 and f"python -m experiments.{name}" in said
+    for option in ("--workdir", "--driver", "--epochs", "--smoke"):
+        assert option in said
 
 
 def test_a_wrong_option_or_path_is_one_line(tmp_path):
