@@ -185,8 +185,8 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
     return json.loads((where / "summary.json").read_text())["top1"]
 
 
-def judge(folder: Path) -> dict[str, dict[str, float]]:
-    """The figures of one run by what was judged: the method, and for the first method also the random encoder and raw pixels."""
+def judge(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
+    """The figures of one run by what was judged: the method, and of ``baselines`` its encoder at random and raw pixels."""
     given = json.loads((folder / "config.json").read_text())["experiment"]["options"]
     options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
     if options["smoke"]:
@@ -199,7 +199,7 @@ def judge(folder: Path) -> dict[str, dict[str, float]]:
         return _judge(*(jv.evaluate.features(encoder, variables, source, recipe=recipe) for source in (few, test)))
 
     found = {method: seen(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
-    if method == METHODS[0]:
+    if baselines:
         image = jv.typing.to_float(few[0]["image"])
         fresh = encoder.init(jax.random.key(seed), (recipe(None, image) if recipe else image)[None])
         found["random"] = seen(fresh) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
@@ -219,8 +219,8 @@ def _runs(given: list[str]) -> dict[str, list[str]]:
 def tabulate(workdir: Path, given: list[str]) -> None:
     """Judge all runs under ``workdir``; the table goes into its summary.json and to the console."""
     figures: dict[str, dict[str, list[float]]] = {}
-    for folder in sorted(workdir / name for name in _runs(given)):
-        for judged, found in judge(folder).items():
+    for name in sorted(_runs(given)):
+        for judged, found in judge(workdir / name, baselines=name.startswith(METHODS[0])).items():
             for judgement, top1 in found.items():
                 figures.setdefault(judged, {}).setdefault(judgement, []).append(top1)
     (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
