@@ -2,7 +2,7 @@
 
     python -m benchmarks.collapse_table            # writes docs/collapse.md
 
-Two convolutions on the embedded digits at 8 x 8 pixels, batches of 32, two views an image; on one CPU device.
+Two convolutions, or a small ViT, on the embedded digits at 8 x 8 pixels, batches of 32, two views an image; on one CPU device.
 """
 
 import argparse
@@ -50,6 +50,11 @@ class Encoder(nn.Module):
         return self.features(image, train=train).pooled
 
 
+def transformer():
+    """Two blocks over 4 x 4 patches."""
+    return jv.create_model("vit_tiny_patch16_224", image_size=SIZE, patch_size=2, num_classes=0, pool="mean").clone(width=48, depth=2)
+
+
 class Case(NamedTuple):
     """A run, and what the guard is to say of it first: a name, or nothing."""
 
@@ -59,6 +64,7 @@ class Case(NamedTuple):
     options: dict = {}
     warmup: int = 0
     bias: float = 0.0
+    vit: bool = False
 
 
 CASES = {
@@ -67,6 +73,9 @@ CASES = {
     "dino": Case("dino", "healthy, a teacher temperature of 0.02", None, {"teacher_temperature": 0.02}),
     "dino_slow": Case("dino", "healthy, a teacher temperature of 0.04: the loss stays near ln K for long", None),
     "dino_warmup": Case("dino", "the same, a warm-up of 200 steps", None, warmup=200),
+    "dino_norm": Case("dino", "healthy, BatchNorm in the head", None, {"batch_norm": True}),
+    "dino_vit": Case("dino", "healthy, a ViT", None, vit=True),
+    "simclr_vit": Case("simclr", "healthy, a ViT", None, vit=True),
     "chance": Case("simclr", "a temperature of 100", "contrastive chance", {"temperature": 100.0}),
     "dead": Case("simclr", "biases that start at -5 leave every unit at 0", "dead features", bias=-5.0),
     "dead_byol": Case("byol", "biases that start at -5 leave every unit at 0", "dead features", bias=-5.0),
@@ -96,7 +105,8 @@ def views():
 
 def metrics_of(case: Case, steps: int, *, seed: int = 0) -> Iterator[dict[str, float]]:
     """The figures of each step of a toy run, as the loop reads them."""
-    objective = getattr(jv.objectives, case.method)(Encoder(bias=case.bias), **_OPTIONS[case.method] | case.options)
+    encoder = transformer() if case.vit else Encoder(bias=case.bias)
+    objective = getattr(jv.objectives, case.method)(encoder, **_OPTIONS[case.method] | case.options)
     schedule = jv.train.warmup_cosine(RATE, 1000, warmup=case.warmup) if case.warmup else RATE
     optimizer, augment, key = jv.train.adam(schedule), views(), jax.random.key(seed)
     step = jax.jit(jv.train.make_step(objective, optimizer, augment=augment))
@@ -157,8 +167,8 @@ under `collapse` in `summary.json` (step, term, name). It never stops the run; `
 those of the global batch, so that all processes agree; a resumed run is watched afresh. What each name means, the figures it is read
 from and how long they must hold stand in the docstring of `jv.evaluate.guard`.
 
-Toy runs: two convolutions without normalisation on the embedded digits at {SIZE} x {SIZE} pixels, {BATCH} images a step
-(ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Said" is the guard's first word;
+Toy runs: two convolutions without normalisation, or a ViT of two blocks, on the embedded digits at {SIZE} x {SIZE} pixels, {BATCH} images
+a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Said" is the guard's first word;
 figures are those of the last seed's last step. {where}.
 Printed again by `{COMMAND}`.
 

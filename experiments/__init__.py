@@ -162,6 +162,9 @@ def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: 
         workdir = own.workdir or Path("runs") / f"{name}-{chosen}{smoke}"
         return jv.train.main(config, [f"--{single}", chosen, "--workdir", str(workdir), *rest])
     workdir = own.workdir or Path("runs") / f"{name}{smoke}"
+    varied = {option for options in runs.values() for option in options if option.startswith("--")}
+    if fixed := varied & {option.partition("=")[0] for option in rest}:
+        raise SystemExit(f"{name}: the runs differ in {', '.join(sorted(fixed))}; give it with --{single}, for one run, or not at all")
     for run, options in runs.items():
         jv.train.main(config, [*options, "--workdir", str(workdir / run), *rest])
     if missing := [run for run in runs if not (workdir / run / "summary.json").is_file()]:

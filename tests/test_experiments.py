@@ -174,6 +174,15 @@ def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch, tmp_pa
     assert folders[:2] == ["runs/plain_vs_residual_cifar10-plain20-smoke", "runs/plain_vs_residual_cifar10-plain56-smoke"]
 
 
+@pytest.mark.parametrize("given", [["--seed", "1"], ["--seed=1"]])
+def test_what_tells_the_runs_of_a_comparison_apart_cannot_be_given_to_all(monkeypatch, given):
+    monkeypatch.setattr(jv.train, "main", lambda *_: pytest.fail("a run of another seed than its name says"))
+    monkeypatch.setattr(sys, "argv", ["program", *given])
+    config = importlib.import_module("experiments.few_labels").config
+    with pytest.raises(SystemExit, match="few_labels: the runs differ in --seed; give it with --only"):
+        experiments.run_each(config, {"a-0": ["--only", "a", "--seed", "0"]}, "only", lambda *_: None)
+
+
 def test_a_comparison_whose_runs_came_to_no_end_makes_no_table(monkeypatch, tmp_path):
     monkeypatch.setattr(jv.train, "main", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["program", "--workdir", str(tmp_path)])

@@ -43,6 +43,12 @@ def test_paint_shows_normalised_images_and_draws_both_modes(tmp_path):
     np.testing.assert_allclose(seen[0][1], (image - [0.1, 0.2, 0.3]) / [0.5, 0.25, 0.2], rtol=1e-5, atol=1e-6)
 
 
+def test_paint_draws_the_modes_that_it_is_asked_for(tmp_path):
+    image = np.zeros((2, 8, 8, 3), np.float32)
+    paint(lambda params, image, *, key, honest: (image, image, image), modes=("honest",))({}, image, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["reconstruction_honest.png"]
+
+
 def test_attend_draws_each_image_larger_than_it_is(tmp_path, monkeypatch):
     encoder = jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=0).clone(depth=1)
     image = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)

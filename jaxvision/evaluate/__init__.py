@@ -1,4 +1,4 @@
-"""Judging a model: running it over a source, figures of its outputs, and the choice of the best epoch."""
+"""Judging a model: running it over a source, figures of its outputs, the choice of the best epoch, and what its channels look for."""
 
 from jaxvision.evaluate.classify import classification, multilabel, scores
 from jaxvision.evaluate.collapse import Finding, Watch, guard, guard_init
@@ -10,6 +10,7 @@ from jaxvision.evaluate.selection import Best, track
 from jaxvision.evaluate.shifting import robustness
 from jaxvision.evaluate.similarity import knn, nearest, neighbours
 from jaxvision.evaluate.transferring import advice, stage_features, transfer
+from jaxvision.evaluate.visualization import feature_gradient, top_patches
 
 __all__ = [
     "Best",
@@ -18,6 +19,7 @@ __all__ = [
     "advice",
     "classification",
     "confusion_matrix",
+    "feature_gradient",
     "features",
     "few_labels",
     "guard",
@@ -36,6 +38,7 @@ __all__ = [
     "scores",
     "stage_features",
     "top_k",
+    "top_patches",
     "track",
     "transfer",
 ]

@@ -11,8 +11,9 @@ import numpy as np
 from jaxvision.typing import Array, Float
 
 # Where bands are faster on CPU than XLA's convolution, measured forward and both gradients: LeNet's layers and small stems for 32 pixels.
-# With more features or channels, or strides, they are slower. A short row is one band, a longer one is cut into bands of four outputs.
-_BANDED_CHANNELS, _BANDED_FEATURES = 6, 16
+# With more features or channels and with strides they are slower, for wide images programs are long. A short row is one band, a longer one
+# is cut into bands of four outputs.
+_BANDED_CHANNELS, _BANDED_FEATURES, _BANDED_COLUMNS = 6, 16, 64
 _SHORT_ROW, _BAND = 12, 4
 
 
@@ -50,7 +51,8 @@ def _as_patches(image: Array, kernel: Array) -> Array:
 def _as_bands(image: Array, kernel: Array, *, padding: tuple[int, int]) -> Array:
     """A convolution of stride 1 as one matrix product of the windows under t outputs side by side with a matrix [kh s C, t D].
 
-    That matrix holds each kernel row once for each of the t outputs, on a diagonal band; the rest is zeros.
+    That matrix holds each kernel row once for each of the t outputs, on a diagonal band; the rest is zeros, which carry what is not finite
+    in a window to all its outputs.
     """
     height, width, channels, features = kernel.shape
     batch, rows, columns = len(image), image.shape[1] + 2 * padding[0] - height + 1, image.shape[2] + 2 * padding[1] - width + 1
@@ -64,7 +66,7 @@ def _as_bands(image: Array, kernel: Array, *, padding: tuple[int, int]) -> Array
     band = band.transpose(0, 1, 3, 2, 4).reshape(height * window * channels, together * features)
 
     def windows(left: int) -> Array:
-        lines = [image[:, top : top + rows, left : left + window].reshape(batch, rows, -1) for top in range(height)]
+        lines = [image[:, top : top + rows, left : left + window].reshape(batch, rows, window * channels) for top in range(height)]
         return jnp.concatenate(lines, axis=-1)  # [B, h, kh s C]
 
     found = jnp.dot(jnp.stack([windows(together * index) for index in range(bands)], axis=2), band)
@@ -101,7 +103,7 @@ def conv2d(
         return jnp.dot(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
     if direct and size == stride and dilation == (1, 1):
         return _as_patches(image, kernel)
-    small = kernel.shape[2] <= _BANDED_CHANNELS and kernel.shape[3] <= _BANDED_FEATURES
+    small = kernel.shape[2] <= _BANDED_CHANNELS and kernel.shape[3] <= _BANDED_FEATURES and image.shape[2] <= _BANDED_COLUMNS
     if small and groups == 1 and stride == dilation == (1, 1) and jax.default_backend() == "cpu":
         return _as_bands(image, kernel, padding=padding)
     return plain_conv2d(image, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)

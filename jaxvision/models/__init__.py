@@ -6,19 +6,15 @@ from jaxvision.models.creation import create_model, list_models
 
 _LATER = {  # what needs jax
     "class_attention": "inspection",
-    "feature_gradient": "visualization",
     "intermediate_tokens": "inspection",
     "replace_classifier": "replacement",
-    "top_patches": "visualization",
 }
 __all__ = [
     "class_attention",
     "create_model",
-    "feature_gradient",
     "intermediate_tokens",
     "list_models",
     "replace_classifier",
-    "top_patches",
 ]
 
 

@@ -1,5 +1,6 @@
 """Self-distillation: a student learns, from every view of an image, what its own moving average says of the two large ones."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -43,7 +44,7 @@ def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottlenec
     return PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None), batch_norm)
 
 
-def _start(key: Key, encoder, head: PrototypeHead, batch: Batch, given: Mapping) -> tuple[dict, Carry]:
+def _start(encoder, head: PrototypeHead, key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
     encoding.check_given("dino", given, *_MODULES)
     params, stats = viewing.start_all(key, encoder, _groups(batch)[0][:, 0], given=given, head=head)
     center = jnp.zeros(head.count, jnp.float32)
@@ -84,7 +85,7 @@ def dino(
 
     Reads ``views`` [B, 2, H, W, C], which student and teacher see, and ``crops`` [B, L, h, w, C] if there are any, for the student alone.
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D] at both sizes. ``prototypes``, ``hidden``,
-    ``bottleneck``: the head's sizes; ``batch_norm``: BatchNorm in it, which a small encoder without norms may need. ``momentum``
+    ``bottleneck``: the head's sizes; ``batch_norm``: BatchNorm in it, over all views of the global batch. ``momentum``
     of the teacher and ``teacher_temperature``: numbers or schedules of ``step``. ``freeze_steps``: steps without a gradient for the
     prototypes; AdamW's decay then scales them alone, which changes no direction. The paper's schedules, ``epoch`` being the steps of one
     epoch and ``steps`` those of all::
@@ -102,9 +103,6 @@ def dino(
     encoding.above_zero(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
     encoding.from_zero_to_one(momentum=momentum, center_momentum=center_momentum)
     teacher = viewing.without_drop(encoder)
-
-    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
-        return _start(key, encoder, head, batch, given)
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         groups, memory = _groups(batch), jax.lax.stop_gradient(carry.memory)
@@ -128,4 +126,4 @@ def dino(
     def after(params: dict, carry: Carry, step: Array) -> Carry:
         return _after(params, carry, encoding.at(momentum, step))
 
-    return Objective(init, value, after)
+    return Objective(functools.partial(_start, encoder, head), value, after)

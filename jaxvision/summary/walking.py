@@ -121,8 +121,10 @@ class Walk:
         if call.leaf and (own or call.path in self.claimed) and out is not None:
             self.layers[start:] = [layer for layer in self.layers[start:] if not any(layer is other for other in folded)]
             windows = [(layer.window, layer.extents) for layer in folded if layer.window]
-            window, extents = (window, shape[1:3]) if window else (windows[-1] if windows else (None, None))
             uses, seen = sum(layer.uses for layer in folded), outs[0] if isinstance(outs[0], Seen) else None
+            if window:  # a convolution's, in whatever form it is computed here
+                uses = self.times * math.prod(out.shape) * math.prod(window.size) * (shape[-1] // window.groups)
+            window, extents = (window, shape[1:3]) if window else (windows[-1] if windows else (None, None))
             kind = type(call.module).__name__
             sizes = {name: math.prod(shape) for name, shape in own.items()}
             self.layers.append(Layer(call.path, kind, out.shape, out.dtype.itemsize, sizes, uses, window, extents, seen))

@@ -1,6 +1,7 @@
 """The run folder: what was asked for, where it ran, what came out, and the way back from a folder to its experiment."""
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
@@ -133,6 +134,12 @@ def held(workdir: Path):
         yield
 
 
+def _completed_settings(config: dict) -> dict:
+    """A folder's configuration with the defaults of settings that did not exist when it was written."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Experiment) if field.name in _NUMBERS}
+    return config | {"settings": defaults | config["settings"]}
+
+
 def claim(workdir: Path, config: dict) -> None:
     """Make the run folder, or make sure that it belongs to this very experiment.
 
@@ -144,7 +151,7 @@ def claim(workdir: Path, config: dict) -> None:
         if sharding.is_primary():
             write_json(path, config)
         return
-    before, now = _flat(read_json(path)), _flat(json.loads(json.dumps(config, default=str)))
+    before, now = _flat(_completed_settings(read_json(path))), _flat(json.loads(json.dumps(config, default=str)))
     for name in sorted(before.keys() | now.keys()):
         if name not in EXECUTION and before.get(name) != now.get(name):
             raise ValueError(

@@ -92,7 +92,7 @@ class _Loop:
         return self.broken[id(source)]
 
     def out_of_patience(self) -> bool:
-        """Whether validation has not improved for as many epochs as the experiment allows."""
+        """Whether validation has not improved in as many judgements as the experiment allows."""
         return self.experiment.patience is not None and int(self.best.stale) >= self.experiment.patience
 
     def train(self, state: TrainState, interruption: Interruption) -> TrainState:

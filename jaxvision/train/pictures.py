@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxvision import evaluate, models, plots
+from jaxvision import evaluate, plots
 from jaxvision.train import folder, sharding
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.state import TrainState, variables
@@ -15,7 +15,9 @@ from jaxvision.typing import to_float
 
 _SHOWN = 24  # images in the grid of predictions
 _POINTS, _ROWS, _NEIGHBOURS = 1000, 6, 8  # images in the t-SNE; images with their neighbours, and how many of these
-_SEARCHED, _CHANNELS, _STRONGEST = 256, 6, 9  # images in which patches are sought, for how many channels, patches of each
+_SEARCHED, _CANDIDATES = 256, 64  # images in which, and channels for which, patches are sought
+_CHANNELS, _STRONGEST = 6, 9  # channels that are shown, patches of each
+_AT_ONCE = 32  # images that run together for that
 _CELLS = 4  # a patch is so many places of the map wide
 _OWN = 8  # images that a run's own pictures are drawn of
 _TILES, _COMPONENTS = 64, 28  # more filters than that are a patch embedding's: so many principal components are drawn of them
@@ -49,7 +51,8 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
     params = jax.tree.map(sharding.fetch, state.params) if experiment.draw else {}
-    seen_by = jax.tree.map(sharding.fetch, variables(state)) if source is not None and hasattr(experiment.model, "features") else None
+    has_maps = source is not None and callable(getattr(experiment.model, "features", None))
+    seen_by = jax.tree.map(sharding.fetch, variables(state)) if has_maps else None
     if not sharding.is_primary():
         return
     attempt = partial(_attempt, report)
@@ -110,13 +113,14 @@ def _draw_channels(experiment: Experiment, given: dict, source, where: Path) -> 
         return
     name, places, count = found
     size = min(_CELLS * images.shape[1] // places, *images.shape[1:3])
-    strongest = {"size": size, "count": min(_STRONGEST, len(images)), "batch_size": len(images)}
-    patches, strengths = models.top_patches(model, given, images, name, range(count), **strongest)
-    most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS].tolist()
-    names, low, high = [f"{name} {channel}" for channel in most], images.min(), images.max()
+    strongest = {"size": size, "count": min(_STRONGEST, len(images)), "batch_size": min(_AT_ONCE, len(images))}
+    channels = np.linspace(0, count - 1, min(_CANDIDATES, count)).astype(int)
+    patches, strengths = evaluate.top_patches(model, given, images, name, channels, **strongest)
+    most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS]
+    names, low, high = [f"{name} {channel}" for channel in channels[most]], images.min(), images.max()
     shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalised images as pictures
     plots.top_patches(shown(patches[most]), where / "top_patches.png", names=names, strengths=strengths[most])
-    way, gradient = _signal(partial(models.feature_gradient, model, given, images[0], name, most[0]))
+    way, gradient = _signal(partial(evaluate.feature_gradient, model, given, images[0], name, int(channels[most[0]])))
     plots.gradients(shown(images[0]), {f"{names[0]}, {way}": gradient}, where / "gradients.png")
 
 

@@ -113,6 +113,12 @@ def test_a_provoked_collapse_is_named_within_fifty_steps(name):
     assert findings and findings[0].name == collapse_table.CASES[name].expected
 
 
+@pytest.mark.parametrize("name", ["simclr", "dino_slow"])
+def test_nothing_is_said_of_the_first_steps(name):
+    findings, _ = collapse_table.watched(collapse_table.CASES[name], 100)
+    assert not findings
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in collapse_table.CASES if name not in PROVOKED])
 def test_nothing_is_said_of_a_healthy_run(name):

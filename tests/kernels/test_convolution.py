@@ -16,6 +16,7 @@ CASES = {  # name: image, kernel, options, whether it is a matrix product
     "few channels, one band": ((2, 14, 14, 6), (5, 5, 6, 16), {}, True),
     "few channels, whole bands": ((2, 9, 20, 1), (5, 5, 1, 6), {}, True),
     "few channels, a band with a rest": ((1, 7, 17, 3), (3, 2, 3, 16), {"padding": (2, 1)}, True),
+    "few channels, wide": ((1, 5, 65, 3), (3, 3, 3, 4), {}, False),
     "few channels, one place": ((2, 3, 4, 2), (3, 4, 2, 5), {}, True),
     "seven channels": ((1, 6, 15, 7), (3, 3, 7, 4), {"padding": (1, 1)}, False),
     "seventeen features": ((1, 6, 15, 3), (3, 3, 3, 17), {"padding": (1, 1)}, False),

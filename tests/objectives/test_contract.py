@@ -25,7 +25,6 @@ NETS = {  # the smallest of each family that has its family's every part, with r
     "lenet": lambda classes=0: LeNet5("relu", num_classes=classes),
     "resnet": lambda classes=0: ResNet((1, 1), False, "free", num_classes=classes, stem_kind="cifar", drop_path_rate=0.1),
     "convnext": lambda classes=0: ConvNeXt((1, 1, 1, 1), (8, 8, 16, 16), True, True, num_classes=classes, drop_path_rate=0.1),
-    "fine": lambda classes=0: ConvNeXt((1, 1, 1, 1), (8, 8, 16, 16), True, True, num_classes=classes, drop_path_rate=0.1, patch_size=2),
     "vit": lambda classes=0: ViT(24, 2, 2, patch_size=8, image_size=SIDE, num_classes=classes, drop_path_rate=0.1),
 }
 ANY_SIZE = ("resnet", "vit")  # nets that see crops of half the side
@@ -100,6 +99,7 @@ ROWS = {
         lambda make: jv.objectives.jigsaw(make(), permutations=2, gap=2, tile_width=16, hidden=32), plain, nets=ANY_SIZE, rate=0.05
     ),
     "autoencoder": Row(lambda make: jv.objectives.autoencoder(make(), width=8), plain),
+    "vae": Row(lambda make: jv.objectives.autoencoder(make(), width=8, variational=True), plain, nets=("lenet",)),
 }
 # The default suite has the first two nets of a row; what depends on the net least, the first, and one memory under pmap.
 PAIRS, FIRST = (

@@ -98,6 +98,12 @@ def sizes_of(model) -> tuple[int, int]:
     return (32, 1 if model.activation == "tanh" else 3) if type(model).__name__ == "LeNet5" else (side, 3)
 
 
+@pytest.fixture
+def plain(monkeypatch):
+    """Convolutions in forms that multiply no zeros, so that a program's products can be counted."""
+    monkeypatch.setattr("jaxvision.kernels.convolution._BANDED_FEATURES", 0)
+
+
 def nothing_is_lost(name: str) -> None:
     model = jv.create_model(name)
     side, channels = sizes_of(model)
@@ -114,13 +120,19 @@ def nothing_is_lost(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_mac_and_no_parameter_is_lost(name):
+def test_no_mac_and_no_parameter_is_lost(name, plain):
     nothing_is_lost(name)
+
+
+def test_the_form_of_a_convolution_changes_no_figure(monkeypatch):
+    banded = jv.report(jv.create_model("lenet5"), (32, 32, 1))
+    monkeypatch.setattr("jaxvision.kernels.convolution._BANDED_FEATURES", 0)
+    assert banded == jv.report(jv.create_model("lenet5"), (32, 32, 1)) and banded.macs == 416_520
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sum(FAMILIES.values(), ()))
-def test_no_mac_and_no_parameter_is_lost_in_any_variant(name):
+def test_no_mac_and_no_parameter_is_lost_in_any_variant(name, plain):
     nothing_is_lost(name)
 
 

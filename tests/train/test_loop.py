@@ -120,6 +120,12 @@ def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path, capsys)
     with pytest.raises(ValueError, match="was started with seed=0, now seed=1"):
         jv.train.run(experiment_of(seed=1), tmp_path)
     jv.train.run(experiment_of(driver="pmap"), tmp_path)  # the same numbers: no other run
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["settings"]["evaluate_every"]  # of a version that did not have the option
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    jv.train.run(experiment_of(), tmp_path)
+    with pytest.raises(ValueError, match="was started with evaluate_every=1, now evaluate_every=2"):
+        jv.train.run(experiment_of(evaluate_every=2), tmp_path)
 
 
 @pytest.mark.parametrize("driver", ["shard_map", "pmap"])

@@ -127,3 +127,27 @@ def test_channels_are_drawn_by_what_excites_them_in_the_middle_map(tmp_path, mon
     (title,) = drawn["found"]
     assert title == "middle 2, gradient", "a network without ReLU has no other way back"
     np.testing.assert_array_equal(drawn["found"][title], 2.0 * (images[0] == images[0].max()))
+
+
+def test_a_run_of_a_network_with_maps_draws_what_its_channels_look_for(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no picture is checked")
+    source, network = jv.data.synthetic(16, image_shape=(32, 32, 3)), jv.create_model("cifarnet")
+    options = {"epochs": 1, "batch_size": 8, "test": source}
+    jv.train.run(jv.train.Experiment(network, jv.objectives.supervised(network), jv.train.sgd(0.01), source, **options), tmp_path)
+    assert {"top_patches.png", "gradients.png"} <= {path.name for path in (tmp_path / "plots").iterdir()}
+
+
+@pytest.mark.parametrize("name, expected", [("cifarnet", "deconvnet"), ("vit_tiny_patch16_224", "gradient")])
+def test_the_way_back_is_zeilers_where_there_is_relu(name, expected, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(jv.plots, "top_patches", lambda patches, path, **known: drawn.update(known))
+    monkeypatch.setattr(jv.plots, "gradients", lambda image, found, path: drawn.update(found=found))
+    vit = {"image_size": 32, "patch_size": 8} if name.startswith("vit") else {}
+    network = jv.create_model(name, num_classes=0, **vit)
+    network = network.clone(depth=1) if vit else network
+    source = jv.data.synthetic(4, image_shape=(32, 32, 3))
+    experiment = dataclasses.replace(experiment_of(), model=network)
+    variables = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    pictures._draw_channels(experiment, variables, source, tmp_path)
+    assert len(drawn["names"]) == 6 and drawn["strengths"].shape == (6, 4)
+    assert drawn["names"][0].startswith("tokens" if vit else "stride") and list(drawn["found"])[0].endswith(f", {expected}")

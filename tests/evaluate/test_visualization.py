@@ -56,7 +56,7 @@ def theirs(network, image, channel: int, backward: str) -> np.ndarray:
 def test_gradients_are_pytorchs(pair, backward):
     network, model, variables = pair
     image = DRAW.random((48, 40, 3)).astype(np.float32)
-    ours = np.asarray(jv.models.feature_gradient(model, variables, image, "stride8", 5, backward=backward))
+    ours = np.asarray(jv.evaluate.feature_gradient(model, variables, image, "stride8", 5, backward=backward))
     expected = theirs(network, image, 5, backward)
     assert ours.shape == image.shape
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
@@ -65,7 +65,9 @@ def test_gradients_are_pytorchs(pair, backward):
 def test_the_ways_back_differ_and_refusals_name_the_way_out(pair):
     _, model, variables = pair
     image = DRAW.random((32, 32, 3)).astype(np.float32)
-    ways = [jv.models.feature_gradient(model, variables, image, "stride8", 0, backward=way) for way in ("gradient", "deconvnet", "guided")]
+    ways = [
+        jv.evaluate.feature_gradient(model, variables, image, "stride8", 0, backward=way) for way in ("gradient", "deconvnet", "guided")
+    ]
     assert all(float(jnp.abs(a - b).max()) > 0 for a, b in ((ways[0], ways[1]), (ways[1], ways[2]), (ways[0], ways[2])))
     for arguments, told in (
         ({"backward": "smooth"}, "backward: found 'smooth', expected 'gradient' or 'deconvnet' or 'guided'"),
@@ -74,16 +76,16 @@ def test_the_ways_back_differ_and_refusals_name_the_way_out(pair):
         ({"image": image[None]}, r"image: found shape \(1, 32, 32, 3\), expected one image"),
     ):
         with pytest.raises(ValueError, match=told):
-            jv.models.feature_gradient(model, variables, **{"image": image, "map_name": "stride8", "channel": 0} | arguments)
+            jv.evaluate.feature_gradient(model, variables, **{"image": image, "map_name": "stride8", "channel": 0} | arguments)
 
 
 def test_a_transformer_has_gradients_but_no_relu():
     model = jv.create_model("vit_tiny_patch16_224", image_size=16, patch_size=8, num_classes=0).clone(depth=1)
     image = DRAW.random((16, 24, 3)).astype(np.float32)
     variables = jax.jit(model.init)(jax.random.key(0), image[None])
-    assert float(jnp.abs(jv.models.feature_gradient(model, variables, image, "tokens", 3)).max()) > 0
+    assert float(jnp.abs(jv.evaluate.feature_gradient(model, variables, image, "tokens", 3)).max()) > 0
     with pytest.raises(ValueError, match="'guided' changes what ReLU sends back, and this ViT has none; expected 'gradient'"):
-        jv.models.feature_gradient(model, variables, image, "tokens", 3, backward="guided")
+        jv.evaluate.feature_gradient(model, variables, image, "tokens", 3, backward="guided")
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
@@ -91,7 +93,7 @@ def test_patches_are_those_of_a_loop_over_all_places(pair, kind):
     _, model, variables = pair
     images = DRAW.random((11, 32, 48, 3))
     images = (255 * images).astype(np.uint8) if kind is np.uint8 else images.astype(np.float32)
-    patches, values = jv.models.top_patches(model, variables, images, "stride8", (2, 7), size=10, count=4, batch_size=4)
+    patches, values = jv.evaluate.top_patches(model, variables, images, "stride8", (2, 7), size=10, count=4, batch_size=4)
     assert patches.shape == (2, 4, 10, 10, 3) and patches.dtype == kind and values.shape == (2, 4)
     pixels = images.astype(np.float32) / (255 if kind is np.uint8 else 1)
     maps = np.asarray(model.apply(variables, pixels, method="features").maps["stride8"])
@@ -115,4 +117,4 @@ def test_patches_refuse_what_does_not_fit(pair):
     ):
         with pytest.raises(ValueError, match=told):
             options = {"images": images, "map_name": "stride8", "channels": (1,), "size": 8, "count": 2} | arguments
-            jv.models.top_patches(model, variables, **options)
+            jv.evaluate.top_patches(model, variables, **options)
