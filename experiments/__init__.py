@@ -199,23 +199,26 @@ def paint(
     ``reconstruct(params, image, *, key, honest)`` gives what was seen, made and should have been.
     """
 
-    def draw(params: dict, image, where: Path) -> None:
+    def draw(state: jv.train.TrainState, image, where: Path) -> None:
         image = (image - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         for mode in modes:
-            pictures = jax.jit(partial(reconstruct, honest=mode == "honest"))(params, image, key=jax.random.key(0))
+            pictures = jax.jit(partial(reconstruct, honest=mode == "honest"))(state.params, image, key=jax.random.key(0))
             jv.plots.reconstructions(*(_shown(one, mean, std) for one in pictures), where / f"reconstruction_{mode}.png", mode=mode)
 
     return draw
 
 
 def attend(encoder, *, mean=jv.augment.recipes.IMAGENET[0], std=jv.augment.recipes.IMAGENET[1], scale: int = 2) -> Callable:
-    """The ``draw`` of a Vision Transformer: what the class token looks at in the last block, image by image, ``scale`` times as large."""
+    """The ``draw`` of DINO with a Vision Transformer: what the teacher's class token looks at in the last block, as the paper shows it.
 
-    def draw(params: dict, image, where: Path) -> None:
+    One picture an image, ``scale`` times as large.
+    """
+
+    def draw(state: jv.train.TrainState, image, where: Path) -> None:
         side = scale * image.shape[1], scale * image.shape[2]
         large = jax.vmap(lambda one: jv.augment.resize(side, method="bicubic")(None, one))(image)
         seen = (large - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-        maps = jax.jit(partial(jv.models.class_attention, encoder))({"params": params["encoder"]}, seen)[:, -1]  # [B, heads, h, w]
+        maps = jax.jit(partial(jv.models.class_attention, encoder))(jv.train.teacher(state), seen)[:, -1]  # [B, heads, h, w]
         for index in range(min(4, len(image))):
             jv.plots.attention(np.clip(large[index], 0, 1), np.asarray(maps[index]), where / f"attention_{index}.png")
 

@@ -205,3 +205,4 @@ def test_the_command_runs_to_its_end(name, tmp_path):
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ""})
     assert found.returncode == 0, found.stderr
     assert "test top1" in found.stdout and (tmp_path / "run" / "summary.json").is_file()
+    assert "no picture" not in found.stdout

@@ -1,6 +1,7 @@
 """What several recipes share at their ends: tables over seeds, the pictures of an encoder, and which encoder is judged."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -36,7 +37,7 @@ def test_paint_shows_normalised_images_and_draws_both_modes(tmp_path):
         jax.debug.callback(lambda shown: seen.append((honest, np.asarray(shown))), image)
         return image, image, image
 
-    paint(reconstruct, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))({}, image, tmp_path)
+    paint(reconstruct, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))(SimpleNamespace(params={}), image, tmp_path)
     jax.effects_barrier()
     assert {path.name for path in tmp_path.iterdir()} == {"reconstruction_honest.png", "reconstruction_oracle.png"}
     assert [honest for honest, _ in seen] == [True, False]
@@ -45,7 +46,7 @@ def test_paint_shows_normalised_images_and_draws_both_modes(tmp_path):
 
 def test_paint_draws_the_modes_that_it_is_asked_for(tmp_path):
     image = np.zeros((2, 8, 8, 3), np.float32)
-    paint(lambda params, image, *, key, honest: (image, image, image), modes=("honest",))({}, image, tmp_path)
+    paint(lambda params, image, *, key, honest: (image, image, image), modes=("honest",))(SimpleNamespace(params={}), image, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["reconstruction_honest.png"]
 
 
@@ -54,7 +55,8 @@ def test_attend_draws_each_image_larger_than_it_is(tmp_path, monkeypatch):
     image = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     variables, drawn = encoder.init(jax.random.key(0), image), []
     monkeypatch.setattr(jv.plots, "attention", lambda image, maps, path: drawn.append((image.shape, maps.shape, path.name)))
-    attend(encoder, scale=2)({"encoder": variables["params"]}, image, tmp_path)
+    memory = {"teacher": {"encoder": variables["params"]}}
+    attend(encoder, scale=2)(SimpleNamespace(carry=jv.Carry({}, memory)), image, tmp_path)
     assert drawn == [((64, 64, 3), (3, 8, 8), f"attention_{index}.png") for index in range(2)]
 
 

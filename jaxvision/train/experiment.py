@@ -49,7 +49,7 @@ class Experiment:
     reads: tuple[str, ...] = ("image",)  # the fields of an example that the model is judged on, in the order of its arguments
     evaluate: Callable = evaluate.classification
     evaluate_every: int = 1  # epochs between two judgements; the last epoch is always judged
-    draw: Callable | None = None  # (parameters by module, images [n, H, W, C] in [0, 1], folder): pictures of its own at the end
+    draw: Callable | None = None  # (state on the host, images [n, H, W, C] in [0, 1], folder): pictures of its own at the end
     seed: int = 0
     accumulate: int = 1  # micro-batches an update
     ema: float | Callable | None = None  # decay of the weight average, which evaluation then uses

@@ -50,7 +50,7 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
-    params = jax.tree.map(sharding.fetch, state.params) if experiment.draw else {}
+    kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if experiment.draw else None
     has_maps = source is not None and callable(getattr(experiment.model, "features", None))
     seen_by = jax.tree.map(sharding.fetch, variables(state)) if has_maps else None
     if not sharding.is_primary():
@@ -80,7 +80,7 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     if seen_by and whole:
         attempt("channels", _draw_channels, experiment, seen_by, source, where)
     if experiment.draw and whole:
-        attempt("the experiment's own kind", experiment.draw, params, _images(source, range(min(_OWN, len(source)))), where)
+        attempt("the experiment's own kind", experiment.draw, kept, _images(source, range(min(_OWN, len(source)))), where)
 
 
 def _images(source, indices) -> np.ndarray:

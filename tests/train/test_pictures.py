@@ -37,8 +37,9 @@ def test_a_run_draws_features_and_what_the_experiment_asks_for(tmp_path, capsys)
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: no t-SNE is checked")
     seen = []
     state = jv.train.run(experiment_of(draw=lambda *given: seen.append(given)), tmp_path)
-    ((params, images, folder),) = seen
-    assert jax.tree.all(jax.tree.map(np.array_equal, params, state.params)) and set(params) == {"model"}
+    ((kept, images, folder),) = seen
+    assert jax.tree.all(jax.tree.map(np.array_equal, kept.params, state.params)) and kept.opt_state is None
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(kept))
     np.testing.assert_array_equal(images, np.stack([SOURCE[index]["image"] for index in range(8)]) / np.float32(255))
     assert images.dtype == np.float32 and 0 <= images.min() < images.max() <= 1 and folder == tmp_path / "plots"
     assert {path.name for path in folder.iterdir()} == {"curves.png", "tsne.png", "neighbours.png"}
