@@ -50,9 +50,7 @@ class Encoder(nn.Module):
         return self.features(image, train=train).pooled
 
 
-def transformer():
-    """Two blocks over 4 x 4 patches."""
-    return jv.create_model("vit_tiny_patch16_224", image_size=SIZE, patch_size=2, num_classes=0, pool="mean").clone(width=48, depth=2)
+VIT = jv.create_model("vit_tiny_patch16_224", image_size=SIZE, patch_size=2, num_classes=0, pool="mean").clone(width=48, depth=2)
 
 
 class Case(NamedTuple):
@@ -63,8 +61,7 @@ class Case(NamedTuple):
     expected: str | None
     options: dict = {}
     warmup: int = 0
-    bias: float = 0.0
-    vit: bool = False
+    encoder: nn.Module = Encoder()
 
 
 CASES = {
@@ -74,11 +71,11 @@ CASES = {
     "dino_slow": Case("dino", "healthy, a teacher temperature of 0.04: the loss stays near ln K for long", None),
     "dino_warmup": Case("dino", "the same, a warm-up of 200 steps", None, warmup=200),
     "dino_norm": Case("dino", "healthy, BatchNorm in the head", None, {"batch_norm": True}),
-    "dino_vit": Case("dino", "healthy, a ViT", None, vit=True),
-    "simclr_vit": Case("simclr", "healthy, a ViT", None, vit=True),
+    "dino_vit": Case("dino", "healthy, a ViT", None, encoder=VIT),
+    "simclr_vit": Case("simclr", "healthy, a ViT", None, encoder=VIT),
     "chance": Case("simclr", "a temperature of 100", "contrastive chance", {"temperature": 100.0}),
-    "dead": Case("simclr", "biases that start at -5 leave every unit at 0", "dead features", bias=-5.0),
-    "dead_byol": Case("byol", "biases that start at -5 leave every unit at 0", "dead features", bias=-5.0),
+    "dead": Case("simclr", "biases that start at -5 leave every unit at 0", "dead features", encoder=Encoder(bias=-5.0)),
+    "dead_byol": Case("byol", "biases that start at -5 leave every unit at 0", "dead features", encoder=Encoder(bias=-5.0)),
     "uniform": Case("dino", "no sharpening: a teacher temperature of 1", "uniform output", {"teacher_temperature": 1.0}),
     "one": Case(
         "dino",
@@ -105,8 +102,7 @@ def views():
 
 def metrics_of(case: Case, steps: int, *, seed: int = 0) -> Iterator[dict[str, float]]:
     """The figures of each step of a toy run, as the loop reads them."""
-    encoder = transformer() if case.vit else Encoder(bias=case.bias)
-    objective = getattr(jv.objectives, case.method)(encoder, **_OPTIONS[case.method] | case.options)
+    objective = getattr(jv.objectives, case.method)(case.encoder, **_OPTIONS[case.method] | case.options)
     schedule = jv.train.warmup_cosine(RATE, 1000, warmup=case.warmup) if case.warmup else RATE
     optimizer, augment, key = jv.train.adam(schedule), views(), jax.random.key(seed)
     step = jax.jit(jv.train.make_step(objective, optimizer, augment=augment))

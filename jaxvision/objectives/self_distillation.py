@@ -85,10 +85,10 @@ def dino(
 
     Reads ``views`` [B, 2, H, W, C], which student and teacher see, and ``crops`` [B, L, h, w, C] if there are any, for the student alone.
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D] at both sizes. ``prototypes``, ``hidden``,
-    ``bottleneck``: the head's sizes; ``batch_norm``: BatchNorm in it, over all views of the global batch. ``momentum``
-    of the teacher and ``teacher_temperature``: numbers or schedules of ``step``. ``freeze_steps``: steps without a gradient for the
-    prototypes; AdamW's decay then scales them alone, which changes no direction. The paper's schedules, ``epoch`` being the steps of one
-    epoch and ``steps`` those of all::
+    ``bottleneck``: the head's sizes; ``batch_norm``: BatchNorm in it, over all views of the global batch. ``momentum`` of the teacher and
+    ``teacher_temperature``: numbers or schedules of ``step``. ``freeze_steps``: steps without a gradient for the prototypes; AdamW's decay
+    then scales them alone, which changes no direction. The paper's schedules, ``epoch`` being the steps of one epoch and ``steps`` those of
+    all::
 
         sharp = optax.linear_schedule(0.04, 0.07, 30 * epoch)
         jv.objectives.dino(encoder, momentum=jv.train.cosine(0.996, 1.0, steps), teacher_temperature=sharp, freeze_steps=epoch)

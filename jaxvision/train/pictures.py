@@ -50,9 +50,8 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
     now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
-    kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if experiment.draw else None
-    has_maps = source is not None and callable(getattr(experiment.model, "features", None))
-    seen_by = jax.tree.map(sharding.fetch, variables(state)) if has_maps else None
+    has_features = source is not None and callable(getattr(experiment.model, "features", None))
+    kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if experiment.draw or has_features else None
     if not sharding.is_primary():
         return
     attempt = partial(_attempt, report)
@@ -77,10 +76,15 @@ def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Cal
             attempt("predictions", _draw_answers, source, found, labels, list(source.classes), where)
     elif found.ndim == 2 and labels.ndim == 1 and encodes and whole and np.isfinite(found).all():
         attempt("features", _draw_features, attempt, source, found, labels, where)
-    if seen_by and whole:
-        attempt("channels", _draw_channels, experiment, seen_by, source, where)
+    if has_features and whole:
+        attempt("channels", _draw_channels, experiment, variables(kept), source, where)
     if experiment.draw and whole:
         attempt("the experiment's own kind", experiment.draw, kept, _images(source, range(min(_OWN, len(source)))), where)
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
+    """``most`` numbers below ``count``, or all of them, evenly spaced."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int)
 
 
 def _images(source, indices) -> np.ndarray:
@@ -106,15 +110,15 @@ def _middle_map(model, features, side: int) -> tuple[str, int, int] | None:
 
 def _draw_channels(experiment: Experiment, given: dict, source, where: Path) -> None:
     """The patches that excite some channels of the middle map most, and what in one image excites the first of them."""
-    model, chosen = experiment.model, np.linspace(0, len(source) - 1, min(_SEARCHED, len(source))).astype(int)
-    images = np.asarray(evaluate.prepared(_images(source, chosen), experiment.recipe))
+    model = experiment.model
+    images = np.asarray(evaluate.prepared(_images(source, _evenly(len(source), _SEARCHED)), experiment.recipe))
     features = jax.eval_shape(lambda image: model.apply(given, image, method="features"), images[:1])
     if (found := _middle_map(model, features, images.shape[1])) is None:
         return
     name, places, count = found
     size = min(_CELLS * images.shape[1] // places, *images.shape[1:3])
     strongest = {"size": size, "count": min(_STRONGEST, len(images)), "batch_size": min(_AT_ONCE, len(images))}
-    channels = np.linspace(0, count - 1, min(_CANDIDATES, count)).astype(int)
+    channels = _evenly(count, _CANDIDATES)
     patches, strengths = evaluate.top_patches(model, given, images, name, channels, **strongest)
     most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS]
     names, low, high = [f"{name} {channel}" for channel in channels[most]], images.min(), images.max()
@@ -134,7 +138,7 @@ def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
 
 def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, where: Path) -> None:
     """The features [N, D] in the plane, and who is near whom."""
-    chosen = np.linspace(0, len(labels) - 1, min(_POINTS, len(labels))).astype(int)
+    chosen = _evenly(len(labels), _POINTS)
     drawn = _images(source, chosen), features[chosen], labels[chosen], list(source.classes), where
     attempt("features in the plane", _draw_plane, *drawn)
     attempt("neighbours", _draw_neighbours, *drawn)
