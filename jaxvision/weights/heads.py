@@ -57,12 +57,20 @@ def _dino_gains(tensors: dict) -> dict:
     return found
 
 
-def _simclr_norms(tensors: dict) -> dict:
-    """Without what BatchNorm measured: an objective runs its projector by the statistics of the batch alone."""
-    if "layers.0.bias" in tensors:
-        raise ValueError("projection_head: found a bias in its first layer and no norm behind it, but simclr's projector has norms")
+def _unmeasured(tensors: dict) -> dict:
+    """Without what BatchNorm measured: an objective runs its heads by the statistics of the batch alone."""
     measured = ("running_mean", "running_var", "num_batches_tracked")
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(measured)}
+
+
+def _simclr_norms(tensors: dict) -> dict:
+    if "layers.0.bias" in tensors:
+        raise ValueError("projection_head: found a bias in its first layer and no norm behind it, but simclr's projector has norms")
+    return _unmeasured(tensors)
+
+
+def _dino_head(tensors: dict) -> dict:
+    return part(tensors, "module.head.", "head.")
 
 
 _BLOCK = "decoder_blocks.{i-1}"
@@ -107,8 +115,21 @@ _TABLES = {
             ("dense3", "mlp.4", _DENSE),
             ("prototypes", "last_layer.weight_v", None),
         ),
-        lambda tensors: part(tensors, "module.head.", "head."),
+        _dino_head,
         _dino_gains,
+    ),
+    "dino with norms": Parts(  # use_bn_in_head
+        "head",
+        (
+            ("dense1", "mlp.0", _DENSE),
+            ("norm1", "mlp.1", _NORM),
+            ("dense2", "mlp.3", _DENSE),
+            ("norm2", "mlp.4", _NORM),
+            ("dense3", "mlp.6", _DENSE),
+            ("prototypes", "last_layer.weight_v", None),
+        ),
+        _dino_head,
+        lambda tensors: _dino_gains(_unmeasured(tensors)),
     ),
     "lightly": Parts(
         "projector",
@@ -181,6 +202,8 @@ def method_from_torch(encoder: Any, tensors: dict[str, np.ndarray], *, prefix: s
     release = release_of(list(tensors))
     if release == "fcmae" and not any(name.startswith("decoder.") for name in tensors):
         release = None
+    if release == "dino" and "mlp.6.weight" in _dino_head(tensors):
+        release = "dino with norms"
     if release not in _TABLES:
         raise ValueError(f"tensors: {_WITHOUT[release]}; from_torch reads the encoder")
     variables = from_torch(encoder, tensors, **options)

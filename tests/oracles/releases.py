@@ -18,20 +18,30 @@ def _under(prefix: str, tensors: dict) -> dict:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def dino_head(width: int, prototypes: int = 12, hidden: int = 10, bottleneck: int = 6) -> dict:
-    """The three layers of DINO's head (every second module is a GELU) and its weight-normalised prototypes."""
-    sizes, head = (width, hidden, hidden, bottleneck), {}
-    for layer, (before, after) in enumerate(zip(sizes, sizes[1:])):
-        head |= {f"mlp.{2 * layer}.weight": _random(after, before), f"mlp.{2 * layer}.bias": _random(after)}
-    return head | {"last_layer.weight_g": torch.ones(prototypes, 1), "last_layer.weight_v": _random(prototypes, bottleneck)}
+def dino_mlp(width: int, hidden: int = 10, bottleneck: int = 6, *, norms: bool = False) -> torch.nn.Sequential:
+    """The layers of DINO's head, with use_bn_in_head where ``norms`` says so."""
+    layers = []
+    for before in (width, hidden):
+        layers += [torch.nn.Linear(before, hidden), *[torch.nn.BatchNorm1d(hidden)] * norms, torch.nn.GELU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(hidden, bottleneck))
 
 
-def dino(teacher, student) -> dict:
+def dino_head(width: int, prototypes: int = 12, bottleneck: int = 6, *, norms: bool = False) -> dict:
+    """The head's layers and its weight-normalised prototypes."""
+    layers = dino_mlp(width, bottleneck=bottleneck, norms=norms).state_dict()
+    layers = {name: _random(*tensor.shape) if tensor.is_floating_point() else tensor for name, tensor in layers.items()}
+    return _under("mlp.", layers) | {
+        "last_layer.weight_g": torch.ones(prototypes, 1),
+        "last_layer.weight_v": _random(prototypes, bottleneck),
+    }
+
+
+def dino(teacher, student, *, norms: bool = False) -> dict:
     """A full checkpoint of facebookresearch/dino; the student is wrapped for several devices."""
     width = teacher.state_dict()["norm.weight"].numel()
     states = {}
     for name, network, wrapped in (("student", student, "module."), ("teacher", teacher, "")):
-        states[name] = _under(f"{wrapped}backbone.", network.state_dict()) | _under(f"{wrapped}head.", dino_head(width))
+        states[name] = _under(f"{wrapped}backbone.", network.state_dict()) | _under(f"{wrapped}head.", dino_head(width, norms=norms))
     optimizer = {"state": {0: {"step": 3, "exp_avg": _random(2)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
     rest = {"optimizer": optimizer, "epoch": 100, "args": argparse.Namespace(arch="vit_small"), "dino_loss": {"center": _random(1, 12)}}
     return {**states, **rest}

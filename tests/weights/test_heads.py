@@ -110,23 +110,25 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
     assert jax.tree.all(jax.tree.map(np.array_equal, fresh, {**params, "encoder": fresh["encoder"]}))
 
 
+@pytest.mark.parametrize("norms", [False, True])
 @pytest.mark.parametrize("key", ["teacher", "student"])
-def test_dinos_head(tmp_path, key):
+def test_dinos_head(tmp_path, key, norms):
     network, model = vit()
-    checkpoint = releases.dino(network, network)
+    checkpoint = releases.dino(network, network, norms=norms)
     torch.save(checkpoint, tmp_path / "checkpoint.pth")
     params = jv.weights.method_from_torch(model, jv.weights.read(tmp_path / "checkpoint.pth", key=key))
-    features, mark = image_of(3, 192), "module.head." if key == "student" else "head."
+    features, mark = image_of(5, 192), "module.head." if key == "student" else "head."
     there = {name.removeprefix(mark): tensor for name, tensor in checkpoint[key].items() if name.startswith(mark)}
-    embeddings, prototypes = PrototypeHead(12, 10, 6).apply({"params": params["head"]}, features)
+    head = PrototypeHead(12, 10, 6, batch_norm=norms)
+    (embeddings, prototypes), _ = head.apply({"params": params["head"]}, features, train=True, mutable=["batch_stats"])
     unit = lambda rows: rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)  # noqa: E731
-    x = torch.tensor(features)
-    for layer in (0, 2, 4):
-        x = functional.linear(functional.gelu(x) if layer else x, there[f"mlp.{layer}.weight"], there[f"mlp.{layer}.bias"])
-    expected = functional.normalize(x) @ functional.normalize(there["last_layer.weight_v"]).T
+    layers = releases.dino_mlp(192, norms=norms)
+    layers.load_state_dict({name.removeprefix("mlp."): tensor for name, tensor in there.items() if name.startswith("mlp.")})
+    expected = functional.normalize(layers.train()(torch.tensor(features))) @ functional.normalize(there["last_layer.weight_v"]).T
     assert difference(unit(embeddings) @ unit(prototypes).T, expected) <= 1e-4
     views = {"views": np.zeros((2, 2, 32, 32, 3), np.float32)}
-    fresh, _ = jv.objectives.dino(model, prototypes=12, hidden=10, bottleneck=6).init(jax.random.key(0), views, params)
+    objective = jv.objectives.dino(model, prototypes=12, hidden=10, bottleneck=6, batch_norm=norms)
+    fresh, _ = objective.init(jax.random.key(0), views, params)
     assert jax.tree.all(jax.tree.map(np.array_equal, fresh["head"], params["head"]))
 
 
