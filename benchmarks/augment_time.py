@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
+from benchmarks import side_by_side
 
 COUNT, SIZE = 256, 224
 _WORK = ("fusion", "dot", "convolution", "custom-call", "gather", "scatter", "sort", "reduce-window", "while", "call")
@@ -64,19 +65,12 @@ def passes(text: str, elements: int) -> dict[str, int]:
 
 def _torchvision() -> dict[str, Callable]:
     """{form: function of the images} of everything to compare with."""
+    side_by_side.torchvision()
     import torch
     from PIL import Image
+    from torchvision.transforms import v2
 
     torch.manual_seed(0)
-    try:
-        from torchvision.transforms import v2
-    except RuntimeError:  # a CPU install without compiled operators
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _torchvision.library = library
-        from torchvision.transforms import v2
-
     steps = [
         v2.RandomResizedCrop(SIZE, antialias=True),
         v2.RandomHorizontalFlip(),

@@ -1,0 +1,215 @@
+"""Two programs that do the same, timed side by side: nothing is timed before both have given the same numbers."""
+
+import csv
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+PAUSE_SECONDS = 0.02  # between turns: threads of the side that has just run may still spin for work
+
+
+class Disagreement(Exception):
+    """The two sides compute different things, so that no ratio of their times means anything."""
+
+
+class Ratio(NamedTuple):
+    """Ours over theirs, turn by turn: the median, the quartiles and the number of turns."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f}, n {self.count})"
+
+
+class Side(NamedTuple):
+    """One of the programs: ``run()`` does its work once and returns when it is done, ``result()`` gives arrays by name of the last run.
+
+    ``memory()`` tells the peak in MiB where the process does not know it (accelerators).
+    """
+
+    run: Callable[[], object]
+    result: Callable[[], dict[str, np.ndarray]]
+    memory: Callable[[], float] | None = None
+
+
+class Pace(NamedTuple):
+    """What one side took: seconds until its first answer, those of them in XLA's compiler, of every later turn; peak memory in MiB."""
+
+    first: float
+    compiling: float
+    turns: np.ndarray
+    mebibytes: float
+
+    def quartiles(self) -> tuple[float, float, float]:
+        """(25 %, median, 75 %) of the seconds of a turn."""
+        low, median, high = np.quantile(self.turns, (0.25, 0.5, 0.75))
+        return float(low), float(median), float(high)
+
+
+def torchvision():
+    """torchvision, its missing operators declared first where it was built without them. Raises SystemExit where there is none."""
+    try:
+        import torch
+    except ImportError:
+        raise SystemExit("this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'") from None
+    try:
+        import torchvision as found
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torchvision.library = library  # the declaration dies with this object
+        import torchvision as found
+    return found
+
+
+def check_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], *, bound: float, what: str) -> float:
+    """The largest difference over all arrays of one name, relative to the largest entry of all.
+
+    Raises Disagreement where it is above ``bound`` or not a number, where names or shapes differ.
+    """
+    if set(ours) != set(theirs):
+        raise Disagreement(f"{what}: the names differ: {', '.join(sorted(set(ours) ^ set(theirs))[:4])}")
+    shapes = {name: (np.shape(ours[name]), np.shape(theirs[name])) for name in ours}
+    if unequal := {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}:
+        raise Disagreement(f"{what}: the shapes differ: {unequal}")
+    scale = max(float(np.abs(array).max()) for array in theirs.values())
+    found = {name: float(np.abs(np.float64(ours[name]) - np.float64(theirs[name])).max()) / scale for name in ours}
+    worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
+    if not found[worst] <= bound:
+        raise Disagreement(
+            f"{what}: {worst} differs by {found[worst]:.2e} of the largest entry, allowed are {bound:.0e}"
+        )
+    return found[worst]
+
+
+def _peak_of_process(reset: bool = False) -> float:
+    """MiB: the most that this process had in memory since the last reset; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0.0
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return float(lines["VmHWM"].split()[0]) / 1024
+
+
+@contextmanager
+def _compiler() -> Iterator[list[float]]:
+    """The seconds of each program that XLA compiles in here."""
+    spent: list[float] = []
+
+    def listen(event: str, seconds: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            spent.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield spent
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int, warmup: int = 2) -> dict[str, Pace]:
+    """What each of ``sides`` takes. Each runs once; then ``check()``, which raises where they differ; then they run in turns.
+
+    Peak memory on CPU is what the process grew by in one run.
+    """
+    begins, compiling, grown = {}, {}, {}
+    for name, side in sides.items():
+        with _compiler() as spent:
+            begins[name] = _seconds(side.run)
+        compiling[name] = sum(spent)
+    check()
+    for name, side in sides.items():
+        before = _peak_of_process(reset=True)
+        side.run()
+        grown[name] = side.memory() if side.memory else _peak_of_process() - before
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(warmup + turns):
+        for name, side in sides.items():
+            time.sleep(PAUSE_SECONDS)
+            seconds = _seconds(side.run)
+            if turn >= warmup:
+                found[name].append(seconds)
+    return {name: Pace(begins[name], compiling[name], np.array(found[name]), grown[name]) for name in sides}
+
+
+def ratio(ours: Pace, theirs: Pace) -> Ratio:
+    """Times of ours over times of theirs, turn by turn."""
+    quotients = ours.turns / theirs.turns
+    low, median, high = np.quantile(quotients, (0.25, 0.5, 0.75))
+    return Ratio(float(median), float(low), float(high), len(quotients))
+
+
+def machine() -> dict[str, str]:
+    """Hardware, versions and threads, for every row of a table."""
+    import torch
+
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind if device.platform != "cpu" else _processor(),
+        "cores": str(os.cpu_count()),
+        "torch threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "torch": torch.__version__.partition("+")[0],
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def write(what: str, rows: list[dict]) -> Path:
+    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv."""
+    about = machine()
+    path = RESULTS / f"{what}-{jax.devices()[0].platform}-jax{about['jax']}-torch{about['torch']}.csv"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [*rows[0], *about])
+        table.writeheader()
+        table.writerows(row | about for row in rows)
+    return path
+
+
+def chart(labels: list[str], ratios: list[Ratio], path: Path, *, title: str) -> None:
+    """Ratios as bars with their quartiles, and a line at 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 0.6 + 0.4 * len(labels)), layout="constrained")
+    reach = [[one.median - one.low for one in ratios], [one.high - one.median for one in ratios]]
+    axes.barh(
+        labels, [one.median for one in ratios], xerr=reach, color=["tab:green" if one.median <= 1 else "tab:orange" for one in ratios]
+    )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("time, jaxvision / PyTorch (below 1: jaxvision is faster)")
+    axes.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)

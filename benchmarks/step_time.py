@@ -1,0 +1,226 @@
+"""One step of training or inference beside PyTorch's with the same weights: time, compile time, memory, images a second, MFU.
+
+    python -m benchmarks.step_time [--models resnet50 ...] [--mode train infer] [--batch 8] [--dtype float32] [--turns 20]
+
+The same network of torchvision (timm where torchvision has none), the same images, and weights moved over from there. Both sides compute
+before anything is timed: inference its logits, training one step of SGD with momentum, of which every change to a weight is compared; where
+they differ, no ratio is printed. Then the sides take turns, step by step, in one process: PyTorch eager, with channels_last, and compiled
+where there is a compiler. MFU is the model's FLOPs (two for each multiplication with addition, three forward passes for a step) a second,
+over the device's peak: the data sheet's for an accelerator, for a CPU a matrix product's measured beside. Times of a CPU are of one
+machine with whatever ran on it: only the ratios mean anything.
+"""
+
+import argparse
+import copy
+import shutil
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxvision as jv
+from benchmarks import side_by_side
+from benchmarks.side_by_side import Pace, Side
+
+MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
+MODES = ("train", "infer")
+RATE, CLASSES = 0.01, 1000
+# Largest difference allowed, of the largest entry: float32 as in docs/parity.md (a step sums in other orders), bfloat16 by its 8 bits.
+_BOUNDS = {("infer", "float32"): 1e-4, ("train", "float32"): 1e-3, ("infer", "bfloat16"): 0.05, ("train", "bfloat16"): 0.1}
+_SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e12}  # FLOP a second, dense, by the vendor
+_STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths in training unless told not to
+
+
+def reference(name: str):
+    """(PyTorch's network of this name with nothing random in it, the library it is from)."""
+    torchvision = side_by_side.torchvision()
+    if hasattr(torchvision.models, name):
+        options = {"stochastic_depth_prob": 0.0} if name.startswith(_STOCHASTIC) else {}
+        return torchvision.models.get_model(name, **options), "torchvision"
+    import timm
+
+    return timm.create_model(name), "timm"
+
+
+def images(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Float images [batch, size, size, 3] and labels."""
+    random = np.random.default_rng(0)
+    return random.standard_normal((batch, size, size, 3), np.float32), random.integers(0, CLASSES, batch)
+
+
+def _peak_of_device() -> float:
+    return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+
+
+def ours(name: str, layout: str, tensors: dict, image: np.ndarray, label: np.ndarray, *, mode: str, dtype: str) -> Side:
+    """Our side: the model under jit, or the step that every run of this library makes."""
+    options = {"drop_path_rate": 0.0} if name.startswith(_STOCHASTIC) else {}
+    model = jv.create_model(name, num_classes=CLASSES, dtype=dtype, **options)
+    variables, last = jv.weights.from_torch(model, tensors), None
+    memory = _peak_of_device if jax.default_backend() == "gpu" else None
+    if mode == "infer":
+        program = jax.jit(model.apply)
+        variables, image = jax.device_put((variables, image))
+
+        def infer() -> None:
+            nonlocal last
+            last = jax.block_until_ready(program(variables, image))
+
+        return Side(infer, lambda: {"logits": np.asarray(last, np.float32)}, memory)
+    objective, optimizer = jv.objectives.supervised(model), jv.train.momentum(RATE)
+    batch, key = jax.device_put({"image": image, "label": label}), jax.random.key(0)
+    state = jv.train.init(objective, optimizer, batch, key=key, given={"model": variables})
+    step = jv.train.compile_step(jv.train.make_step(objective, optimizer), devices=jax.devices()[:1])
+
+    def train() -> None:
+        nonlocal state
+        state, _ = jax.block_until_ready(step(state, batch, key))
+
+    return Side(train, lambda: jv.weights.to_torch(model, jv.train.variables(state), layout=layout), memory)
+
+
+def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: str, dtype: str) -> Side:
+    """PyTorch's side in one of its forms: "eager", "channels_last" or "compiled" (with channels_last)."""
+    import torch
+
+    device = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
+    order = torch.contiguous_format if form == "eager" else torch.channels_last
+    network = copy.deepcopy(network).to(device, memory_format=order).train(mode == "train")
+    pixels = torch.from_numpy(image).permute(0, 3, 1, 2).to(device).contiguous(memory_format=order)
+    labels = torch.from_numpy(label).to(device)
+    optimizer = torch.optim.SGD(network.parameters(), RATE, momentum=0.9)
+    call, last = torch.compile(network) if form == "compiled" else network, None
+
+    def run() -> None:
+        nonlocal last
+        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"), torch.set_grad_enabled(mode == "train"):
+            last = call(pixels)
+            loss = torch.nn.functional.cross_entropy(last, labels) if mode == "train" else None
+        if loss is not None:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def result() -> dict[str, np.ndarray]:
+        found = {"logits": last} if mode == "infer" else network.state_dict()
+        return {key: tensor.detach().float().cpu().numpy().copy() for key, tensor in found.items()}
+
+    return Side(run, result, (lambda: torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None)
+
+
+def forms() -> list[str]:
+    """PyTorch's forms that this machine can run: ``torch.compile`` needs a C++ compiler on CPU, and brings its own on a GPU."""
+    compiled = jax.default_backend() == "gpu" or shutil.which("c++") or shutil.which("g++")
+    return ["eager", "channels_last", *(["compiled"] if compiled else [])]
+
+
+def _changes(after: dict, before: dict) -> dict[str, np.ndarray]:
+    return {name: np.float32(array) - before[name] for name, array in after.items() if not name.endswith("num_batches_tracked")}
+
+
+def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: int = 224, turns: int) -> tuple[dict[str, Pace], float]:
+    """(the pace of each side, the largest difference between ours and any of theirs) for one network.
+
+    Raises side_by_side.Disagreement where the sides do not compute the same.
+    """
+    network, layout = reference(name)
+    tensors = {key: tensor.numpy().copy() for key, tensor in network.state_dict().items()}
+    data = images(batch, size)
+    sides = {"jaxvision": ours(name, layout, tensors, *data, mode=mode, dtype=dtype)}
+    sides |= {f"PyTorch {form}": theirs(network, *data, form=form, mode=mode, dtype=dtype) for form in forms()}
+    worst = 0.0
+
+    def check() -> None:
+        nonlocal worst
+        found = {side: one.result() if mode == "infer" else _changes(one.result(), tensors) for side, one in sides.items()}
+        mine = found.pop("jaxvision")
+        for side, other in found.items():
+            equal = side_by_side.check_equal(mine, other, bound=_BOUNDS[mode, dtype], what=f"{name}, {mode}, {side}")
+            worst = max(worst, equal)
+
+    return side_by_side.paces(sides, check, turns=turns), worst
+
+
+def peak(dtype: str) -> tuple[float, str]:
+    """(FLOP a second at best, where that figure is from)."""
+    device = jax.devices()[0]
+    if (device.device_kind, dtype) in _SHEETS:
+        return _SHEETS[device.device_kind, dtype], "data sheet"
+    side = jnp.ones((2048, 2048), dtype)
+    product = jax.jit(jnp.dot)
+    jax.block_until_ready(product(side, side))
+    taken = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        jax.block_until_ready(product(side, side))
+        taken.append(time.perf_counter() - begun)
+    return 2 * 2048**3 / min(taken), "best of 10 matrix products of 2048"
+
+
+def flops(name: str, *, mode: str, batch: int, size: int) -> float:
+    """Of one step, by the model's own count of multiplications; a training step is three forward passes."""
+    macs = jv.report(jv.create_model(name, num_classes=CLASSES), image_shape=(size, size, 3)).macs
+    return 2.0 * macs * batch * (3 if mode == "train" else 1)
+
+
+def rows(found: dict[str, Pace], *, batch: int, work: float, most: tuple[float, str], worst: float) -> list[dict]:
+    """The table's rows of one comparison, ours first. ``work`` FLOPs are a step's, ``most`` is what the device can at best."""
+    table = []
+    for side, pace in found.items():
+        low, median, high = pace.quartiles()
+        table.append(
+            {
+                "side": side,
+                "first_seconds": f"{pace.first:.3f}",
+                "xla_compile_seconds": f"{pace.compiling:.3f}",
+                "median_seconds": f"{median:.5f}",
+                "quartiles_seconds": f"{low:.5f}-{high:.5f}",
+                "images_per_second": f"{batch / median:.2f}",
+                "peak_mib": f"{pace.mebibytes:.0f}",
+                "model_flops": f"{work:.4g}",
+                "peak_flops_per_second": f"{most[0]:.4g} ({most[1]})",
+                "mfu": f"{work / median / most[0]:.3f}",
+                "ratio_ours_over_this": str(side_by_side.ratio(found["jaxvision"], pace)),
+                "largest_difference": f"{worst:.1e}",
+            }
+        )
+    return table
+
+
+def main() -> None:
+    """Compare every network and mode, print as it goes, write the table and its chart."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
+    parser.add_argument("--mode", nargs="+", default=MODES, choices=MODES)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--turns", type=int, default=20, help="steps of each side, taking turns")
+    parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
+    given = parser.parse_args()
+    table, labels, ratios = [], [], []
+    for name in given.models:
+        for mode in given.mode:
+            options = {"mode": mode, "dtype": given.dtype, "batch": given.batch, "size": given.size}
+            found, worst = compare(name, **options, turns=given.turns)
+            work = flops(name, mode=mode, batch=given.batch, size=given.size)
+            measured = rows(found, batch=given.batch, work=work, most=peak(given.dtype), worst=worst)
+            table += [{"model": name, **options, **row} for row in measured]
+            for side in list(found)[1:]:
+                ratios.append(side_by_side.ratio(found["jaxvision"], found[side]))
+                labels.append(f"{name}, {mode}, {side.removeprefix('PyTorch ')}")
+                print(
+                    f"{labels[-1]}, batch {given.batch}, {given.dtype}, equal to {worst:.0e}: ratio ours/PyTorch {ratios[-1]}", flush=True
+                )
+    path = side_by_side.write(given.out, table)
+    about = ", ".join(f"{key} {value}" for key, value in side_by_side.machine().items())
+    side_by_side.chart(labels, ratios, path.with_suffix(".png"), title=about)
+    print(f"{about}\nwritten to {path} and {path.with_suffix('.png').name}")
+    print(f"ratio ours/PyTorch {ratios[-1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The benchmarks' own promises: nothing is compared that is not equal, and the last word is a ratio with its spread."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import side_by_side, step_time
+from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
+from jaxvision import kernels
+
+needs_torch = pytest.mark.skipif(
+    not pytest.importorskip("tests.conftest").HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared"
+)
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    monkeypatch.setattr(step_time, "forms", lambda: ["eager"])
+
+
+@needs_torch
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_both_sides_compute_the_same_step(eager, name, mode):
+    size = 224 if name.startswith("vit") else 64
+    found, worst = step_time.compare(name, mode=mode, batch=2, size=size, turns=2)
+    assert list(found) == ["jaxvision", "PyTorch eager"] and 0 < worst < 1e-4
+    assert all(len(pace.turns) == 2 and (pace.turns > 0).all() for pace in found.values())
+    assert found["jaxvision"].first > found["jaxvision"].compiling > 0 == found["PyTorch eager"].compiling
+
+
+@needs_torch
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypatch, mode, capsys):
+    def sabotaged(image, kernel, *, padding=0, **options):
+        ours = kernels.plain_conv2d(image, kernel, padding=padding, **options)
+        return ours.at[:, 0].set(0) if padding else ours
+
+    monkeypatch.setattr(kernels, "conv2d", sabotaged)
+    monkeypatch.setattr(side_by_side, "ratio", lambda *_: pytest.fail("a ratio of unequal sides"))
+    monkeypatch.setattr(sys, "argv", ["step_time", "--models", "resnet18", "--mode", mode, "--batch", "2", "--size", "32", "--turns", "1"])
+    with pytest.raises(Disagreement, match=rf"resnet18, {mode}, PyTorch eager: .* differs by .* of the largest entry"):
+        step_time.main()
+    assert "ratio" not in capsys.readouterr().out
+
+
+@needs_torch
+def test_the_table_says_on_what_and_the_last_line_is_the_ratio(eager, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(side_by_side, "RESULTS", tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["step_time", "--models", "resnet18", "--mode", "infer", "--batch", "2", "--size", "32", "--turns", "3"]
+    )
+    step_time.main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("ratio ours/PyTorch ")
+    (table,) = tmp_path.glob("step_time-cpu-jax*-torch*.csv")
+    ours, theirs = csv.DictReader(table.open())
+    assert ours["side"] == "jaxvision" and theirs["side"] == "PyTorch eager" and ours["cores"] and ours["torch"]
+    convolutions = (1_814_073_344 - 512_000) // 49  # ResNet-18 at 224 pixels without its head, over 7 x 7
+    assert float(ours["model_flops"]) == pytest.approx(2 * 2 * (convolutions + 512_000), rel=1e-3)
+    most, seconds = (float(theirs[name].split()[0]) for name in ("peak_flops_per_second", "median_seconds"))
+    assert float(theirs["mfu"]) == pytest.approx(float(theirs["model_flops"]) / seconds / most, abs=2e-3)
+    assert table.with_suffix(".png").stat().st_size > 1000
+
+
+def test_a_ratio_is_the_median_of_the_turns_not_of_the_sides():
+    ours, theirs = (Pace(1.0, 0.0, np.array(turns), 0.0) for turns in ([1.0, 2.0, 9.0], [2.0, 1.0, 10.0]))
+    assert side_by_side.ratio(ours, theirs) == Ratio(0.9, 0.7, 1.45, 3)
+    assert str(Ratio(0.871, 0.849, 0.9, 20)) == "0.87 (0.85-0.90, n 20)"
+
+
+def test_sides_take_turns_and_are_checked_first():
+    seen = []
+    sides = {name: Side(lambda name=name: seen.append(name), dict) for name in ("a", "b")}
+    found = side_by_side.paces(sides, lambda: seen.append("check"), turns=3, warmup=1)
+    assert seen == ["a", "b", "check", "a", "b", *["a", "b"] * 4] and len(found["a"].turns) == 3
+
+
+@pytest.mark.parametrize(
+    "theirs, told",
+    [
+        ({"x": np.ones(3) + 1e-3}, "x differs by 9.99e-04 of the largest entry, allowed are 1e-04"),
+        ({"x": np.full(3, np.nan)}, "x differs by nan"),
+        ({"x": np.ones(4)}, r"the shapes differ: \{'x': \(\(3,\), \(4,\)\)\}"),
+        ({"y": np.ones(3)}, "the names differ: x, y"),
+    ],
+)
+def test_what_differs_is_named(theirs, told):
+    with pytest.raises(Disagreement, match=told):
+        side_by_side.check_equal({"x": np.ones(3)}, theirs, bound=1e-4, what="trial")
