@@ -11,7 +11,6 @@ DINO has no freeze, no schedules of decay and of the teacher's temperature, but 
 Expected: docs/results.md has figures on 2 CPU cores, for MNIST and CIFAR-10.
 """
 
-import dataclasses
 import json
 import sys
 from functools import partial
@@ -133,7 +132,7 @@ def config(
     augment, recipe = _views(method, 32 if fixed else size, digits=digits, small=small)
     learned = few if supervised else train
     run = {"epochs": epochs, "batch_size": min(batch_size, len(learned))}
-    if supervised:  # as many updates as the others make
+    if supervised:  # as many updates as the others make, in shorter epochs
         run["epochs"] = max(round(steps * run["batch_size"] / len(few)), 1)
     rate = warmed_cosine(_RATES[method] if learning_rate is None else learning_rate, learned, warmup_epochs=run["epochs"] / 10, **run)
     return jv.train.Experiment(
@@ -146,6 +145,7 @@ def config(
         augment=augment,
         recipe=recipe,
         evaluate=jv.evaluate.classification if supervised else jv.evaluate.nearest(few, k=min(20, len(few))),
+        evaluate_every=max(1, run["epochs"] // epochs),
         draw=_drawing(method, network, digits=digits),
         seed=seed,
         title=f"{method}, {encoder}",
@@ -182,7 +182,7 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
         seed=options["seed"],
     )
     where = folder / ("from_scratch" if scratch else "fine_tuned")
-    jv.train.run(dataclasses.replace(experiment, evaluate_every=experiment.epochs), where)  # epochs of few labels are short
+    jv.train.run(experiment, where)
     return json.loads((where / "summary.json").read_text())["top1"]
 
 

@@ -70,6 +70,7 @@ def config(
         **settings,
         augment=found.augment(scale=(0.5, 1.0), flip=flip),
         recipe=found.recipe,
+        evaluate_every=max(1, len(found.test or ()) // len(train)),  # epochs of few labels are short
         given={} if scratch else {"model": found.variables},
         seed=seed,
         title=f"{type(found.encoder).__name__} on {len(train)} labelled images, {'from scratch' if scratch else 'fine-tuned'}",
