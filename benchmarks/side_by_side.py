@@ -91,9 +91,7 @@ def check_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
     found = {name: float(np.abs(np.float64(ours[name]) - np.float64(theirs[name])).max()) / scale for name in ours}
     worst = max(found, key=lambda name: np.nan_to_num(found[name], nan=np.inf))
     if not found[worst] <= bound:
-        raise Disagreement(
-            f"{what}: {worst} differs by {found[worst]:.2e} of the largest entry, allowed are {bound:.0e}"
-        )
+        raise Disagreement(f"{what}: {worst} differs by {found[worst]:.2e} of the largest entry, allowed are {bound:.0e}")
     return found[worst]
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.kernels import depthwise
 from jaxvision.typing import Array, Float
 
 # Where bands are faster on CPU than XLA's convolution, measured forward and both gradients: LeNet's layers and small stems for 32 pixels.
@@ -103,6 +104,9 @@ def conv2d(
         return jnp.dot(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
     if direct and size == stride and dilation == (1, 1):
         return _as_patches(image, kernel)
+    if groups == image.shape[3] == kernel.shape[3] and dilation == (1, 1) and jax.default_backend() == "cpu":
+        form = depthwise.as_compiled if depthwise.compiled(image, kernel) else depthwise.as_shifts
+        return form(image, kernel, stride=stride, padding=padding)
     small = kernel.shape[2] <= _BANDED_CHANNELS and kernel.shape[3] <= _BANDED_FEATURES and image.shape[2] <= _BANDED_COLUMNS
     if small and groups == 1 and stride == dilation == (1, 1) and jax.default_backend() == "cpu":
         return _as_bands(image, kernel, padding=padding)

@@ -25,7 +25,8 @@ CASES = {  # name: image, kernel, options, whether it is a matrix product
     "patches, dilated": ((1, 7, 7, 2), (2, 2, 2, 3), {"stride": (2, 2), "dilation": (2, 2)}, False),
     "3x3": ((2, 5, 6, 3), (3, 3, 3, 4), {"stride": (2, 1), "padding": (1, 2)}, False),
     "grouped 1x1": ((2, 4, 4, 4), (1, 1, 2, 6), {"groups": 2}, False),
-    "depthwise": ((1, 6, 6, 4), (3, 3, 1, 4), {"padding": (1, 1), "groups": 4}, False),
+    "two features a channel": ((1, 6, 6, 4), (3, 3, 1, 8), {"padding": (1, 1), "groups": 4}, False),
+    "depthwise, dilated": ((1, 7, 6, 4), (3, 3, 1, 4), {"padding": (1, 1), "groups": 4, "dilation": (2, 1)}, False),
     "dilated": ((1, 7, 8, 2), (3, 2, 2, 3), {"dilation": (2, 3), "padding": (2, 0)}, False),
 }
 

@@ -1,0 +1,156 @@
+"""Convolutions one at a time, forward and both gradients: what conv2d chooses on this processor, XLA's own form, and PyTorch's.
+
+    python -m benchmarks.kernel_time [--layers depthwise ...] [--turns 15]
+
+Every form is compared with the others before anything is timed, then they take turns in one process. The figures are ratios of times in
+one turn: of what ``conv2d`` chooses over PyTorch's (eager, its own layout) and over XLA's convolution. Each gradient is a program of its
+own, which computes nothing else.
+"""
+
+import argparse
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks import side_by_side
+from benchmarks.side_by_side import Side
+from jaxvision import kernels
+from jaxvision.kernels import native
+
+
+class Layer(NamedTuple):
+    """One convolution of a known network at a batch of its size."""
+
+    batch: int
+    side: int
+    channels: int
+    features: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+
+LAYERS = {
+    "depthwise": {
+        "ConvNeXt-T stage 1": Layer(16, 56, 96, 96, 7, padding=3, groups=96),
+        "ConvNeXt-T stage 3": Layer(16, 14, 384, 384, 7, padding=3, groups=384),
+        "ConvNeXt-T stage 4": Layer(16, 7, 768, 768, 7, padding=3, groups=768),
+        "MobileNetV2 at 56": Layer(16, 56, 144, 144, 3, padding=1, groups=144),
+        "MobileNetV2, stride 2": Layer(16, 56, 144, 144, 3, stride=2, padding=1, groups=144),
+        "EfficientNet-B0 5x5 at 14": Layer(16, 14, 480, 480, 5, padding=2, groups=480),
+    },
+    "few": {
+        "LeNet-5 first": Layer(256, 32, 1, 6, 5),
+        "LeNet-5 second": Layer(256, 14, 6, 16, 5),
+    },
+    "product": {
+        "ResNet-50 1x1 64 to 256": Layer(8, 56, 64, 256, 1),
+        "ViT-S/16 patches": Layer(8, 224, 3, 384, 16, stride=16),
+    },
+    "dense": {
+        "ResNet 3x3 64 at 56": Layer(8, 56, 64, 64, 3, padding=1),
+        "ResNet 3x3 128 at 28": Layer(8, 28, 128, 128, 3, padding=1),
+        "ResNet 3x3 256 at 14": Layer(8, 14, 256, 256, 3, padding=1),
+        "ResNet 3x3 512 at 7": Layer(8, 7, 512, 512, 3, padding=1),
+        "ResNet stem": Layer(8, 224, 3, 64, 7, stride=2, padding=3),
+    },
+}
+PASSES = ("forward", "image gradient", "kernel gradient")
+_BOUND = 1e-4
+
+
+def arrays(layer: Layer) -> dict[str, np.ndarray]:
+    """Image, kernel and the gradient of the output, in our layout."""
+    random = np.random.default_rng(0)
+    outputs = (layer.side + 2 * layer.padding - layer.kernel) // layer.stride + 1
+    shapes = {
+        "image": (layer.batch, layer.side, layer.side, layer.channels),
+        "kernel": (layer.kernel, layer.kernel, layer.channels // layer.groups, layer.features),
+        "gradient": (layer.batch, outputs, outputs, layer.features),
+    }
+    return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
+    """One pass of a form of ours; what it does not need is not computed."""
+    options = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    image, kernel, gradient = jax.device_put([given[name] for name in ("image", "kernel", "gradient")])
+    passes = {
+        "forward": lambda image, kernel, gradient: form(image, kernel, **options),
+        "image gradient": lambda image, kernel, gradient: jax.vjp(lambda image: form(image, kernel, **options), image)[1](gradient)[0],
+        "kernel gradient": lambda image, kernel, gradient: jax.vjp(lambda kernel: form(image, kernel, **options), kernel)[1](gradient)[0],
+    }
+    program, last = jax.jit(passes[which]), None
+
+    def run() -> None:
+        nonlocal last
+        last = jax.block_until_ready(program(image, kernel, gradient))
+
+    return Side(run, lambda: {which: np.asarray(last)})
+
+
+def theirs(layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
+    """The same pass of PyTorch, in its own layout."""
+    import torch
+
+    image, gradient = (torch.from_numpy(given[name]).permute(0, 3, 1, 2).contiguous() for name in ("image", "gradient"))
+    kernel, last = torch.from_numpy(given["kernel"]).permute(3, 2, 0, 1).contiguous(), None
+    stride, padding = [layer.stride] * 2, [layer.padding] * 2
+    wanted = [which == "image gradient", which == "kernel gradient", False]
+
+    def run() -> None:
+        nonlocal last
+        if which == "forward":
+            last = torch.conv2d(image, kernel, None, stride, padding, 1, layer.groups)
+            return
+        options = (None, stride, padding, [1, 1], False, [0, 0], layer.groups, wanted)
+        last = torch.ops.aten.convolution_backward(gradient, image, kernel, *options)[wanted.index(True)]
+
+    order = (2, 3, 1, 0) if which == "kernel gradient" else (0, 2, 3, 1)
+    return Side(run, lambda: {which: last.permute(*order).numpy()})
+
+
+def compare(layer: Layer, which: str, *, turns: int) -> dict[str, side_by_side.Pace]:
+    """The paces of what conv2d chooses, of XLA's form and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    given = arrays(layer)
+    sides = {
+        "conv2d": ours(kernels.conv2d, layer, given, which),
+        "XLA": ours(kernels.plain_conv2d, layer, given, which),
+        "PyTorch": theirs(layer, given, which),
+    }
+
+    def check() -> None:
+        for side in ("XLA", "PyTorch"):
+            side_by_side.check_equal(sides["conv2d"].result(), sides[side].result(), bound=_BOUND, what=f"{layer}, {side}")
+
+    return side_by_side.paces(sides, check, turns=turns)
+
+
+def main() -> None:
+    """Compare every layer and pass, print as it goes, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", nargs="+", default=list(LAYERS), choices=list(LAYERS))
+    parser.add_argument("--turns", type=int, default=15)
+    given = parser.parse_args()
+    side_by_side.torchvision()
+    made_of = native.instructions() or "not built"
+    print(f"compiled kernels: {made_of}", flush=True)
+    table = []
+    for kind in given.layers:
+        for name, layer in LAYERS[kind].items():
+            for which in PASSES:
+                found = compare(layer, which, turns=given.turns)
+                over = {side: side_by_side.ratio(found["conv2d"], found[side]) for side in ("PyTorch", "XLA")}
+                row = {"kind": kind, "layer": name, **layer._asdict(), "pass": which, "compiled_kernels": made_of}
+                row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
+                row |= {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
+                table.append(row)
+                print(f"{name}, {which}: ratio ours/PyTorch {over['PyTorch']}, ours/XLA {over['XLA']}", flush=True)
+    print(f"written to {side_by_side.write('kernel_time', table)}")
+    print(f"ratio ours/PyTorch {over['PyTorch']}")
+
+
+if __name__ == "__main__":
+    main()

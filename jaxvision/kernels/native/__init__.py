@@ -1,0 +1,52 @@
+"""The compiled kernels of the CPU: whether they were built, and how XLA finds them.
+
+``python -m pip install`` builds them where there is a C++ compiler. Without them every function computes by its twin in JAX. Of the
+environment, JAXVISION_NATIVE=0 leaves them aside, JAXVISION_INSTRUCTIONS ("avx512", "avx2", "portable") chooses what they are made of.
+"""
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import jaxvision.kernels
+from jaxvision.typing import Array
+
+_LIBRARY = "libjaxvision_kernels.so"
+_TARGETS = ("jaxvision_depthwise", "jaxvision_depthwise_image_gradient", "jaxvision_depthwise_kernel_gradient")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The shared library with its functions made known to XLA, or None where it was not built or is not wanted."""
+    if os.environ.get("JAXVISION_NATIVE") == "0":
+        return None
+    places = (Path(folder) / _LIBRARY for folder in jaxvision.kernels.__path__)  # of an editable install there are two
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return None
+    found = ctypes.CDLL(str(path))
+    found.jaxvision_instructions.restype = ctypes.c_char_p
+    for target in _TARGETS:
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(found, target)), platform="cpu")
+    return found
+
+
+def instructions() -> str | None:
+    """What the kernels in use are made of: "avx512", "avx2" or "portable"; None where there are none."""
+    found = library()
+    return None if found is None else found.jaxvision_instructions().decode()
+
+
+def wanted(*arrays: Array) -> bool:
+    """Whether compiled kernels compute these arrays: on CPU, in float32, where they were built."""
+    return jax.default_backend() == "cpu" and all(array.dtype == np.float32 for array in arrays) and library() is not None
+
+
+def call(target: str, shape: tuple[int, ...], *inputs: Array, **pairs: tuple[int, int]) -> Array:
+    """One call of a compiled kernel: a float32 array of this shape from ``inputs`` and pairs of integers."""
+    result = jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.ffi.ffi_call(target, result)(*inputs, **{name: np.array(pair, np.int64) for name, pair in pairs.items()})

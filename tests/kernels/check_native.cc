@@ -1,0 +1,108 @@
+// The compiled kernels without XLA and Python, against plain loops, on threads of its own: what the sanitizers are run over.
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "depthwise.h"
+
+using jaxvision::Depthwise;
+using jaxvision::DepthwiseShape;
+using Floats = std::vector<float>;
+
+namespace {
+
+void on_threads(int64_t count, const std::function<void(int64_t)>& task) {
+  std::atomic<int64_t> next{0};
+  auto work = [&] {
+    for (int64_t index; (index = next.fetch_add(1)) < count;) task(index);
+  };
+  std::vector<std::thread> helpers;
+  for (int helper = 0; helper < 3; ++helper) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+}
+
+// Calls visit(image place, kernel place, output place) for every product of the convolution.
+template <class Visit>
+void each_product(const DepthwiseShape& s, Visit visit) {
+  for (int64_t b = 0; b < s.B; ++b)
+    for (int64_t y = 0; y < s.h; ++y)
+      for (int64_t x = 0; x < s.w; ++x)
+        for (int64_t ky = 0; ky < s.kh; ++ky)
+          for (int64_t kx = 0; kx < s.kw; ++kx) {
+            const int64_t row = y * s.stride_rows + ky - s.pad_rows, column = x * s.stride_columns + kx - s.pad_columns;
+            if (row < 0 || row >= s.H || column < 0 || column >= s.W) continue;
+            for (int64_t c = 0; c < s.C; ++c)
+              visit(((b * s.H + row) * s.W + column) * s.C + c, (ky * s.kw + kx) * s.C + c, ((b * s.h + y) * s.w + x) * s.C + c);
+          }
+}
+
+bool close(const Floats& found, const std::vector<double>& expected, const char* what, const DepthwiseShape& s) {
+  double largest = 0, worst = 0;
+  for (double value : expected) largest = std::max(largest, std::abs(value));
+  for (size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - expected[i]));
+  if (worst <= 1e-5 * largest) return true;
+  std::printf("%s differs by %g of %g: %ld %ld %ld %ld, kernel %ld %ld\n", what, worst, largest, long(s.B), long(s.H), long(s.W), long(s.C),
+              long(s.kh), long(s.kw));
+  return false;
+}
+
+bool check(const Depthwise& kernels, const DepthwiseShape& s, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  const auto drawn = [&](int64_t size) {
+    Floats found(size);
+    for (float& value : found) value = normal(random);
+    return found;
+  };
+  const Floats image = drawn(s.B * s.H * s.W * s.C), kernel = drawn(s.kh * s.kw * s.C), gradient = drawn(s.B * s.h * s.w * s.C);
+  std::vector<double> output(gradient.size()), to_image(image.size()), to_kernel(kernel.size());
+  each_product(s, [&](int64_t i, int64_t k, int64_t o) {
+    output[o] += double(image[i]) * kernel[k];
+    to_image[i] += double(gradient[o]) * kernel[k];
+    to_kernel[k] += double(gradient[o]) * image[i];
+  });
+  Floats a(output.size()), b(to_image.size()), c(to_kernel.size());
+  kernels.forward(s, image.data(), kernel.data(), a.data(), on_threads);
+  kernels.image_gradient(s, gradient.data(), kernel.data(), b.data(), on_threads);
+  kernels.kernel_gradient(s, image.data(), gradient.data(), c.data(), on_threads);
+  return close(a, output, "forward", s) & close(b, to_image, "image gradient", s) & close(c, to_kernel, "kernel gradient", s);
+}
+
+bool supported(const Depthwise& kernels) {
+#ifdef __x86_64__
+  if (&kernels == &jaxvision::depthwise_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+  if (&kernels == &jaxvision::depthwise_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return true;
+}
+
+}  // namespace
+
+int main() {
+  std::vector<const Depthwise*> all = {&jaxvision::depthwise_portable};
+#ifdef __x86_64__
+  all.insert(all.end(), {&jaxvision::depthwise_avx2, &jaxvision::depthwise_avx512});
+#endif
+  std::mt19937 random(0);
+  const auto between = [&](int low, int high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
+  int checked = 0;
+  for (const Depthwise* kernels : all) {
+    if (!supported(*kernels)) continue;
+    for (int trial = 0; trial < 40; ++trial) {
+      DepthwiseShape s = {between(1, 3), between(1, 40), between(1, 40), between(1, 40), between(1, 8), between(1, 8), 0,
+                          0,             between(1, 3),  between(1, 3),  between(0, 4),  between(0, 4)};
+      if (trial % 8 == 0) s.H = 120, s.W = 60, s.B = 1;  // several bands
+      if (s.H + 2 * s.pad_rows < s.kh || s.W + 2 * s.pad_columns < s.kw) continue;
+      s.h = (s.H + 2 * s.pad_rows - s.kh) / s.stride_rows + 1;
+      s.w = (s.W + 2 * s.pad_columns - s.kw) / s.stride_columns + 1;
+      if (!check(*kernels, s, random)) return 1;
+      ++checked;
+    }
+    std::printf("%s equal\n", kernels->instructions);
+  }
+  return checked == 0;
+}
