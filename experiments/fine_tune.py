@@ -56,11 +56,10 @@ def config(
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
     found = pretrained(run, weights, model, data, smoke=smoke, key=key)
-    epochs, batch_size, warmup_epochs = (1, 16, 0.0) if smoke else (epochs, batch_size, warmup_epochs)
     train = found.train if labels == 1 else jv.data.few_labels(found.train, labels if labels < 1 else int(labels), seed=seed)
     classifier = found.encoder.clone(num_classes=len(found.train.classes))
-    settings = {"epochs": epochs, "batch_size": min(batch_size, len(train))}
-    rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=warmup_epochs, **settings)
+    settings = {"epochs": 1 if smoke else epochs, "batch_size": min(16 if smoke else batch_size, len(train))}
+    rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=0 if smoke else warmup_epochs, **settings)
     return jv.train.Experiment(
         classifier,
         jv.objectives.supervised(classifier, label_smoothing=label_smoothing),

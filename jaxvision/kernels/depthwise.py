@@ -8,11 +8,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import sequential_vmap
-from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxvision.kernels import native
+from jaxvision.kernels.parts import in_parts
 from jaxvision.typing import Array
 
 _TAPS = 64  # most columns of a filter that the compiled kernels take
@@ -33,51 +31,13 @@ def as_shifts(image: Array, kernel: Array, *, stride: tuple[int, int], padding: 
     return total
 
 
-def _split_like(shape, axes: str) -> dict[str, object]:
-    """{letter: mesh axes} of an array's sharding, of its batch (b) and channels (c); other dimensions are never split."""
-    spec = shape.sharding.spec if isinstance(shape.sharding, NamedSharding) else ()
-    return {letter: split for letter, split in zip(axes, spec) if letter in "bc" and split is not None}
-
-
-def _partitioned(function, rule: str, *, summed: bool = False):
-    """``function(a, b, shape, stride, padding)`` on each device's part of the batch and of the channels.
-
-    ``rule`` names the dimensions as in einsum: b of the batch, c of the channels. ``summed``: the result lacks the batch, over whose parts
-    it is a sum.
-    """
-    letters = rule.replace(" ", "").replace("->", ",").split(",")
-
-    def partition(shape, stride, padding, mesh, given, result):
-        split: dict[str, object] = {}
-        for one, axes in zip((*given, result), letters, strict=True):
-            split = _split_like(one, axes) | split
-        shardings = [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in letters]
-        part = shardings[-1].shard_shape(shape)
-
-        def lower(a, b):
-            found = function(a, b, part, stride, padding)
-            return jax.lax.psum(found, split["b"]) if summed and "b" in split else found
-
-        return mesh, lower, shardings[-1], tuple(shardings[:-1])
-
-    whole = custom_partitioning(function, static_argnums=(2, 3, 4))
-    spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
-    whole.def_partition(partition=partition, sharding_rule=spaced)
-
-    @functools.cache
-    def static(shape, stride, padding):
-        return sequential_vmap(lambda a, b: whole(a, b, shape, stride, padding))
-
-    return lambda a, b, shape, stride, padding: static(shape, stride, padding)(a, b)
-
-
 def _called(target: str):
     return lambda a, b, shape, stride, padding: native.call(target, shape, a, b, stride=stride, padding=padding)
 
 
-_forward = _partitioned(_called("jaxvision_depthwise"), "bijc, klmc -> bpqc")
-_image_gradient = _partitioned(_called("jaxvision_depthwise_image_gradient"), "bpqc, klmc -> bijc")
-_kernel_gradient = _partitioned(_called("jaxvision_depthwise_kernel_gradient"), "bijc, bpqc -> klmc", summed=True)
+_forward = in_parts(_called("jaxvision_depthwise"), "bijc, klmc -> bpqc")
+_image_gradient = in_parts(_called("jaxvision_depthwise_image_gradient"), "bpqc, klmc -> bijc")
+_kernel_gradient = in_parts(_called("jaxvision_depthwise_kernel_gradient"), "bijc, bpqc -> klmc", summed=True)
 
 
 # Three bilinear functions, each of whose gradients are the other two: they can be differentiated as often as one likes.

@@ -116,6 +116,13 @@ def test_devices_compute_their_own_images(count):
     assert "all-gather" not in program.as_text() and "all-reduce" in program.as_text()
     alone = jax.jit(jax.grad(loss, (0, 1)))(image, kernel)
     assert_close(program(jax.device_put(image, rows), jax.device_put(kernel, whole)), alone)
+    channels = NamedSharding(mesh, PartitionSpec(None, None, None, "data"))  # parameters spread over the devices of the batch
+    spread = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(rows, channels), out_shardings=(rows, channels))
+    assert_close(spread(jax.device_put(image, rows), jax.device_put(kernel, channels)), alone)
+    split = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(channels, channels), out_shardings=(channels, channels)).lower(image, kernel)
+    program = split.compile()  # channels alone are split: no device needs what another has
+    assert "all-gather" not in program.as_text() and "all-reduce" not in program.as_text()
+    assert_close(program(jax.device_put(image, channels), jax.device_put(kernel, channels)), alone)
 
 
 @built

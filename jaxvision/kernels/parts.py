@@ -1,0 +1,61 @@
+"""Compiled kernels on several devices: XLA cannot see into a foreign function, so it is told here what each device may compute alone.
+
+Without this a split batch would be gathered, and every device would compute all of it. Besides ``train/sharding.py`` this is the only file
+that names shardings: it chooses none, it says which ones a kernel keeps.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+from jax.custom_batching import sequential_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def _axes(split: object) -> set:
+    return set(split) if isinstance(split, tuple) else {split}
+
+
+def _splits(arrays: tuple, letters: list[str]) -> dict[str, object]:
+    """{letter: mesh axes} that batch (b) and channels (c) are split along; other dimensions never are.
+
+    Where both are split along one axis (channels of parameters that are spread over the devices of the batch), it is the batch's.
+    """
+    found: dict[str, object] = {}
+    for array, names in zip(arrays, letters, strict=True):
+        spec = array.sharding.spec if isinstance(array.sharding, NamedSharding) else ()
+        found = {letter: split for letter, split in zip(names, spec) if letter in "bc" and split is not None} | found
+    if {"b", "c"} <= set(found) and _axes(found["b"]) & _axes(found["c"]):
+        del found["c"]
+    return found
+
+
+def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable:
+    """``function(a, b, shape, stride, padding)`` on each device's part of the batch and of the channels.
+
+    ``rule`` names the dimensions as in einsum: b of the batch, c of the channels. ``summed``: the result lacks the batch, over whose parts
+    it is a sum.
+    """
+    letters = rule.replace(" ", "").replace("->", ",").split(",")
+
+    def partition(shape, stride, padding, mesh, given, result):
+        split = _splits((*given, result), letters)
+        shardings = [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in letters]
+        part = shardings[-1].shard_shape(shape)
+
+        def lower(a, b):
+            found = function(a, b, part, stride, padding)
+            return jax.lax.psum(found, split["b"]) if summed and "b" in split else found
+
+        return mesh, lower, shardings[-1], tuple(shardings[:-1])
+
+    whole = custom_partitioning(function, static_argnums=(2, 3, 4))
+    spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
+    whole.def_partition(partition=partition, sharding_rule=spaced)
+
+    @functools.cache
+    def static(shape, stride, padding):
+        return sequential_vmap(lambda a, b: whole(a, b, shape, stride, padding))
+
+    return lambda a, b, shape, stride, padding: static(shape, stride, padding)(a, b)
