@@ -100,8 +100,8 @@ def sizes_of(model) -> tuple[int, int]:
 
 @pytest.fixture
 def plain(monkeypatch):
-    """Convolutions in forms that multiply no zeros, so that a program's products can be counted."""
-    monkeypatch.setattr("jaxvision.kernels.convolution._BANDED_FEATURES", 0)
+    """Convolutions in forms that multiply no zeros and call no compiled kernel, so that a program's products can be counted."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
 def nothing_is_lost(name: str) -> None:
@@ -124,10 +124,12 @@ def test_no_mac_and_no_parameter_is_lost(name, plain):
     nothing_is_lost(name)
 
 
-def test_the_form_of_a_convolution_changes_no_figure(monkeypatch):
-    banded = jv.report(jv.create_model("lenet5"), (32, 32, 1))
-    monkeypatch.setattr("jaxvision.kernels.convolution._BANDED_FEATURES", 0)
-    assert banded == jv.report(jv.create_model("lenet5"), (32, 32, 1)) and banded.macs == 416_520
+@pytest.mark.parametrize(("name", "shape", "macs"), [("lenet5", (32, 32, 1), 416_520), ("convnextv2_atto", (32, 32, 3), 11_483_520)])
+def test_the_form_of_a_convolution_changes_no_figure(name, shape, macs, monkeypatch):
+    """LeNet's convolutions have products of their own on a processor, ConvNeXt's depthwise ones compiled kernels."""
+    here = jv.report(jv.create_model(name), shape)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert here == jv.report(jv.create_model(name), shape) and here.macs == macs
 
 
 @pytest.mark.long
