@@ -74,7 +74,7 @@ ROWS = {
     "supervised_contrastive": Row(
         lambda make: jv.objectives.supervised_contrastive(make(), projection=16), lambda net: plain(net) | two_views(net), nets=("lenet",)
     ),
-    "vicreg": Row(lambda make: jv.objectives.vicreg(make(), width=16), two_views, rate=0.005),
+    "vicreg": Row(lambda make: jv.objectives.vicreg(make(), width=16), two_views, rate=0.001),
     "byol": Row(lambda make: jv.objectives.byol(make(), hidden=32, projection=16), two_views),
     "dino": Row(
         lambda make: jv.objectives.dino(make(), prototypes=48, hidden=32, bottleneck=64, teacher_temperature=0.1, center_momentum=0.0),
