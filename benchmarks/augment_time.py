@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import side_by_side
+from benchmarks import reference
 
 COUNT, SIZE = 256, 224
 _WORK = ("fusion", "dot", "convolution", "custom-call", "gather", "scatter", "sort", "reduce-window", "while", "call")
@@ -65,7 +65,7 @@ def passes(text: str, elements: int) -> dict[str, int]:
 
 def _torchvision() -> dict[str, Callable]:
     """{form: function of the images} of everything to compare with."""
-    side_by_side.torchvision()
+    reference.torchvision()
     import torch
     from PIL import Image
     from torchvision.transforms import v2

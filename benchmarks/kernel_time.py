@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from benchmarks import side_by_side
+from benchmarks import reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision import kernels
 from jaxvision.kernels import native
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), choices=list(LAYERS))
     parser.add_argument("--turns", type=int, default=15)
     given = parser.parse_args()
-    side_by_side.torchvision()
+    reference.torchvision()
     made_of = native.instructions() or "not built"
     print(f"compiled kernels: {made_of}", flush=True)
     table = []

@@ -3,7 +3,6 @@
 import csv
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,25 +55,6 @@ class Pace(NamedTuple):
         """(25 %, median, 75 %) of the seconds of a turn."""
         low, median, high = np.quantile(self.turns, (0.25, 0.5, 0.75))
         return float(low), float(median), float(high)
-
-
-def torchvision():
-    """torchvision, its missing operators declared first where it was built without them. Raises SystemExit where there is none."""
-    try:
-        import torch
-    except ImportError:
-        raise SystemExit("this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'") from None
-    try:
-        import torchvision as found
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        torchvision.library = library  # the declaration dies with this object
-        import torchvision as found
-    return found
 
 
 def check_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], *, bound: float, what: str) -> float:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import side_by_side
+from benchmarks import reference, side_by_side
 from benchmarks.side_by_side import Pace, Side
 
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
@@ -32,9 +32,12 @@ _SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e1
 _STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths in training unless told not to
 
 
-def reference(name: str):
+def theirs_of(name: str):
     """(PyTorch's network of this name with nothing random in it, the library it is from)."""
-    torchvision = side_by_side.torchvision()
+    torchvision = reference.torchvision()
+    import torch
+
+    torch.manual_seed(0)  # the same weights in every run
     if hasattr(torchvision.models, name):
         options = {"stochastic_depth_prob": 0.0} if name.startswith(_STOCHASTIC) else {}
         return torchvision.models.get_model(name, **options), "torchvision"
@@ -126,7 +129,7 @@ def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: i
 
     Raises side_by_side.Disagreement where the sides do not compute the same.
     """
-    network, layout = reference(name)
+    network, layout = theirs_of(name)
     tensors = {key: tensor.numpy().copy() for key, tensor in network.state_dict().items()}
     data = images(batch, size)
     sides = {"jaxvision": ours(name, layout, tensors, *data, mode=mode, dtype=dtype)}
@@ -201,13 +204,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20, help="steps of each side, taking turns")
     parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
     given = parser.parse_args()
-    table, labels, ratios = [], [], []
+    table, labels, ratios, most = [], [], [], peak(given.dtype)
     for name in given.models:
         for mode in given.mode:
             options = {"mode": mode, "dtype": given.dtype, "batch": given.batch, "size": given.size}
             found, worst = compare(name, **options, turns=given.turns)
             work = flops(name, mode=mode, batch=given.batch, size=given.size)
-            measured = rows(found, batch=given.batch, work=work, most=peak(given.dtype), worst=worst)
+            measured = rows(found, batch=given.batch, work=work, most=most, worst=worst)
             table += [{"model": name, **options, **row} for row in measured]
             for side in list(found)[1:]:
                 ratios.append(side_by_side.ratio(found["jaxvision"], found[side]))

@@ -1,11 +1,12 @@
 """Set-up for every test: eight simulated CPU devices, a persistent compilation cache, torchvision without its compiled operators."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from benchmarks import reference
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight devices; and no LLVM optimisation, since the tests compile for longer than they compute (a contract test takes 40 % less).
@@ -18,22 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two co
 
 
 def _import_torchvision() -> bool:
-    """Import torchvision where PyTorch is installed; a CPU install lacks its compiled operators, whose names are then declared first."""
+    """Import torchvision where PyTorch is installed."""
     try:
         import torch
     except ImportError:
         return False
     torch.set_num_threads(1)
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _import_torchvision.library = library  # the declaration dies with this object
-        import torchvision  # noqa: F401
+    reference.torchvision()
     return True
 
 

@@ -9,10 +9,9 @@ import pytest
 from benchmarks import side_by_side, step_time
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
 from jaxvision import kernels
+from tests.conftest import HAS_TORCH
 
-needs_torch = pytest.mark.skipif(
-    not pytest.importorskip("tests.conftest").HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared"
-)
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared")
 
 
 @pytest.fixture
