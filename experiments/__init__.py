@@ -1,6 +1,7 @@
 """Runnable recipes, one a file: ``python -m experiments.NAME --help``. Here is what several of them share."""
 
 import argparse
+import ast
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,8 +62,10 @@ def warmed_cosine(peak: float, train, *, epochs: float, batch_size: int, warmup_
 def labelled(data: Path, size: int):
     """(train, test) of labelled images in whatever layout lies there: idx files, CIFAR, an .npz file, or a folder or .zip of images.
 
-    Images of the last, whose sizes may differ, are cut to squares of ``size``.
+    Images of the last, whose sizes may differ, are cut to squares of ``size``. Raises ValueError where ``data`` is None.
     """
+    if data is None:
+        raise ValueError("data: found none, expected a folder or an .npz file with labelled images (--data FOLDER)")
     if data.suffix == ".npz":
         return jv.data.npz(data, "train"), jv.data.npz(data, "test")
     found = jv.data.describe(data)
@@ -71,6 +74,13 @@ def labelled(data: Path, size: int):
             return read(data, "train"), read(data, "test")
     train, test = (jv.data.image_folder(data, split) for split in ("train", "val"))
     return tuple(jv.data.center_crops(source, size, resize=size * 8 // 7) for source in (train, test))
+
+
+def with_labels(train, labels: float, seed: int):
+    """The part of ``train`` that keeps its labels: up to 1 the share of every class, above it so many of each."""
+    if labels > 1 and labels % 1:
+        raise ValueError(f"labels: found {labels}, expected a share of every class up to 1, or a whole number of each")
+    return train if labels == 1 else jv.data.few_labels(train, labels if labels < 1 else int(labels), seed=seed)
 
 
 class Pretrained(NamedTuple):
@@ -98,18 +108,57 @@ def _check_alike(found: tuple, run: tuple) -> None:
         raise ValueError(f"data: found images of {found}, but the run's encoder was trained on {run}; other data must have that shape")
 
 
+def _value(text: str):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def _network(model: str):
-    """A network without a head from its name and options: "resnet18", or "resnet18:stem=cifar" with options after a colon."""
+    """A network without a head from its name and options: "resnet18", or "resnet18:stem=cifar,..." with options after a colon."""
     name, _, options = model.partition(":")
+    if wrong := [option for option in options.split(",") if option and "=" not in option]:
+        raise ValueError(f"model: found {wrong[0]!r} in {model!r}, expected NAME:OPTION=VALUE,OPTION=VALUE such as resnet18:stem=cifar")
     pairs = dict(option.split("=", 1) for option in options.split(",") if option)
-    return jv.create_model(name, num_classes=0, **{key: int(value) if value.isdigit() else value for key, value in pairs.items()})
+    try:
+        return jv.create_model(name, num_classes=0, **{key: _value(text) for key, text in pairs.items()})
+    except TypeError as error:  # an option that the model lacks
+        raise ValueError(f"model: {error}") from None
 
 
-def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | None, *, smoke: bool, key: str = "student") -> Pretrained:
+def _shown_as(moments: str, channels: int) -> Callable | None:
+    """What a weight file's network is shown: images normalised as ``moments`` says, "MEAN,STD" of all channels, "imagenet" or "none"."""
+    if moments == "none":
+        return None
+    if moments == "imagenet":
+        if channels == 3:
+            return jv.augment.normalize(*jv.augment.recipes.IMAGENET)
+        raise ValueError(
+            f"moments: imagenet's are for 3 channels, the images have {channels}; expected MEAN,STD such as 0.13,0.31, or none"
+        )
+    try:
+        mean, std = (float(number) for number in moments.split(","))
+    except ValueError:
+        raise ValueError(f"moments: found {moments!r}, expected imagenet, none, or MEAN,STD such as 0.13,0.31") from None
+    return jv.augment.normalize(mean, std)
+
+
+def pretrained(
+    run: Path | None,
+    weights: Path | None,
+    model: str,
+    data: Path | None,
+    *,
+    smoke: bool,
+    key: str = "student",
+    moments: str = "imagenet",
+) -> Pretrained:
     """The encoder of a run folder, or a network by name with the weights of a file; no head.
 
-    ``key``: "student", what the run trained, or "teacher", what it kept beside it. ``data`` where they are not the run's own. Raises
-    ValueError where both or neither are given, data have another shape than the run's, or the run kept no teacher.
+    ``key``: "student", what the run trained, or "teacher", what it kept beside it. ``data`` where they are not the run's own. ``moments``:
+    how a weight file's network was shown its images; a run folder knows it. Raises ValueError where both or neither are given, data have
+    another shape than the run's, or the run kept no teacher.
     """
     if smoke:
         encoder = jv.create_model("lenet5", num_classes=0)
@@ -127,8 +176,9 @@ def pretrained(run: Path | None, weights: Path | None, model: str, data: Path | 
     if data is None:
         raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
     encoder = _network(model)
-    train, test = labelled(data, 224)
-    return Pretrained(encoder, jv.weights.load(encoder, weights, drop_head=True), jv.augment.imagenet_eval(crop=False), train, test)
+    train, test = labelled(data, getattr(encoder, "image_size", 224))
+    recipe = _shown_as(moments, train[0]["image"].shape[2])
+    return Pretrained(encoder, jv.weights.load(encoder, weights, drop_head=True), recipe, train, test)
 
 
 def scheduled_dino(encoder, *, steps: int, epochs: int, prototypes: int, momentum: float) -> jv.Objective:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 import jaxvision as jv
-from experiments import fine_tune, labelled, paint, pretrained, run_each, spread, warmed_cosine
+from experiments import fine_tune, labelled, paint, pretrained, run_each, spread, warmed_cosine, with_labels
 
 CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
@@ -87,8 +87,10 @@ def _objective(method: str, encoder, steps: int):
     return jv.objectives.supervised(encoder)
 
 
-def _few(train, labels: float, seed: int):
-    return jv.data.few_labels(train, labels if labels <= 1 else int(labels), seed=seed)
+def _first(train, images: int):
+    if not 0 < images <= len(train):
+        raise ValueError(f"images: found {images}, expected 1 to {len(train)}, those of the training set")
+    return jv.data.subset(train, range(images))
 
 
 def config(
@@ -122,9 +124,9 @@ def config(
     train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else labelled(data, 32)
     if smoke:
         epochs, batch_size, labels = 1, 16, _SMOKE_LABELS
-    train = train if images is None else jv.data.subset(train, range(images))
+    train = train if images is None else _first(train, images)
     size, digits = train[0]["image"].shape[0], train[0]["image"].shape[2] == 1
-    few, steps = _few(train, labels, seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
+    few, steps = with_labels(train, labels, seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     supervised = method == "supervised"
     network = _network(encoder, size, len(train.classes) * supervised, smoke=smoke)
     fixed = encoder == "lenet"  # it sees 32 x 32 pixels and nothing else
@@ -194,7 +196,7 @@ def judge(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
         options["labels"] = _SMOKE_LABELS
     method, seed, options["labels"] = options["method"], int(options["seed"]), float(options["labels"])
     encoder, variables, recipe, train, test = pretrained(folder, None, "", None, smoke=False, key=_judged(method))
-    few = train if method == "supervised" else _few(train, options["labels"], seed)
+    few = train if method == "supervised" else with_labels(train, options["labels"], seed)
 
     def seen(variables: dict) -> dict[str, float]:
         return _judge(*(jv.evaluate.features(encoder, variables, source, recipe=recipe) for source in (few, test)))

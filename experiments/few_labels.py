@@ -1,6 +1,7 @@
 """What a pretrained encoder is worth when labels are few: fine-tuned and from scratch, with 1 % and 10 % of the labels.
 
-    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                           # all, three seeds each, then the table
+    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                      # all, three seeds each, then the table
+    python -m experiments.few_labels --weights resnet50.pth --model resnet50 --data FOLDER     # the same
     python -m experiments.few_labels --run RUN_FOLDER --only 0.01 [--scratch] --workdir DIR    # one of them
 
 All leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
@@ -23,6 +24,9 @@ def config(
     *,
     run: Path | None = None,
     key: Literal["student", "teacher"] = "student",
+    weights: Path | None = None,
+    model: str = "resnet50",
+    moments: str = "imagenet",
     data: Path | None = None,
     only: float = 0.1,
     scratch: bool = False,
@@ -38,6 +42,9 @@ def config(
     Args:
         run: Run folder of the pretrained encoder.
         key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
+        weights: Weight file instead of a run folder.
+        model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
+        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
         data: Labelled images; by default those of the run.
         only: Share of every class's labels.
         scratch: Begin anew with the same network, for comparison.
@@ -50,8 +57,9 @@ def config(
     """
     if smoke:
         only = 0.5  # of 64 images
-    options = {"run": run, "key": key, "data": data, "labels": only, "scratch": scratch, "epochs": epochs, "batch_size": batch_size}
-    return fine_tune.config(**options, learning_rate=learning_rate, flip=flip, seed=seed, smoke=smoke)
+    start = {"run": run, "key": key, "weights": weights, "model": model, "moments": moments, "scratch": scratch}
+    options = {"data": data, "labels": only, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "flip": flip}
+    return fine_tune.config(**start, **options, seed=seed, smoke=smoke)
 
 
 def _runs(given: list[str]) -> dict[str, list[str]]:

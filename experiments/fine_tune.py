@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import jaxvision as jv
-from experiments import pretrained, warmed_cosine
+from experiments import pretrained, warmed_cosine, with_labels
 
 
 def config(
@@ -20,6 +20,7 @@ def config(
     key: Literal["student", "teacher"] = "student",
     weights: Path | None = None,
     model: str = "resnet50",
+    moments: str = "imagenet",
     data: Path | None = None,
     labels: float = 1.0,
     epochs: int = 50,
@@ -41,6 +42,7 @@ def config(
         key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
+        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
         data: Labelled images; by default those of the run.
         labels: Share of every class's images to train on; above 1, so many of each class.
         epochs: Passes over the training images.
@@ -55,9 +57,8 @@ def config(
         seed: Decides the head's initialisation, which labels are kept, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke, key=key)
-    train = found.train if labels == 1 else jv.data.few_labels(found.train, labels if labels < 1 else int(labels), seed=seed)
-    classifier = found.encoder.clone(num_classes=len(found.train.classes))
+    found = pretrained(run, weights, model, data, smoke=smoke, key=key, moments=moments)
+    train, classifier = with_labels(found.train, labels, seed), found.encoder.clone(num_classes=len(found.train.classes))
     settings = {"epochs": 1 if smoke else epochs, "batch_size": min(16 if smoke else batch_size, len(train))}
     rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=0 if smoke else warmup_epochs, **settings)
     return jv.train.Experiment(

@@ -21,6 +21,7 @@ def config(
     key: Literal["student", "teacher"] = "student",
     weights: Path | None = None,
     model: str = "resnet50",
+    moments: str = "imagenet",
     data: Path | None = None,
     epochs: int = 100,
     batch_size: int = 256,
@@ -36,6 +37,7 @@ def config(
         key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
+        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
         data: Labelled images; by default those of the run.
         epochs: Passes over the training images.
         batch_size: Images an update, over all devices.
@@ -44,7 +46,7 @@ def config(
         seed: Decides the head's initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke, key=key)
+    found = pretrained(run, weights, model, data, smoke=smoke, key=key, moments=moments)
     if smoke:
         epochs, batch_size, learning_rate = 1, 16, 1.0
     classifier = found.encoder.clone(num_classes=len(found.train.classes))

@@ -20,7 +20,8 @@ from jaxvision.augment.tones import solarize
 from jaxvision.augment.viewing import views
 from jaxvision.typing import Array
 
-# Mean and standard deviation of each channel over the training images, for pixels in [0, 1].
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation, one number a channel
+# Over the training images, for pixels in [0, 1].
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -82,9 +83,12 @@ def imagenet_eval(size: int = 224, *, resize_to: int = 256, crop: bool = True) -
     return EvalRecipe(size, size / resize_to) if crop else normalize(*IMAGENET)
 
 
-def mae(size: int = 224) -> Callable:
-    """Random resized crop of at least a fifth of the area, flip, normalisation (He et al., 2021, appendix A.1)."""
-    return chain(random_resized_crop(size, scale=(0.2, 1.0), method="bicubic"), random_horizontal_flip(), normalize(*IMAGENET))
+def mae(size: int = 224, *, moments: Moments = IMAGENET) -> Callable:
+    """Random resized crop of at least a fifth of the area, flip, normalisation (He et al., 2021, appendix A.1).
+
+    ``moments``: (mean, standard deviation) of each channel; those of ImageNet are for three.
+    """
+    return chain(random_resized_crop(size, scale=(0.2, 1.0), method="bicubic"), random_horizontal_flip(), normalize(*moments))
 
 
 def three_augment(size: int = 224, *, simple_crop: bool = False) -> Callable:
@@ -125,16 +129,18 @@ def dino(
     crops: int = 8,
     global_scale: tuple[float, float] = (0.4, 1.0),
     local_scale: tuple[float, float] = (0.05, 0.4),
+    moments: Moments = IMAGENET,
 ) -> Callable:
     """DINO's multi-crop: ``(key, batch) -> batch`` with ``views`` [B, 2, size, size, C] and ``crops`` [B, crops, crop_size, crop_size, C].
 
-    Normalised. The first view is always blurred, the second once in 10 times and solarized twice, half of the crops are blurred (Caron
-    et al., 2021, after BYOL). ``global_scale``, ``local_scale``: ranges of the views' and the crops' shares of the image's area.
+    Normalised by ``moments``, as in ``mae``. The first view is always blurred, the second once in 10 times and solarized twice, half of the
+    crops are blurred (Caron et al., 2021, after BYOL). ``global_scale``, ``local_scale``: ranges of the views' and the crops' shares of the
+    image's area.
     """
 
     def view(size: int, scale: tuple[float, float], *rest: Callable) -> Callable:
         crop = random_resized_crop(size, scale=scale, method="bicubic")
-        return _view(crop, color_jitter(0.4, 0.4, 0.2, 0.1), *rest, normalize(*IMAGENET))
+        return _view(crop, color_jitter(0.4, 0.4, 0.2, 0.1), *rest, normalize(*moments))
 
     first = view(size, global_scale, gaussian_blur())
     second = view(size, global_scale, gaussian_blur(probability=0.1), solarize(probability=0.2))

@@ -4,11 +4,9 @@ Without this a split batch would be gathered, and every device would compute all
 that names shardings: it chooses none, it says which ones a kernel keeps.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
-from jax.custom_batching import sequential_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -53,9 +51,4 @@ def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable
     whole = custom_partitioning(function, static_argnums=(2, 3, 4))
     spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
     whole.def_partition(partition=partition, sharding_rule=spaced)
-
-    @functools.cache
-    def static(shape, stride, padding):
-        return sequential_vmap(lambda a, b: whole(a, b, shape, stride, padding))
-
-    return lambda a, b, shape, stride, padding: static(shape, stride, padding)(a, b)
+    return whole

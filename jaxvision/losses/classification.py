@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
+from jaxvision.losses.precision import log_softmax
 from jaxvision.typing import Array, Float, Shaped, at_least_float32
 
 
@@ -54,7 +55,7 @@ def cross_entropy(
     weights = jnp.ones(logits.shape[1], logits.dtype) if class_weights is None else _one_a_class("class_weights", class_weights, logits)
     part = weights * ((1 - label_smoothing) * target + label_smoothing / logits.shape[1])
     # a class switched off by a logit of minus infinity costs nothing where no label asks for it
-    surprise = -jnp.sum(jnp.where(part == 0, 0, part * jax.nn.log_softmax(logits)), axis=-1)  # [B]
+    surprise = -jnp.sum(jnp.where(part == 0, 0, part * log_softmax(logits)), axis=-1)  # [B]
     share = jnp.mean(surprise)
     if numbered and class_weights is not None:
         share = share / axis.mean(jnp.mean(target @ weights))

@@ -1,10 +1,12 @@
 """The one rule of precision that every loss follows, and the checks of arrays that belong together and of numbers."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.typing import Array, at_least_float32
+from jaxvision.typing import Array, Float, at_least_float32
 
 EXACT = jax.lax.Precision.HIGHEST  # products of float32 numbers in float32, where an accelerator would round them to fewer digits
 
@@ -17,21 +19,47 @@ def of_rank(name: str, array: Array, letters: str) -> Array:
     return array
 
 
-def _known(number: float | Array) -> bool:
-    """Whether a number is known before the program runs."""
-    return not isinstance(number, jax.core.Tracer)
+def _check(name: str, number: float | Array, fits: Callable[[np.ndarray], np.ndarray], expected: str) -> None:
+    if isinstance(number, jax.core.Tracer):  # it is known when the program runs
+        return
+    array = np.asarray(number)
+    if array.dtype.kind in "OSU" or not np.all(fits(array)):  # objects, such as a schedule, and text
+        raise ValueError(f"{name}: found {number}, expected a number {expected}")
 
 
 def above_zero(name: str, number: float | Array) -> None:
-    """Raises ValueError for a number, known before the program runs, that is not above zero."""
-    if _known(number) and not np.all(np.asarray(number) > 0):
-        raise ValueError(f"{name}: found {number}, expected a number above 0")
+    """Raises ValueError for what is no number or, if known before the program runs, not above zero."""
+    _check(name, number, lambda array: array > 0, "above 0")
+
+
+def not_below_zero(name: str, number: float | Array) -> None:
+    """Raises ValueError for what is no number or, if known before the program runs, below zero."""
+    _check(name, number, lambda array: array >= 0, "of at least 0")
 
 
 def from_zero_to_one(name: str, number: float | Array) -> None:
-    """Raises ValueError for a number, known before the program runs, that is below zero or above one."""
-    if _known(number) and not np.all((np.asarray(number) >= 0) & (np.asarray(number) <= 1)):
-        raise ValueError(f"{name}: found {number}, expected a number from 0 to 1")
+    """Raises ValueError for what is no number or, if known before the program runs, below zero or above one."""
+    _check(name, number, lambda array: (array >= 0) & (array <= 1), "from 0 to 1")
+
+
+def below_largest(logits: Float[Array, "... K"]) -> tuple[Float[Array, "... K"], Float[Array, "... 1"]]:
+    """(x - max x, log of the sum of exp(x - max x)) along the last axis: their difference is the logarithm of softmax.
+
+    The largest logit is left out of the sum, log(1 + the others), so that both keep their digits, and their gradients too, where it is all
+    but certain.
+    """
+    place = jnp.argmax(logits, axis=-1, keepdims=True)
+    top, is_top = jnp.take_along_axis(logits, place, axis=-1), jnp.arange(logits.shape[-1]) == place
+    nothing = jax.lax.stop_gradient(top - top)  # but nan where the largest is not finite
+    below = jnp.where(is_top, nothing, logits - top)
+    others = jnp.where(is_top, 0, jnp.exp(below))
+    return below, jnp.log1p(jnp.sum(others, axis=-1, keepdims=True))
+
+
+def log_softmax(logits: Float[Array, "... K"]) -> Float[Array, "... K"]:
+    """The logarithm of softmax along the last axis, to the last digits for a class that is all but certain, its gradient too."""
+    below, spread = below_largest(logits)
+    return below - spread
 
 
 def alike(names: str, first: Array, second: Array, letters: str) -> tuple[Array, Array]:

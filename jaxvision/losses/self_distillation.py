@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.kernels import prototype_cross_entropy, prototype_entropy
-from jaxvision.losses.precision import EXACT, above_zero, alike, from_zero_to_one, of_rank
+from jaxvision.losses.precision import EXACT, above_zero, alike, below_largest, from_zero_to_one, of_rank
 from jaxvision.typing import Array, Float, at_least_float32
 
 
@@ -54,11 +54,9 @@ def dino(
     student, teacher = _views("student, teacher", student, teacher, "B K")
     center = _one_a_prototype(center, teacher.shape[-1], teacher.dtype)
     target = jax.nn.softmax((jax.lax.stop_gradient(teacher) - center) / teacher_temperature)
-    logits = student / student_temperature
-    logits = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    below, spread = below_largest(student / student_temperature)
     # the logarithm outside the sum over prototypes: K products with log K would each be rounded, and none with zero is
-    spread = jnp.log(jnp.sum(jnp.exp(logits), axis=-1))
-    return _of_different_views(spread - jnp.einsum("gbk,vbk->gvb", target, logits, precision=EXACT))
+    return _of_different_views(spread[..., 0] - jnp.einsum("gbk,vbk->gvb", target, below, precision=EXACT))
 
 
 def dino_center(center: Float[Array, "K"], teacher: Float[Array, "G B K"], *, momentum: float | Array = 0.9) -> Float[Array, "K"]:

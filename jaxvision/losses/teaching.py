@@ -1,11 +1,44 @@
 """Losses of a model that learns from a model's predictions: distillation and pseudo-labels."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.losses.precision import above_zero, alike, from_zero_to_one
+from jaxvision.losses.precision import above_zero, alike, from_zero_to_one, log_softmax
 from jaxvision.typing import Array, Float
+
+_NEAR = 16.0  # up to which logits' differences may be exponentiated without a maximum taken off
+_TERMS = 9  # of the series of exp(x) - 1 - x: enough for |x| <= 1/2 in float32
+_FINE_TERMS = 16  # in float64
+
+
+def _beyond_linear(x: Array) -> Array:
+    """exp(x) - 1 - x, to the last digits where x is small too."""
+    small = jnp.abs(x) < 0.5
+    near, far = jnp.where(small, x, 0), jnp.where(small, 1, x)
+    series = jnp.zeros_like(x)
+    for power in range(_FINE_TERMS if x.dtype == jnp.float64 else _TERMS, 1, -1):
+        series = series * near + 1 / math.factorial(power)
+    return jnp.where(small, near * near * series, jnp.expm1(far) - far)
+
+
+def _divergence(teacher: Array, student: Array, temperature: float | Array) -> Array:
+    """KL(softmax(teacher / T) || softmax(student / T)) [B], to the last digits where they all but agree.
+
+    With q the teacher's distribution and x the student's logits less the teacher's, less their mean under q, it is
+    log(1 + sum q (exp(x) - 1 - x)): a sum of what is not negative, in place of a difference of two logarithms.
+    """
+    wanted = jax.nn.log_softmax(teacher / temperature)
+    weights = jnp.exp(wanted)
+    x = (student - teacher) / temperature
+    x = x - jnp.sum(weights * x, axis=-1, keepdims=True)
+    near = jnp.all(jnp.abs(x) < _NEAR, axis=-1, keepdims=True)  # false for what is not a number
+    close = jnp.log1p(jnp.sum(weights * _beyond_linear(jnp.where(near, x, 0)), axis=-1))
+    # a class that the teacher switched off by a logit of minus infinity costs nothing
+    apart = jnp.sum(jnp.where(weights == 0, 0, weights * (wanted - jax.nn.log_softmax(student / temperature))), axis=-1)
+    return jnp.where(near[..., 0], close, apart)
 
 
 def knowledge_distillation(
@@ -18,11 +51,7 @@ def knowledge_distillation(
     """
     above_zero("temperature", temperature)
     student, teacher = alike("student, teacher", student, teacher, "B K")
-    wanted = jax.nn.log_softmax(jax.lax.stop_gradient(teacher) / temperature)
-    weights = jnp.exp(wanted)
-    apart = wanted - jax.nn.log_softmax(student / temperature)
-    # a class that the teacher switched off by a logit of minus infinity costs nothing
-    return temperature**2 * jnp.mean(jnp.sum(jnp.where(weights == 0, 0, weights * apart), axis=-1))
+    return temperature**2 * jnp.mean(_divergence(jax.lax.stop_gradient(teacher), student, temperature))
 
 
 def pseudo_label(weak: Float[Array, "B K"], strong: Float[Array, "B K"], *, threshold: float | Array = 0.95) -> Float[Array, ""]:
@@ -38,6 +67,6 @@ def pseudo_label(weak: Float[Array, "B K"], strong: Float[Array, "B K"], *, thre
     surest = jnp.max(chances, axis=-1)
     confident = jnp.where(jnp.isnan(surest), surest, surest >= threshold)  # else a weak view that broke would pass for a doubtful one
     label = jnp.argmax(chances, axis=-1)
-    surprise = -jnp.take_along_axis(jax.nn.log_softmax(strong), label[:, None], axis=-1)[:, 0]
+    surprise = -jnp.take_along_axis(log_softmax(strong), label[:, None], axis=-1)[:, 0]
     share = axis.mean(jnp.mean(confident))
     return jnp.mean(confident * surprise) / jnp.where(share > 0, share, 1)

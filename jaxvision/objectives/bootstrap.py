@@ -28,7 +28,7 @@ def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, pro
     """
     encoding.check_encoder(encoder)
     encoding.positive(hidden=hidden, projection=projection)
-    encoding.from_zero_to_one(momentum=momentum)
+    encoding.from_zero_to_one(**encoding.constant(momentum=momentum))
     dtype, teacher = getattr(encoder, "dtype", None), viewing.without_drop(encoder)
     projector, predictor = Projector(projection, hidden, dtype=dtype), Projector(projection, hidden, dtype=dtype)
 

@@ -54,10 +54,11 @@ def pseudo_label(model, *, threshold: float = 0.95, weight: float = 1.0) -> Obje
     All pass the model as one batch, whose statistics BatchNorm sees.
 
     Module: ``model``. Metrics: ``top1`` of the labelled, ``confident`` (the share of weak views that are), ``pseudo`` (their loss).
-    Raises ValueError where something is missing, naming what makes it, and for a threshold outside [0, 1].
+    Raises ValueError where something is missing, naming what makes it, for a threshold outside [0, 1] and a negative weight.
     """
     encoding.check_model("model", model)
     encoding.from_zero_to_one(threshold=threshold)
+    encoding.not_below_zero(weight=weight)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         encoding.check_given("pseudo_label", given, "model")

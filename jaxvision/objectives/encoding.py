@@ -33,18 +33,27 @@ def positive(**sizes) -> None:
             raise ValueError(f"{name}: found {size!r}, expected an integer above 0")
 
 
+def constant(**options) -> dict:
+    """Those of the options that may be schedules which are numbers: a schedule is known at its steps alone."""
+    return {name: option for name, option in options.items() if not callable(option)}
+
+
 def above_zero(**numbers) -> None:
-    """Raises ValueError for a number that is not above 0; a schedule is known at its steps alone."""
+    """Raises ValueError for what is no number above 0."""
     for name, number in numbers.items():
-        if not callable(number):
-            precision.above_zero(name, number)
+        precision.above_zero(name, number)
+
+
+def not_below_zero(**numbers) -> None:
+    """Raises ValueError for what is no number of at least 0."""
+    for name, number in numbers.items():
+        precision.not_below_zero(name, number)
 
 
 def from_zero_to_one(**numbers) -> None:
-    """Raises ValueError for a number outside [0, 1]; a schedule is known at its steps alone."""
+    """Raises ValueError for what is no number in [0, 1]."""
     for name, number in numbers.items():
-        if not callable(number):
-            precision.from_zero_to_one(name, number)
+        precision.from_zero_to_one(name, number)
 
 
 def read(batch: Batch, method: str, *names: str, recipe: str) -> tuple[Array, ...]:

@@ -24,8 +24,9 @@ def _groups(batch: Batch) -> list[Array]:
     if "crops" not in batch:
         return [views]
     (crops,) = encoding.read(batch, "dino", "crops", recipe=_RECIPE)
-    if crops.ndim != 5 or len(crops) != len(views):
-        raise ValueError(f"crops: found shape {crops.shape}, expected [{len(views)}, L, h, w, C], smaller views of the same images")
+    if crops.ndim != 5 or len(crops) != len(views) or 0 in crops.shape:
+        expected = f"[{len(views)}, L, h, w, C], smaller views of the same images, L at least 1"
+        raise ValueError(f"crops: found shape {crops.shape}, expected {expected}; without crops leave the name away")
     return [views, crops]
 
 
@@ -100,8 +101,8 @@ def dino(
     not fit, and for options that cannot be.
     """
     head = _head(encoder, freeze_steps, prototypes=prototypes, hidden=hidden, bottleneck=bottleneck, batch_norm=batch_norm)
-    encoding.above_zero(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
-    encoding.from_zero_to_one(momentum=momentum, center_momentum=center_momentum)
+    encoding.above_zero(student_temperature=student_temperature, **encoding.constant(teacher_temperature=teacher_temperature))
+    encoding.from_zero_to_one(center_momentum=center_momentum, **encoding.constant(momentum=momentum))
     teacher = viewing.without_drop(encoder)
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:

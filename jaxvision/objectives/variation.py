@@ -33,11 +33,12 @@ def vicreg(encoder, *, width: int = 8192, invariance: float = 25.0, variance: fl
     ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D]. ``width`` of the expander, whose outputs are
     compared; the other options are the weights of the loss's three terms. Both views go through the encoder as one batch.
 
-    Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank`` of the features. Raises ValueError where the views are missing or
-    ``width`` is below 1.
+    Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank`` of the features. Raises ValueError where the views are missing,
+    ``width`` is below 1 or a weight is no number of at least 0.
     """
-    encoding.positive(width=width)
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    encoding.positive(width=width)
+    encoding.not_below_zero(**weights)
 
     def loss(z1: Array, z2: Array, batch: Batch) -> tuple[Array, dict]:
         return losses.vicreg(z1, z2, **weights), {}

@@ -104,7 +104,9 @@ def layer_scales(params, rate: float):
 
 
 def scale_by_layer(rate: float) -> optax.GradientTransformation:
-    """Layer-wise decay of the learning rate, for any model; see ``layer_scales``."""
+    """Layer-wise decay of the learning rate, for any model; see ``layer_scales``. Raises ValueError for a rate outside (0, 1]."""
+    if not 0 < rate <= 1:
+        raise ValueError(f"layer_rate: found {rate}, expected a factor above 0 and at most 1 from each layer to the one below")
     return optax.stateless(lambda updates, params: jax.tree.map(jnp.multiply, updates, layer_scales(updates, rate)))
 
 

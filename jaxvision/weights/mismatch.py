@@ -14,13 +14,14 @@ def _listed(title: str, lines: list[str]) -> list[str]:
     return [f"{title} ({len(lines)}): {'; '.join(shown)}"] if lines else []
 
 
-def _prefix(wanted: set[str], names: list[str]) -> str | None:
-    """What stands before the most wanted names, if anything does."""
+def _prefix(wanted: set[str], names: list[str], least: int = 1) -> str | None:
+    """What stands before the most wanted names, if it does before ``least`` of them."""
     counts: Counter = Counter()
     for name in names:
         parts = name.split(".")
         counts.update(".".join(parts[:cut]) + "." for cut in range(1, len(parts)) if ".".join(parts[cut:]) in wanted)
-    return max(counts, key=lambda prefix: (counts[prefix], -len(prefix))) if counts else None
+    best = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)), default=None)
+    return best if counts[best] >= least else None
 
 
 def no_prefix(prefix: str, names: list[str]) -> str:
@@ -38,7 +39,7 @@ def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> st
     behind = f" behind the prefix {prefix!r}" if prefix else ""
     found = ", ".join(names[:4]) or "nothing"
     text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {found}"
-    guess = _prefix(wanted, names)
+    guess = _prefix(wanted, names, least=min(map(len, tables.values())) // 2 + 1)
     return f"{text}; prefix={guess!r} would fit" if guess else text
 
 

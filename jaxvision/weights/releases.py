@@ -20,14 +20,19 @@ _TENSORFLOW = (
     "or npz, such as SimCLR by lightly or solo-learn"
 )
 _SHARD = re.compile(r"\.data-\d{5}-of-\d{5}$")
+_COUNTED = re.compile(r"\d+\.\d+\.conv1\.")  # a stage and a block of it by their numbers: how lightly cuts residual networks
 _CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..*)")  # one more number, of the chunk: how DINOv2 trains
 
 
 class Release(NamedTuple):
-    """One publisher's files: whether ``names`` are of one, and its encoder's tensors as a library names them, for a model."""
+    """One publisher's files: whether ``names`` are of one, and its encoder's tensors as a library names them, for a model.
+
+    ``plain``: a name that its files have whose names are a library's own: they are taken where the release is named.
+    """
 
     known: Callable[[list[str]], bool]
     encoder: Callable[[Any, dict], dict]
+    plain: tuple[str, ...] = ()
 
 
 def refuse_tensorflow(names: list[str]) -> None:
@@ -63,7 +68,7 @@ def _begins(names: list[str], *prefixes: str) -> bool:
 
 
 def _dino(model: Any, tensors: dict) -> dict:
-    return part(tensors, "module.backbone.", "backbone.")
+    return part(tensors, "module.backbone.", "backbone.") or tensors
 
 
 def _dinov2(model: Any, tensors: dict) -> dict:
@@ -113,7 +118,7 @@ def _fcmae(model: Any, tensors: dict) -> dict:
 
 def _sequential(tensors: dict) -> dict:
     """A residual network whose layers are counted (the convolution, the norm, four stages) under torchvision's names."""
-    stages = sorted({int(name.split(".")[0]) for name in tensors if re.match(r"\d+\.\d+\.conv1\.", name)})
+    stages = sorted({int(name.split(".")[0]) for name in tensors if _COUNTED.match(name)})
     layers = {"0": "conv1", "1": "bn1"} | {str(place): f"layer{index}" for index, place in enumerate(stages, 1)}
     found = {}
     for name, tensor in tensors.items():
@@ -123,7 +128,7 @@ def _sequential(tensors: dict) -> dict:
 
 
 def _lightly(model: Any, tensors: dict) -> dict:
-    found = part(tensors, "backbone.")
+    found = part(tensors, "backbone.") or tensors
     return _sequential(found) if "0.weight" in found else found
 
 
@@ -148,13 +153,19 @@ RELEASES = {  # the first that knows the names is taken
     "dino": Release(
         lambda names: _begins(names, "module.backbone.") or _begins(names, "backbone.") and _begins(names, "head.last_layer.", "head.mlp."),
         _dino,
+        ("cls_token", "conv1.weight"),
     ),
-    "mae": Release(lambda names: _begins(names, "decoder_embed."), _mae),
+    "mae": Release(lambda names: _begins(names, "decoder_embed."), _mae, ("cls_token",)),
     "fcmae": Release(
         lambda names: _begins(names, "encoder.downsample_layers.") or _begins(names, "downsample_layers.") and "norm.weight" not in names,
         _fcmae,
     ),
-    "lightly": Release(lambda names: "backbone.0.weight" in names or _begins(names, "projection_head."), _lightly),
+    "lightly": Release(
+        lambda names: (
+            "backbone.0.weight" in names or _begins(names, "projection_head.") or "0.weight" in names and any(map(_COUNTED.match, names))
+        ),
+        _lightly,
+    ),
     "solo-learn": Release(
         lambda names: _begins(names, "backbone.conv1.", "encoder.conv1.") and _begins(names, "projector.", "classifier."), _solo
     ),
@@ -175,6 +186,8 @@ def encoder_of(model: Any, tensors: dict, layout: str | None) -> tuple[dict, str
     if layout is not None and layout not in RELEASES:
         return tensors, layout
     found = release_of(list(tensors))
+    if found is None and layout is not None and any(name in tensors for name in RELEASES[layout].plain):
+        found = layout
     if layout is not None and found != layout:
         raise ValueError(f"layout: found {layout!r}, but the names are {f'those of {found!r}' if found else 'not its'}")
     return (RELEASES[found].encoder(model, tensors) if found else tensors), None

@@ -7,10 +7,11 @@
 #include <thread>
 #include <vector>
 
-#include "depthwise.h"
+#include "kernels.h"
 
-using jaxvision::Depthwise;
-using jaxvision::DepthwiseShape;
+using jaxvision::Convolution;
+using jaxvision::Kernels;
+using jaxvision::Shape;
 using Floats = std::vector<float>;
 
 namespace {
@@ -28,7 +29,7 @@ void on_threads(int64_t count, const std::function<void(int64_t)>& task) {
 
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>
-void each_product(const DepthwiseShape& s, Visit visit) {
+void each_product(const Shape& s, bool depthwise, Visit visit) {
   for (int64_t b = 0; b < s.B; ++b)
     for (int64_t y = 0; y < s.h; ++y)
       for (int64_t x = 0; x < s.w; ++x)
@@ -36,31 +37,35 @@ void each_product(const DepthwiseShape& s, Visit visit) {
           for (int64_t kx = 0; kx < s.kw; ++kx) {
             const int64_t row = y * s.stride_rows + ky - s.pad_rows, column = x * s.stride_columns + kx - s.pad_columns;
             if (row < 0 || row >= s.H || column < 0 || column >= s.W) continue;
-            for (int64_t c = 0; c < s.C; ++c)
-              visit(((b * s.H + row) * s.W + column) * s.C + c, (ky * s.kw + kx) * s.C + c, ((b * s.h + y) * s.w + x) * s.C + c);
+            const int64_t pixel = ((b * s.H + row) * s.W + column) * s.C, tap = ky * s.kw + kx, place = ((b * s.h + y) * s.w + x) * s.D;
+            for (int64_t c = 0; c < s.C; ++c) {
+              if (depthwise) visit(pixel + c, tap * s.C + c, place + c);
+              for (int64_t d = 0; d < (depthwise ? 0 : s.D); ++d) visit(pixel + c, (tap * s.C + c) * s.D + d, place + d);
+            }
           }
 }
 
-bool close(const Floats& found, const std::vector<double>& expected, const char* what, const DepthwiseShape& s) {
+bool close(const Floats& found, const std::vector<double>& expected, const char* what, const Shape& s) {
   double largest = 0, worst = 0;
   for (double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - expected[i]));
   if (worst <= 1e-5 * largest) return true;
-  std::printf("%s differs by %g of %g: %ld %ld %ld %ld, kernel %ld %ld\n", what, worst, largest, long(s.B), long(s.H), long(s.W), long(s.C),
-              long(s.kh), long(s.kw));
+  std::printf("%s differs by %g of %g: %ld %ld %ld %ld, kernel %ld %ld, features %ld\n", what, worst, largest, long(s.B), long(s.H),
+              long(s.W), long(s.C), long(s.kh), long(s.kw), long(s.D));
   return false;
 }
 
-bool check(const Depthwise& kernels, const DepthwiseShape& s, std::mt19937& random) {
+bool check(const Convolution& kernels, bool depthwise, const Shape& s, std::mt19937& random) {
   std::normal_distribution<float> normal;
   const auto drawn = [&](int64_t size) {
     Floats found(size);
     for (float& value : found) value = normal(random);
     return found;
   };
-  const Floats image = drawn(s.B * s.H * s.W * s.C), kernel = drawn(s.kh * s.kw * s.C), gradient = drawn(s.B * s.h * s.w * s.C);
+  const Floats image = drawn(s.B * s.H * s.W * s.C), gradient = drawn(s.B * s.h * s.w * s.D);
+  const Floats kernel = drawn(s.kh * s.kw * s.C * (depthwise ? 1 : s.D));
   std::vector<double> output(gradient.size()), to_image(image.size()), to_kernel(kernel.size());
-  each_product(s, [&](int64_t i, int64_t k, int64_t o) {
+  each_product(s, depthwise, [&](int64_t i, int64_t k, int64_t o) {
     output[o] += double(image[i]) * kernel[k];
     to_image[i] += double(gradient[o]) * kernel[k];
     to_kernel[k] += double(gradient[o]) * image[i];
@@ -72,10 +77,10 @@ bool check(const Depthwise& kernels, const DepthwiseShape& s, std::mt19937& rand
   return close(a, output, "forward", s) & close(b, to_image, "image gradient", s) & close(c, to_kernel, "kernel gradient", s);
 }
 
-bool supported(const Depthwise& kernels) {
+bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
-  if (&kernels == &jaxvision::depthwise_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
-  if (&kernels == &jaxvision::depthwise_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+  if (&kernels == &jaxvision::kernels_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
   return true;
 }
@@ -83,23 +88,27 @@ bool supported(const Depthwise& kernels) {
 }  // namespace
 
 int main() {
-  std::vector<const Depthwise*> all = {&jaxvision::depthwise_portable};
+  std::vector<const Kernels*> all = {&jaxvision::kernels_portable};
 #ifdef __x86_64__
-  all.insert(all.end(), {&jaxvision::depthwise_avx2, &jaxvision::depthwise_avx512});
+  all.insert(all.end(), {&jaxvision::kernels_avx2, &jaxvision::kernels_avx512});
 #endif
   std::mt19937 random(0);
   const auto between = [&](int low, int high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
   int checked = 0;
-  for (const Depthwise* kernels : all) {
+  for (const Kernels* kernels : all) {
     if (!supported(*kernels)) continue;
-    for (int trial = 0; trial < 40; ++trial) {
-      DepthwiseShape s = {between(1, 3), between(1, 40), between(1, 40), between(1, 40), between(1, 8), between(1, 8), 0,
-                          0,             between(1, 3),  between(1, 3),  between(0, 4),  between(0, 4)};
-      if (trial % 8 == 0) s.H = 120, s.W = 60, s.B = 1;  // several bands
+    for (int trial = 0; trial < 80; ++trial) {
+      const bool depthwise = trial % 2;
+      Shape s = {between(1, 3), between(1, 40), between(1, 40), between(1, 40), between(1, 8), between(1, 8), between(1, 80),
+                 0,             0,              between(1, 3),  between(1, 3),  between(0, 4), between(0, 4)};
+      if (trial % 16 == 1) s.H = 120, s.W = 60, s.B = 1;            // several bands
+      if (trial % 16 == 2) s.H = s.W = 90, s.C = 130, s.D = 2;      // more images than are padded at once
+      if (!depthwise && trial % 16 != 2) s.H = s.H % 16 + 1, s.W = s.W % 16 + 1;  // the loops are slow here
+      if (depthwise) s.D = s.C;
       if (s.H + 2 * s.pad_rows < s.kh || s.W + 2 * s.pad_columns < s.kw) continue;
       s.h = (s.H + 2 * s.pad_rows - s.kh) / s.stride_rows + 1;
       s.w = (s.W + 2 * s.pad_columns - s.kw) / s.stride_columns + 1;
-      if (!check(*kernels, s, random)) return 1;
+      if (!check(depthwise ? kernels->depthwise : kernels->dense, depthwise, s, random)) return 1;
       ++checked;
     }
     std::printf("%s equal\n", kernels->instructions);

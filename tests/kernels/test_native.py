@@ -13,9 +13,9 @@ from jaxvision.kernels import native
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
 SOURCES = Path(native.__file__).parent
-SETS = {"portable": ("4",)}
+SETS = {"portable": ("4", "2")}
 if platform.machine() in ("x86_64", "AMD64"):
-    SETS |= {"avx2": ("8", "-mavx2", "-mfma"), "avx512": ("16", "-mavx512f", "-mavx512vl", "-mfma")}
+    SETS |= {"avx2": ("8", "2", "-mavx2", "-mfma"), "avx512": ("16", "4", "-mavx512f", "-mavx512vl", "-mfma")}
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: the compiled kernels are NOT run under sanitizers")
@@ -23,9 +23,9 @@ if platform.machine() in ("x86_64", "AMD64"):
 def test_sanitizers_find_nothing_and_every_set_equals_plain_loops(sanitizer, tmp_path):
     flags = ["-std=c++17", "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
     objects = []
-    for name, (lanes, *instructions) in SETS.items():
+    for name, (lanes, vectors, *instructions) in SETS.items():
         objects.append(tmp_path / f"{name}.o")
-        defined = [f"-DJAXVISION_ISA={name}", f"-DJAXVISION_LANES={lanes}"]
+        defined = [f"-DJAXVISION_ISA={name}", f"-DJAXVISION_LANES={lanes}", f"-DJAXVISION_VECTORS={vectors}"]
         subprocess.run([COMPILER, *flags, *defined, *instructions, "-c", SOURCES / "isa.cc", "-o", objects[-1]], check=True)
     program = tmp_path / "check"
     subprocess.run([COMPILER, *flags, Path(__file__).parent / "check_native.cc", *objects, "-o", program, "-lpthread"], check=True)
@@ -39,7 +39,7 @@ def test_the_sources_build_without_warnings_against_the_headers_in_use(tmp_path)
     headers = Path(jaxlib.__file__).parent / "include"
     command = [COMPILER, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}", "-isystem", headers, "-fsyntax-only"]
     subprocess.run([*command, SOURCES / "module.cc"], check=True)
-    subprocess.run([*command, "-DJAXVISION_ISA=portable", "-DJAXVISION_LANES=4", SOURCES / "isa.cc"], check=True)
+    subprocess.run([*command, "-DJAXVISION_ISA=portable", "-DJAXVISION_LANES=4", "-DJAXVISION_VECTORS=2", SOURCES / "isa.cc"], check=True)
 
 
 def test_without_a_library_nothing_is_compiled_in(monkeypatch):

@@ -65,10 +65,15 @@ def _self_distillation() -> list[Case]:
         ours, where = losses.dino_prototypes, (1, 1, None, None, None)
         rows.append(Case(f"dino_prototypes, {name}", ours, oracle.dino_prototypes, features, where, (0, 2), options, {"chunk": 4}, slack))
     _, seen, _, prototypes, middle = features
-    soft, chunk = {"teacher_temperature": 0.5}, {"chunk": 4}
+    chunk = {"chunk": 4}
+    for temperature in (0.5, 0.05, 0.04):
+        options, slack, name = {"teacher_temperature": temperature}, max(1.0, 0.05 / temperature), f"T = {temperature:g}"
+        two = (teacher, center)
+        rows.append(Case(f"dino_entropy, {name}", losses.dino_entropy, oracle.dino_entropy, two, (1, None), (), options, {}, slack))
+        ours, theirs, three = losses.dino_prototypes_entropy, oracle.dino_prototypes_entropy, (seen, prototypes, middle)
+        rows.append(Case(f"dino_prototypes_entropy, {name}", ours, theirs, three, (1, None, None), (), options, chunk, slack))
     return rows + [
         Case("dino_center", losses.dino_center, oracle.dino_center, (center, teacher), (None, 1), (), everywhere=True),
-        Case("dino_entropy", losses.dino_entropy, oracle.dino_entropy, (teacher, center), (1, None), (), soft),
         Case(
             "dino_prototypes_center",
             losses.dino_prototypes_center,
@@ -78,16 +83,6 @@ def _self_distillation() -> list[Case]:
             (),
             everywhere=True,
         ),
-        Case(
-            "dino_prototypes_entropy",
-            losses.dino_prototypes_entropy,
-            oracle.dino_prototypes_entropy,
-            (seen, prototypes, middle),
-            (1, None, None),
-            (),
-            soft,
-            chunk,
-        ),
     ]
 
 
@@ -96,12 +91,15 @@ def _others() -> list[Case]:
     patches = (_normal(BATCH, 6, 4), _normal(BATCH, 6, 4, seed=1))
     mask = np.random.default_rng(0).integers(0, 2, (BATCH, 6))  # not the same number of hidden patches everywhere
     logits, numbers = _normal(BATCH, 9, scale=2.0), np.arange(BATCH) % 5
+    won = logits + 11.0 * np.eye(9)[numbers]  # nearly nothing is left to lose
     weak, strong = _normal(BATCH, 5, scale=3.0), _normal(BATCH, 5, scale=2.0, seed=1)
+    sure, learned = 12.0 * np.eye(5)[numbers], weak + 0.003 * strong
     rebuild, teach, agree, both = reconstruction, teaching, agreement, (0, 0)
     return [
         Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
         Case("masked_mse, pixels", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1), {"normalize_target": False}),
         Case("jigsaw", losses.jigsaw, teach.jigsaw, (logits, numbers), both, (0,)),
+        Case("jigsaw, all but won", losses.jigsaw, teach.jigsaw, (won, numbers), both, (0,)),
         Case("knowledge_distillation, T = 4", losses.knowledge_distillation, teach.knowledge_distillation, (weak, strong), both, (0,)),
         Case(
             "knowledge_distillation, T = 1",
@@ -112,6 +110,19 @@ def _others() -> list[Case]:
             (0,),
             {"temperature": 1.0},
         ),
+        *(
+            Case(
+                f"knowledge_distillation, all but learned, T = {temperature:g}",
+                losses.knowledge_distillation,
+                teach.knowledge_distillation,
+                (learned, weak),
+                both,
+                (0,),
+                {"temperature": temperature},
+            )
+            for temperature in (4.0, 0.05)
+        ),
+        Case("pseudo_label, all but won", losses.pseudo_label, teach.pseudo_label, (sure, sure + strong), both, (1,)),
         Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
         Case("byol", losses.byol, agree.byol, pair, both, (0,)),
         Case("barlow_twins", losses.barlow_twins, agree.barlow_twins, pair, both, (0, 1)),

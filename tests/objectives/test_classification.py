@@ -25,6 +25,24 @@ class TwoHeads(nn.Module):
         return nn.Dense(self.classes, name="head")(x)
 
 
+def test_a_probe_moves_nothing_but_the_head_running_statistics_included():
+    """Two steps of the linear probe's recipe behind BatchNorm, as ``experiments.linear_probe`` puts it together."""
+    model = jv.create_model("resnet20", num_classes=3)
+    objective, optimizer = jv.objectives.supervised(model, frozen=True), jv.train.freeze(jv.train.momentum(0.1), train="head")
+    image = np.random.default_rng(0).random((6, 32, 32, 3)).astype(np.float32)
+    batch = {"image": image, "label": np.arange(6) % 3}
+    state = jv.train.init(objective, optimizer, batch, key=KEY)
+    before, step = jax.tree.map(np.array, state), jv.train.compile_step(jv.train.make_step(objective, optimizer), devices=jax.devices()[:1])
+    for _ in range(2):
+        state, _ = step(state, batch, KEY)
+    assert before.carry.stats["model"]
+    jax.tree.map(np.testing.assert_array_equal, state.carry.stats, before.carry.stats)
+    after, params = state.params["model"], before.params["model"]
+    for name in params:
+        same = all(np.array_equal(new, old) for new, old in zip(jax.tree.leaves(after[name]), jax.tree.leaves(params[name]), strict=True))
+        assert same == (name != "head"), name
+
+
 def batch_of(count: int = 6) -> dict:
     image = np.random.default_rng(0).random((count, 4, 4, 1)).astype(np.float32)
     return {"image": image, "label": np.arange(count) % 3}

@@ -17,6 +17,10 @@ def seeded():
     torch.manual_seed(0)
 
 
+def arrays_of(tensors: dict) -> dict:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
 def vit(**options):
     return randomised(timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, num_classes=0, depth=2, **options)).eval()
 
@@ -41,7 +45,8 @@ def test_dino_gives_its_teacher_or_its_student(tmp_path):
     full = releases.dino(teacher, student)
     check(our_vit(), teacher, tmp_path / "checkpoint.pth", full)
     check(our_vit(), student, tmp_path / "checkpoint.pth", full, key="student", layout="dino")
-    check(our_vit(), teacher, tmp_path / "dino_vit_pretrain.pth", teacher.state_dict())
+    for options in ({}, {"layout": "dino"}):  # the backbone alone, under timm's names
+        check(our_vit(), teacher, tmp_path / "dino_vit_pretrain.pth", teacher.state_dict(), **options)
 
 
 def test_dino_with_a_residual_network(tmp_path):
@@ -84,6 +89,8 @@ def test_mae_with_and_without_its_decoder(tmp_path):
     variables = check(our_vit(), network, tmp_path / "mae_visualize_vit_base.pth", whole, layout="mae")
     pooled = jv.weights.load(our_vit(pool="mean"), tmp_path / "mae_visualize_vit_base.pth")
     assert jax.tree.all(jax.tree.map(np.array_equal, pooled, variables))
+    alone = jv.weights.load(our_vit(pool="mean"), tmp_path / "mae_pretrain_vit_base.pth", layout="mae")  # its names are timm's
+    assert jax.tree.all(jax.tree.map(np.array_equal, alone, variables))
 
 
 @pytest.mark.parametrize("name", ["convnextv2_atto", "convnextv2_tiny", "convnext_tiny"])
@@ -121,7 +128,14 @@ def small_resnet():
 @pytest.mark.parametrize("counted", [True, False])
 def test_simclr_by_lightly(tmp_path, counted):
     network, ours = small_resnet()
-    check(ours(), network, tmp_path / "a.ckpt", releases.lightly(network, counted=counted), size=64)
+    checkpoint = releases.lightly(network, counted=counted)
+    check(ours(), network, tmp_path / "a.ckpt", checkpoint, size=64)
+    begins = "backbone."
+    backbone = {name.removeprefix(begins): tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith(begins)}
+    check(ours(), network, tmp_path / "b.pth", {"resnet18_parameters": backbone}, size=64)
+    with pytest.raises(ValueError, match=r"none of the model's names is there") as refused:
+        jv.weights.from_torch(our_vit(), arrays_of(backbone))
+    assert "would fit" not in str(refused.value)  # no prefix makes a residual network a transformer
 
 
 def test_lightlys_own_network_for_small_images(tmp_path):
@@ -152,8 +166,8 @@ def test_a_release_stays_strict():
         jv.weights.from_torch(our_vit(num_classes=5), tensors)
     with pytest.raises(ValueError, match="layout: found 'dino', but the names are those of 'mae'"):
         jv.weights.from_torch(our_vit(), tensors, layout="dino")
-    with pytest.raises(ValueError, match="layout: found 'dino', but the names are not its"):
-        jv.weights.from_torch(our_vit(), arrays(network), layout="dino")
+    with pytest.raises(ValueError, match="layout: found 'lightly', but the names are not its"):
+        jv.weights.from_torch(our_vit(), arrays(network), layout="lightly")
 
 
 def test_tensorflows_checkpoint_is_refused_with_a_sentence(tmp_path):

@@ -16,7 +16,7 @@ import jaxvision.kernels
 from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
-_TARGETS = ("jaxvision_depthwise", "jaxvision_depthwise_image_gradient", "jaxvision_depthwise_kernel_gradient")
+_TARGETS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
 
 
 @functools.cache

@@ -10,29 +10,29 @@
 #include <mutex>
 #include <string>
 
-#include "depthwise.h"
+#include "kernels.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
-using jaxvision::Depthwise;
-using jaxvision::DepthwiseShape;
+using jaxvision::Kernels;
+using jaxvision::Shape;
 using Floats = ffi::Buffer<ffi::F32, 4>;
 
 namespace {
 
 // JAXVISION_INSTRUCTIONS names another set than the best one, for tests and measurements; a set that this processor lacks is not taken.
-const Depthwise& chosen() {
-  static const Depthwise& found = []() -> const Depthwise& {
+const Kernels& chosen() {
+  static const Kernels& found = []() -> const Kernels& {
     const char* named = std::getenv("JAXVISION_INSTRUCTIONS");
-    const auto wanted = [named](const Depthwise& one) { return !named || !*named || !std::strcmp(named, one.instructions); };
+    const auto wanted = [named](const Kernels& one) { return !named || !*named || !std::strcmp(named, one.instructions); };
 #ifdef __x86_64__
     __builtin_cpu_init();
     const bool fused = __builtin_cpu_supports("fma");
-    if (fused && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && wanted(jaxvision::depthwise_avx512))
-      return jaxvision::depthwise_avx512;
-    if (fused && __builtin_cpu_supports("avx2") && wanted(jaxvision::depthwise_avx2)) return jaxvision::depthwise_avx2;
+    if (fused && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && wanted(jaxvision::kernels_avx512))
+      return jaxvision::kernels_avx512;
+    if (fused && __builtin_cpu_supports("avx2") && wanted(jaxvision::kernels_avx2)) return jaxvision::kernels_avx2;
 #endif
-    return jaxvision::depthwise_portable;
+    return jaxvision::kernels_portable;
   }();
   return found;
 }
@@ -70,26 +70,27 @@ jaxvision::Parallel on(ffi::ThreadPool& pool) {
   };
 }
 
-// The sizes of one convolution; `output` is [B, h, w, C]. An error where they do not fit together.
-ffi::ErrorOr<DepthwiseShape> shape_of(
+// The sizes of one convolution; `output` is [B, h, w, D]. An error where they do not fit together.
+ffi::ErrorOr<Shape> shape_of(
     ffi::Span<const int64_t> image, ffi::Span<const int64_t> kernel, ffi::Span<const int64_t> output, ffi::Span<const int64_t> stride,
-    ffi::Span<const int64_t> padding) {
+    ffi::Span<const int64_t> padding, bool depthwise) {
   const auto invalid = [](const char* told) { return ffi::Unexpected(ffi::Error::InvalidArgument(told)); };
   if (stride.size() != 2 || padding.size() != 2) return invalid("stride, padding: expected two numbers each");
-  const DepthwiseShape s = {image[0],  image[1],  image[2],  image[3],  kernel[0],  kernel[1],
-                            output[1], output[2], stride[0], stride[1], padding[0], padding[1]};
+  const Shape s = {image[0],  image[1],  image[2],  image[3],  kernel[0],  kernel[1], kernel[3],
+                   output[1], output[2], stride[0], stride[1], padding[0], padding[1]};
   const auto outputs = [](int64_t size, int64_t taps, int64_t stride, int64_t pad) { return (size + 2 * pad - taps) / stride + 1; };
-  if (s.stride_rows < 1 || s.stride_columns < 1 || s.pad_rows < 0 || s.pad_columns < 0 || s.kw > 64)
+  if (s.stride_rows < 1 || s.stride_columns < 1 || s.pad_rows < 0 || s.pad_columns < 0 || (depthwise && s.kw > 64))
     return invalid("stride, padding or kernel out of range");
-  if (kernel[2] != 1 || kernel[3] != s.C || output[0] != s.B || output[3] != s.C) return invalid("batch or channels do not fit");
+  if (kernel[2] != (depthwise ? 1 : s.C) || (depthwise && s.D != s.C) || output[0] != s.B || output[3] != s.D)
+    return invalid("batch or channels do not fit");
   if (s.h != outputs(s.H, s.kh, s.stride_rows, s.pad_rows) || s.w != outputs(s.W, s.kw, s.stride_columns, s.pad_columns))
     return invalid("the output's rows or columns do not fit");
   return s;
 }
 
-using Kernel = void (*)(const DepthwiseShape&, const float*, const float*, float*, const jaxvision::Parallel&);
+using Kernel = void (*)(const Shape&, const float*, const float*, float*, const jaxvision::Parallel&);
 
-ffi::Error run(Kernel kernel, const ffi::ErrorOr<DepthwiseShape>& shape, ffi::ThreadPool& pool, Floats a, Floats b, ffi::Result<Floats>& to) {
+ffi::Error run(Kernel kernel, const ffi::ErrorOr<Shape>& shape, ffi::ThreadPool& pool, Floats a, Floats b, ffi::Result<Floats>& to) {
   if (!shape.has_value()) return shape.error();
   if (to->element_count() == 0) return ffi::Error::Success();
   try {
@@ -101,20 +102,27 @@ ffi::Error run(Kernel kernel, const ffi::ErrorOr<DepthwiseShape>& shape, ffi::Th
 }
 
 using Pair = ffi::Span<const int64_t>;
+using jaxvision::Convolution;
 
+template <Convolution Kernels::*KIND>
+constexpr bool kDepthwise = KIND == &Kernels::depthwise;
+
+template <Convolution Kernels::*KIND>
 ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats kernel, ffi::Result<Floats> output, Pair stride, Pair padding) {
-  const auto shape = shape_of(image.dimensions(), kernel.dimensions(), output->dimensions(), stride, padding);
-  return run(chosen().forward, shape, pool, image, kernel, output);
+  const auto shape = shape_of(image.dimensions(), kernel.dimensions(), output->dimensions(), stride, padding, kDepthwise<KIND>);
+  return run((chosen().*KIND).forward, shape, pool, image, kernel, output);
 }
 
+template <Convolution Kernels::*KIND>
 ffi::Error image_gradient(ffi::ThreadPool pool, Floats gradient, Floats kernel, ffi::Result<Floats> output, Pair stride, Pair padding) {
-  const auto shape = shape_of(output->dimensions(), kernel.dimensions(), gradient.dimensions(), stride, padding);
-  return run(chosen().image_gradient, shape, pool, gradient, kernel, output);
+  const auto shape = shape_of(output->dimensions(), kernel.dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
+  return run((chosen().*KIND).image_gradient, shape, pool, gradient, kernel, output);
 }
 
+template <Convolution Kernels::*KIND>
 ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Pair stride, Pair padding) {
-  const auto shape = shape_of(image.dimensions(), output->dimensions(), gradient.dimensions(), stride, padding);
-  return run(chosen().kernel_gradient, shape, pool, image, gradient, output);
+  const auto shape = shape_of(image.dimensions(), output->dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
+  return run((chosen().*KIND).kernel_gradient, shape, pool, image, gradient, output);
 }
 
 auto binding() {
@@ -131,6 +139,9 @@ auto binding() {
 
 extern "C" const char* jaxvision_instructions() { return chosen().instructions; }
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise, forward, binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise_image_gradient, image_gradient, binding());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise_kernel_gradient, kernel_gradient, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise, forward<&Kernels::depthwise>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise_image_gradient, image_gradient<&Kernels::depthwise>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise_kernel_gradient, kernel_gradient<&Kernels::depthwise>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense, forward<&Kernels::dense>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_image_gradient, image_gradient<&Kernels::dense>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_kernel_gradient, kernel_gradient<&Kernels::dense>, binding());

@@ -1,0 +1,36 @@
+// What the kernels of every instruction set offer, and what they are given to run on several threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace jaxvision {
+
+// Calls the function with 0 .. count - 1, on any threads, and returns when all have returned.
+using Parallel = std::function<void(int64_t count, const std::function<void(int64_t)>& task)>;
+
+// image [B, H, W, C], kernel [kh, kw, c, D], output [B, h, w, D]; strides and padding of the rows and of the columns. c is 1 and D is C where
+// every channel has a filter of its own (depthwise), else c is C (dense).
+struct Shape {
+  int64_t B, H, W, C, kh, kw, D, h, w, stride_rows, stride_columns, pad_rows, pad_columns;
+};
+
+// A convolution and both its gradients.
+struct Convolution {
+  void (*forward)(const Shape&, const float* image, const float* kernel, float* output, const Parallel&);
+  void (*image_gradient)(const Shape&, const float* gradient, const float* kernel, float* output, const Parallel&);
+  void (*kernel_gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
+};
+
+struct Kernels {
+  const char* instructions;
+  Convolution depthwise, dense;
+};
+
+extern const Kernels kernels_portable;
+#ifdef __x86_64__
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+#endif
+
+}  // namespace jaxvision
