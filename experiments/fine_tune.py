@@ -61,6 +61,7 @@ def config(
     train, classifier = with_labels(found.train, labels, seed), found.encoder.clone(num_classes=len(found.train.classes))
     settings = {"epochs": 1 if smoke else epochs, "batch_size": min(16 if smoke else batch_size, len(train))}
     rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=0 if smoke else warmup_epochs, **settings)
+    shown = {"augment": found.augment(scale=(0.5, 1.0), flip=flip), "recipe": found.recipe, "seed": seed}
     return jv.train.Experiment(
         classifier,
         jv.objectives.supervised(classifier, label_smoothing=label_smoothing),
@@ -68,11 +69,9 @@ def config(
         train,
         test=found.test,
         **settings,
-        augment=found.augment(scale=(0.5, 1.0), flip=flip),
-        recipe=found.recipe,
+        **shown,
         evaluate_every=max(1, len(found.test or ()) // len(train)),  # epochs of few labels are short
         given={} if scratch else {"model": found.variables},
-        seed=seed,
         title=f"{type(found.encoder).__name__} on {len(train)} labelled images, {'from scratch' if scratch else 'fine-tuned'}",
     )
 
