@@ -93,7 +93,7 @@ def _others() -> list[Case]:
     logits, numbers = _normal(BATCH, 9, scale=2.0), np.arange(BATCH) % 5
     won = logits + 11.0 * np.eye(9)[numbers]  # nearly nothing is left to lose
     weak, strong = _normal(BATCH, 5, scale=3.0), _normal(BATCH, 5, scale=2.0, seed=1)
-    sure, learned = 12.0 * np.eye(5)[numbers], weak + 0.003 * strong
+    sure, learned = 9.0 * np.eye(5)[numbers], weak + 0.02 * strong
     rebuild, teach, agree, both = reconstruction, teaching, agreement, (0, 0)
     return [
         Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
