@@ -3,6 +3,7 @@
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention
+from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
     plain_prototype_cross_entropy,
     plain_prototype_entropy,
@@ -14,8 +15,10 @@ __all__ = [
     "attention",
     "conv2d",
     "log_sum_exp_of_others",
+    "max_pool",
     "plain_conv2d",
     "plain_log_sum_exp_of_others",
+    "plain_max_pool",
     "plain_prototype_cross_entropy",
     "plain_prototype_entropy",
     "prototype_cross_entropy",

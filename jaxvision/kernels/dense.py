@@ -1,9 +1,9 @@
 """Dense convolution by compiled kernels on CPU: every output channel is a sum over every input channel."""
 
-from jaxvision.kernels import bilinear, native
+from jaxvision.kernels import native, primitives
 from jaxvision.typing import Array
 
-_convolve = bilinear.compiled_convolution("jaxvision_dense", "bijm klmn bpqn")
+_convolve = primitives.compiled_convolution("jaxvision_dense", "bijm klmn bpqn")
 
 
 def compiled(image: Array, kernel: Array) -> bool:

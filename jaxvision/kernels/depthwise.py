@@ -6,7 +6,7 @@ both its gradients; where not, it is a sum of shifted products, one a tap, which
 
 import jax.numpy as jnp
 
-from jaxvision.kernels import bilinear, native
+from jaxvision.kernels import native, primitives
 from jaxvision.typing import Array
 
 _TAPS = 64  # most columns of a filter that the compiled kernels take
@@ -27,7 +27,7 @@ def as_shifts(image: Array, kernel: Array, *, stride: tuple[int, int], padding: 
     return total
 
 
-_convolve = bilinear.compiled_convolution("jaxvision_depthwise", "bijc klmc bpqc")
+_convolve = primitives.compiled_convolution("jaxvision_depthwise", "bijc klmc bpqc")
 
 
 def compiled(image: Array, kernel: Array) -> bool:

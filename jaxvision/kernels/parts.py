@@ -30,25 +30,25 @@ def _splits(arrays: tuple, letters: list[str]) -> dict[str, object]:
 
 
 def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable:
-    """``function(a, b, shape, stride, padding)`` on each device's part of the batch and of the channels.
+    """``function(a, b, shape, options)`` on each device's part of the batch and of the channels; ``shape`` is of the result.
 
     ``rule`` names the dimensions as in einsum: b of the batch, c of the channels. ``summed``: the result lacks the batch, over whose parts
     it is a sum.
     """
     letters = rule.replace(" ", "").replace("->", ",").split(",")
 
-    def partition(shape, stride, padding, mesh, given, result):
+    def partition(shape, options, mesh, given, result):
         split = _splits((*given, result), letters)
         shardings = [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in letters]
         part = shardings[-1].shard_shape(shape)
 
         def lower(a, b):
-            found = function(a, b, part, stride, padding)
+            found = function(a, b, part, options)
             return jax.lax.psum(found, split["b"]) if summed and "b" in split else found
 
         return mesh, lower, shardings[-1], tuple(shardings[:-1])
 
-    whole = custom_partitioning(function, static_argnums=(2, 3, 4))
+    whole = custom_partitioning(function, static_argnums=(2, 3))
     spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
     whole.def_partition(partition=partition, sharding_rule=spaced)
     return whole

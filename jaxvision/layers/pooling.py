@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision import kernels
 from jaxvision.typing import Array, at_least_float32
 
 
@@ -16,16 +17,13 @@ def _edges(extent: int, size: int, stride: int, padding: int, ceil: bool) -> tup
     return padding, max((count - 1) * stride + size - extent - padding, 0)
 
 
-def _windows(x: Array, size: int, stride: int, padding: int, ceil: bool) -> dict:
+def _padding(x: Array, size: int, stride: int, padding: int, ceil: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows before and after, columns before and after."""
     rows, columns = (_edges(extent, size, stride, padding, ceil) for extent in x.shape[1:3])
     for extent, (before, after) in zip(x.shape[1:3], (rows, columns), strict=True):
         if extent + before + after < size:
             raise ValueError(f"x: found {x.shape}, smaller than a pooling window of {size} x {size}; a larger image is needed")
-    return {
-        "window_dimensions": (1, size, size, 1),
-        "window_strides": (1, stride, stride, 1),
-        "padding": ((0, 0), rows, columns, (0, 0)),
-    }
+    return rows, columns
 
 
 def max_pool(x: Array, size: int, *, stride: int, padding: int = 0, ceil: bool = False) -> Array:
@@ -33,14 +31,14 @@ def max_pool(x: Array, size: int, *, stride: int, padding: int = 0, ceil: bool =
 
     With ``ceil`` h is rounded up instead. Raises ValueError where the image is smaller than the window.
     """
-    windows = _windows(x, size, stride, padding, ceil)
-    return jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, **windows)
+    return kernels.max_pool(x, size=(size, size), stride=(stride, stride), padding=_padding(x, size, stride, padding, ceil))
 
 
 def average_pool(x: Array, size: int, *, stride: int, padding: int = 0, count_padding: bool = True) -> Array:
     """The mean of each window, summed in at least float32; zeros beyond the edge count unless ``count_padding`` is False."""
     wide = at_least_float32(x)
-    windows = _windows(x, size, stride, padding, False)
+    edges = ((0, 0), *_padding(x, size, stride, padding, False), (0, 0))
+    windows = {"window_dimensions": (1, size, size, 1), "window_strides": (1, stride, stride, 1), "padding": edges}
     total = jax.lax.reduce_window(wide, np.array(0, wide.dtype), jax.lax.add, **windows)
     if count_padding:
         return (total / size**2).astype(x.dtype)

@@ -142,6 +142,8 @@ class Walk:
             return self._convolution(equation, ins)
         if name == "dot_general":
             return self._product(equation, ins)
+        if name in _COMPILED:
+            return self._compiled(equation, ins)
         if isinstance(first, Seen):
             if name.startswith("reduce_window"):
                 return self._pooling(equation, first)
@@ -197,6 +199,20 @@ class Walk:
         axes[numbers.out_spec[1]] = frozenset()
         seen = seen._replace(axes=tuple(axes[axis] for axis in range(len(shape)))).blurred(sides)
         self._note("Conv", equation, seen, uses, window, extents)
+        return seen
+
+    def _compiled(self, equation, ins: list) -> Seen:
+        """A convolution [B, H, W, C], [kh, kw, c, D] or a pooling [B, H, W, C] by one of the compiled kernels of CPUs."""
+        (_, *extents, _), other = (variable.aval.shape for variable in equation.invars)
+        shape, options, kind = equation.outvars[0].aval.shape, dict(equation.params["options"]), _COMPILED[equation.primitive.name]
+        size = options.get("size", other[:2])
+        edges = options["padding"]  # the same before and after of a convolution, four numbers of a pooling
+        padding = tuple((edge, edge) for edge in edges) if kind == "Conv" else (edges[:2], edges[2:])
+        uses = math.prod(shape) * math.prod(other[:3]) if kind == "Conv" else 0
+        window = Window(size, options["stride"], padding, (1, 1), shape[3] if equation.primitive.name == "jaxvision_depthwise" else 1)
+        seen = next(value for value in ins if isinstance(value, Seen))
+        seen = through_window(seen, (1, 2), tuple(extents), shape[1:3], window)
+        self._note(kind, equation, seen, uses, window, tuple(extents))
         return seen
 
     def _product(self, equation, ins: list) -> Seen:
@@ -266,6 +282,7 @@ _RUNS = (
     "scan",
 )
 _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
+_COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {
     "reduce_sum": "GlobalMean",
     "reduce_max": "GlobalMax",

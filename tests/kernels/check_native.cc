@@ -11,6 +11,7 @@
 
 using jaxvision::Convolution;
 using jaxvision::Kernels;
+using jaxvision::Pool;
 using jaxvision::Shape;
 using Floats = std::vector<float>;
 
@@ -77,6 +78,33 @@ bool check(const Convolution& kernels, bool depthwise, const Shape& s, std::mt19
   return close(a, output, "forward", s) & close(b, to_image, "image gradient", s) & close(c, to_kernel, "kernel gradient", s);
 }
 
+// Max pooling; of equal pixels the first counts, so the pixels here are few different numbers.
+bool check(const Pool& kernels, const Shape& s, std::mt19937& random) {
+  std::uniform_int_distribution<int> few(-3, 3);
+  Floats image(s.B * s.H * s.W * s.C), other(image.size()), gradient(s.B * s.h * s.w * s.C);
+  for (float& value : image) value = few(random);
+  for (float& value : other) value = few(random);
+  for (float& value : gradient) value = few(random);
+  std::vector<double> output(gradient.size(), -INFINITY), to_image(image.size());
+  for (size_t o = 0; o < output.size(); ++o) {
+    const int64_t c = o % s.C, x = o / s.C % s.w, y = o / s.C / s.w % s.h, b = o / s.C / s.w / s.h;
+    int64_t largest = -1;
+    for (int64_t row = y * s.stride_rows - s.pad_rows; row < y * s.stride_rows - s.pad_rows + s.kh; ++row)
+      for (int64_t column = x * s.stride_columns - s.pad_columns; column < x * s.stride_columns - s.pad_columns + s.kw; ++column) {
+        if (row < 0 || row >= s.H || column < 0 || column >= s.W) continue;
+        const int64_t place = ((b * s.H + row) * s.W + column) * s.C + c;
+        if (largest < 0 || image[place] > image[largest]) largest = place;
+      }
+    if (largest >= 0) output[o] = other[largest], to_image[largest] += gradient[o];
+  }
+  Floats picked(output.size()), spread(image.size());
+  kernels.pick(s, image.data(), other.data(), picked.data(), on_threads);
+  kernels.spread(s, image.data(), gradient.data(), spread.data(), on_threads);
+  for (size_t o = 0; o < output.size(); ++o)
+    if (picked[o] != static_cast<float>(output[o])) return std::printf("pooling differs\n"), false;
+  return close(spread, to_image, "pooling's gradient", s);
+}
+
 bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
   if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -110,6 +138,11 @@ int main() {
       s.w = (s.W + 2 * s.pad_columns - s.kw) / s.stride_columns + 1;
       if (!check(depthwise ? kernels->depthwise : kernels->dense, depthwise, s, random)) return 1;
       ++checked;
+      s.pad_rows = std::min(s.pad_rows, s.kh / 2), s.pad_columns = std::min(s.pad_columns, s.kw / 2), s.D = s.C;
+      if (s.H + 2 * s.pad_rows < s.kh || s.W + 2 * s.pad_columns < s.kw) continue;
+      s.h = (s.H + 2 * s.pad_rows - s.kh) / s.stride_rows + 1;
+      s.w = (s.W + s.pad_columns - 1) / s.stride_columns + 1;  // the last windows hang over the edge
+      if (!check(kernels->pool, s, random)) return 1;
     }
     std::printf("%s equal\n", kernels->instructions);
   }

@@ -16,7 +16,8 @@ import jaxvision.kernels
 from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
-_TARGETS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
+_CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
+_TARGETS = [*_CONVOLUTIONS, "jaxvision_pool", "jaxvision_pool_spread"]
 
 
 @functools.cache
@@ -46,7 +47,7 @@ def wanted(*arrays: Array) -> bool:
     return jax.default_backend() == "cpu" and all(array.dtype == np.float32 for array in arrays) and library() is not None
 
 
-def call(target: str, shape: tuple[int, ...], *inputs: Array, **pairs: tuple[int, int]) -> Array:
-    """One call of a compiled kernel: a float32 array of this shape from ``inputs`` and pairs of integers."""
+def call(target: str, shape: tuple[int, ...], *inputs: Array, **numbers: tuple[int, ...]) -> Array:
+    """One call of a compiled kernel: a float32 array of this shape from ``inputs`` and integers by name."""
     result = jax.ShapeDtypeStruct(shape, np.float32)
-    return jax.ffi.ffi_call(target, result)(*inputs, **{name: np.array(pair, np.int64) for name, pair in pairs.items()})
+    return jax.ffi.ffi_call(target, result)(*inputs, **{name: np.array(given, np.int64) for name, given in numbers.items()})

@@ -2,6 +2,7 @@
 // JAXVISION_VECTORS as many vectors as, six times, fit into its registers with some to spare.
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,8 @@ namespace jaxvision {
 #include "depthwise.inc"
 //
 #include "dense.inc"
+//
+#include "pool.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -27,6 +30,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     WORD(JAXVISION_ISA),
     {depthwise_forward, depthwise_image_gradient, depthwise_kernel_gradient},
     {dense_forward, dense_image_gradient, dense_kernel_gradient},
+    {pool_pick, pool_spread},
 };
 
 }  // namespace jaxvision

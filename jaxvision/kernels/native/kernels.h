@@ -22,9 +22,16 @@ struct Convolution {
   void (*kernel_gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
+// Max pooling: `pick` gives another image's values at the places of the largest, `spread` puts the outputs' gradients there. D is C.
+struct Pool {
+  void (*pick)(const Shape&, const float* image, const float* other, float* output, const Parallel&);
+  void (*spread)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
+  Pool pool;
 };
 
 extern const Kernels kernels_portable;

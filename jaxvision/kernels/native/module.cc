@@ -70,22 +70,48 @@ jaxvision::Parallel on(ffi::ThreadPool& pool) {
   };
 }
 
-// The sizes of one convolution; `output` is [B, h, w, D]. An error where they do not fit together.
-ffi::ErrorOr<Shape> shape_of(
-    ffi::Span<const int64_t> image, ffi::Span<const int64_t> kernel, ffi::Span<const int64_t> output, ffi::Span<const int64_t> stride,
-    ffi::Span<const int64_t> padding, bool depthwise) {
+using Span = ffi::Span<const int64_t>;
+
+struct Sizes {
+  Span image, output;
+  int64_t kh, kw;
+  Span stride;
+  int64_t pad_rows, pad_columns;
+};
+
+// The sizes of one call, where `hanging` windows may end outside the padded image. An error where they do not fit together.
+ffi::ErrorOr<Shape> shape_of(const Sizes& given, bool hanging) {
+  const auto invalid = [](const char* told) { return ffi::Unexpected(ffi::Error::InvalidArgument(told)); };
+  const auto [image, output, kh, kw, stride, pad_rows, pad_columns] = given;
+  const Shape s = {image[0],  image[1],  image[2],  image[3],  kh,         kw,        output[3],
+                   output[1], output[2], stride[0], stride[1], pad_rows, pad_columns};
+  if (s.stride_rows < 1 || s.stride_columns < 1 || s.pad_rows < 0 || s.pad_columns < 0 || kh < 1 || kw < 1)
+    return invalid("stride, padding or kernel out of range");
+  const auto outputs = [](int64_t size, int64_t taps, int64_t stride, int64_t pad) { return (size + 2 * pad - taps) / stride + 1; };
+  const auto begins_inside = [](int64_t count, int64_t size, int64_t stride, int64_t pad) { return (count - 1) * stride < size + pad; };
+  const bool fits = hanging ? begins_inside(s.h, s.H, s.stride_rows, s.pad_rows) && begins_inside(s.w, s.W, s.stride_columns, s.pad_columns)
+                            : s.h == outputs(s.H, kh, s.stride_rows, s.pad_rows) && s.w == outputs(s.W, kw, s.stride_columns, s.pad_columns);
+  if (!fits) return invalid("the output's rows or columns do not fit");
+  if (output[0] != s.B) return invalid("batch or channels do not fit");
+  return s;
+}
+
+// Of a convolution; `output` is [B, h, w, D].
+ffi::ErrorOr<Shape> shape_of(Span image, Span kernel, Span output, Span stride, Span padding, bool depthwise) {
   const auto invalid = [](const char* told) { return ffi::Unexpected(ffi::Error::InvalidArgument(told)); };
   if (stride.size() != 2 || padding.size() != 2) return invalid("stride, padding: expected two numbers each");
-  const Shape s = {image[0],  image[1],  image[2],  image[3],  kernel[0],  kernel[1], kernel[3],
-                   output[1], output[2], stride[0], stride[1], padding[0], padding[1]};
-  const auto outputs = [](int64_t size, int64_t taps, int64_t stride, int64_t pad) { return (size + 2 * pad - taps) / stride + 1; };
-  if (s.stride_rows < 1 || s.stride_columns < 1 || s.pad_rows < 0 || s.pad_columns < 0 || (depthwise && s.kw > 64))
-    return invalid("stride, padding or kernel out of range");
-  if (kernel[2] != (depthwise ? 1 : s.C) || (depthwise && s.D != s.C) || output[0] != s.B || output[3] != s.D)
+  if (kernel[2] != (depthwise ? 1 : image[3]) || kernel[3] != output[3] || (depthwise && output[3] != image[3]))
     return invalid("batch or channels do not fit");
-  if (s.h != outputs(s.H, s.kh, s.stride_rows, s.pad_rows) || s.w != outputs(s.W, s.kw, s.stride_columns, s.pad_columns))
-    return invalid("the output's rows or columns do not fit");
-  return s;
+  if (depthwise && kernel[1] > 64) return invalid("stride, padding or kernel out of range");
+  return shape_of({image, output, kernel[0], kernel[1], stride, padding[0], padding[1]}, false);
+}
+
+// Of pooling with windows of `size`; padding before and after the rows, before and after the columns.
+ffi::ErrorOr<Shape> shape_of(Span image, Span output, Span size, Span stride, Span padding) {
+  const auto invalid = [](const char* told) { return ffi::Unexpected(ffi::Error::InvalidArgument(told)); };
+  if (size.size() != 2 || stride.size() != 2 || padding.size() != 4) return invalid("size, stride, padding: expected two, two, four numbers");
+  if (image[3] != output[3]) return invalid("batch or channels do not fit");
+  return shape_of({image, output, size[0], size[1], stride, padding[0], padding[2]}, true);
 }
 
 using Kernel = void (*)(const Shape&, const float*, const float*, float*, const jaxvision::Parallel&);
@@ -101,28 +127,39 @@ ffi::Error run(Kernel kernel, const ffi::ErrorOr<Shape>& shape, ffi::ThreadPool&
   return ffi::Error::Success();
 }
 
-using Pair = ffi::Span<const int64_t>;
 using jaxvision::Convolution;
 
 template <Convolution Kernels::*KIND>
 constexpr bool kDepthwise = KIND == &Kernels::depthwise;
 
 template <Convolution Kernels::*KIND>
-ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats kernel, ffi::Result<Floats> output, Pair stride, Pair padding) {
+ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding) {
   const auto shape = shape_of(image.dimensions(), kernel.dimensions(), output->dimensions(), stride, padding, kDepthwise<KIND>);
   return run((chosen().*KIND).forward, shape, pool, image, kernel, output);
 }
 
 template <Convolution Kernels::*KIND>
-ffi::Error image_gradient(ffi::ThreadPool pool, Floats gradient, Floats kernel, ffi::Result<Floats> output, Pair stride, Pair padding) {
+ffi::Error image_gradient(ffi::ThreadPool pool, Floats gradient, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding) {
   const auto shape = shape_of(output->dimensions(), kernel.dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
   return run((chosen().*KIND).image_gradient, shape, pool, gradient, kernel, output);
 }
 
 template <Convolution Kernels::*KIND>
-ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Pair stride, Pair padding) {
+ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Span stride, Span padding) {
   const auto shape = shape_of(image.dimensions(), output->dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
   return run((chosen().*KIND).kernel_gradient, shape, pool, image, gradient, output);
+}
+
+ffi::Error pick(ffi::ThreadPool pool, Floats image, Floats other, ffi::Result<Floats> output, Span size, Span stride, Span padding) {
+  const Span given = image.dimensions(), also = other.dimensions();
+  if (!std::equal(given.begin(), given.end(), also.begin())) return ffi::Error::InvalidArgument("the two images differ in shape");
+  return run(chosen().pool.pick, shape_of(given, output->dimensions(), size, stride, padding), pool, image, other, output);
+}
+
+ffi::Error spread(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Span size, Span stride, Span padding) {
+  const Span given = image.dimensions(), also = output->dimensions();
+  if (!std::equal(given.begin(), given.end(), also.begin())) return ffi::Error::InvalidArgument("the two images differ in shape");
+  return run(chosen().pool.spread, shape_of(given, gradient.dimensions(), size, stride, padding), pool, image, gradient, output);
 }
 
 auto binding() {
@@ -131,8 +168,19 @@ auto binding() {
       .Arg<Floats>()
       .Arg<Floats>()
       .Ret<Floats>()
-      .Attr<Pair>("stride")
-      .Attr<Pair>("padding");
+      .Attr<Span>("stride")
+      .Attr<Span>("padding");
+}
+
+auto pooling() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Floats>()
+      .Arg<Floats>()
+      .Ret<Floats>()
+      .Attr<Span>("size")
+      .Attr<Span>("stride")
+      .Attr<Span>("padding");
 }
 
 }  // namespace
@@ -145,3 +193,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_depthwise_kernel_gradient, kernel_gradie
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense, forward<&Kernels::dense>, binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_image_gradient, image_gradient<&Kernels::dense>, binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_kernel_gradient, kernel_gradient<&Kernels::dense>, binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool, pick, pooling());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool_spread, spread, pooling());

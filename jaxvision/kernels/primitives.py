@@ -1,8 +1,4 @@
-"""Convolutions by compiled kernels as primitives of JAX: differentiable in either direction as often as one likes, mapped, and split.
-
-A convolution is linear in the image and in the kernel, and so are both its gradients: three bilinear functions, of which each one's
-derivatives are the other two.
-"""
+"""Compiled kernels as primitives of JAX: differentiable in either direction as often as one likes, mapped, and split over devices."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -38,30 +34,36 @@ def _mapped(primitive: Primitive, folded: bool) -> Callable:
     return rule
 
 
-def _primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
-    """The bilinear function of the compiled kernel ``target``; ``shape`` is of its result, ``rule`` as ``parts.in_parts`` wants it."""
-    alone = lambda a, b, shape, stride, padding: native.call(target, shape, a, b, stride=stride, padding=padding)  # noqa: E731
-    called, primitive = in_parts(alone, rule, summed=summed), Primitive(target)
+def primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
+    """The compiled kernel ``target`` of two arrays; ``rule`` as ``parts.in_parts`` wants it. Call it by ``bind``."""
+    alone = lambda a, b, shape, options: native.call(target, shape, a, b, **dict(options))  # noqa: E731
+    called, found = in_parts(alone, rule, summed=summed), Primitive(target)
 
-    def compute(a: Array, b: Array, *, shape, stride, padding, within) -> Array:
-        return called(a, b, shape, stride, padding)
+    def compute(a: Array, b: Array, *, shape, options, within) -> Array:
+        return called(a, b, shape, options)
 
     @cache
     def program(**static) -> Callable:
-        return jax.jit(partial(primitive.bind, **static))
+        return jax.jit(partial(found.bind, **static))
 
-    primitive.def_impl(lambda a, b, **static: program(**static)(a, b))
-    primitive.def_abstract_eval(lambda a, b, *, shape, **static: jax.core.ShapedArray(shape, a.dtype))
-    mlir.register_lowering(primitive, mlir.lower_fun(compute, multiple_results=False))
-    batching.primitive_batchers[primitive] = _mapped(primitive, folded=not summed)
-    return primitive
+    found.def_impl(lambda a, b, **static: program(**static)(a, b))
+    found.def_abstract_eval(lambda a, b, *, shape, **static: jax.core.ShapedArray(shape, a.dtype))
+    mlir.register_lowering(found, mlir.lower_fun(compute, multiple_results=False))
+    batching.primitive_batchers[found] = _mapped(found, folded=not summed)
+    return found
+
+
+def bind(found: Primitive, a: Array, b: Array, shape: tuple[int, ...], **numbers: tuple[int, ...]) -> Array:
+    """A float32 array of ``shape`` from ``a`` and ``b``, by a primitive and the integers by name that its kernel wants."""
+    options = tuple((name, tuple(given)) for name, given in sorted(numbers.items()))
+    return found.bind(a, b, shape=shape, options=options, within=_split_program())
 
 
 @cache
 def _split_program():
     """Any program that is split over devices: as a parameter ``within`` of a primitive it tells JAX that the primitive's must be known."""
     one = jax.ShapeDtypeStruct((), jnp.float32)
-    return jax.make_jaxpr(in_parts(lambda a, b, *static: a * b, ", ->"), static_argnums=(2, 3, 4))(one, one, (), (), ())
+    return jax.make_jaxpr(in_parts(lambda a, b, *static: a * b, ", ->"), static_argnums=(2, 3))(one, one, (), ())
 
 
 def compiled_convolution(target: str, letters: str) -> Callable[..., Array]:
@@ -71,11 +73,12 @@ def compiled_convolution(target: str, letters: str) -> Callable[..., Array]:
     kernel and output as ``parts.in_parts`` wants them.
     """
     image, kernel, output = letters.split()
-    forward = _primitive(target, f"{image}, {kernel} -> {output}")
-    to_image = _primitive(f"{target}_image_gradient", f"{output}, {kernel} -> {image}")
-    to_kernel = _primitive(f"{target}_kernel_gradient", f"{image}, {output} -> {kernel}", summed=True)
+    forward = primitive(target, f"{image}, {kernel} -> {output}")
+    to_image = primitive(f"{target}_image_gradient", f"{output}, {kernel} -> {image}")
+    to_kernel = primitive(f"{target}_kernel_gradient", f"{image}, {output} -> {kernel}", summed=True)
 
-    # Of each: the gradients by its first and by its second argument, from the gradient g of its result.
+    # Three functions that are linear in either argument, of which each one's derivatives are the other two. Of each: the gradients by its
+    # first and by its second argument, from the gradient g of its result.
     ad.defbilinear(
         forward,
         lambda g, image, kernel, shape, **static: to_image.bind(g, kernel, shape=image.aval.shape, **static),
@@ -96,6 +99,6 @@ def compiled_convolution(target: str, letters: str) -> Callable[..., Array]:
         sizes = zip(image.shape[1:3], padding, kernel.shape, stride)
         rows, columns = ((extent + 2 * pad - taps) // step + 1 for extent, pad, taps, step in sizes)
         shape = (image.shape[0], rows, columns, kernel.shape[3])
-        return forward.bind(image, kernel, shape=shape, stride=tuple(stride), padding=tuple(padding), within=_split_program())
+        return bind(forward, image, kernel, shape, stride=stride, padding=padding)
 
     return convolve
