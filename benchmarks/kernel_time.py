@@ -1,10 +1,10 @@
-"""Convolutions one at a time, forward and both gradients: what conv2d chooses on this processor, XLA's own form, and PyTorch's.
+"""Convolutions and pooling one at a time, forward and gradients: what is chosen on this processor, XLA's own form, and PyTorch's.
 
     python -m benchmarks.kernel_time [--layers depthwise ...] [--turns 15]
 
 Every form is compared with the others before anything is timed, then they take turns in one process. The figures are ratios of times in
-one turn: of what ``conv2d`` chooses over PyTorch's (eager, its own layout) and over XLA's convolution. Each gradient is a program of its
-own, which computes nothing else.
+one turn: of what ``conv2d`` or ``max_pool`` chooses over PyTorch's (eager, its own layout) and over XLA's own. Each gradient is a program
+of its own, which computes nothing else; PyTorch's gradient of a pooling is given the places that its forward pass found.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from jaxvision.kernels import native
 
 
 class Layer(NamedTuple):
-    """One convolution of a known network at a batch of its size."""
+    """One convolution, or pooling, of a known network at a batch of its size."""
 
     batch: int
     side: int
@@ -56,6 +56,9 @@ LAYERS = {
         "ResNet 3x3 512 at 7": Layer(8, 7, 512, 512, 3, padding=1),
         "ResNet stem": Layer(8, 224, 3, 64, 7, stride=2, padding=3),
     },
+    "pooling": {
+        "ResNet 3x3, stride 2": Layer(8, 112, 64, 64, 3, stride=2, padding=1),
+    },
 }
 PASSES = ("forward", "image gradient", "kernel gradient")
 _BOUND = 1e-4
@@ -71,6 +74,15 @@ def arrays(layer: Layer) -> dict[str, np.ndarray]:
         "gradient": (layer.batch, outputs, outputs, layer.features),
     }
     return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _pooling(function):
+    """A pooling as a form of a convolution, whose kernel has its window's size and is not read."""
+
+    def form(image, kernel, *, stride: int, padding: int, groups: int):
+        return function(image, size=kernel.shape[:2], stride=(stride, stride), padding=((padding, padding), (padding, padding)))
+
+    return form
 
 
 def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
@@ -91,7 +103,7 @@ def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
     return Side(run, lambda: {which: np.asarray(last)})
 
 
-def theirs(layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
+def theirs(layer: Layer, given: dict[str, np.ndarray], which: str, *, pooling: bool) -> Side:
     """The same pass of PyTorch, in its own layout."""
     import torch
 
@@ -99,31 +111,39 @@ def theirs(layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
     kernel, last = torch.from_numpy(given["kernel"]).permute(3, 2, 0, 1).contiguous(), None
     stride, padding = [layer.stride] * 2, [layer.padding] * 2
     wanted = [which == "image gradient", which == "kernel gradient", False]
+    window = ([layer.kernel] * 2, stride, padding)
+    places = torch.ops.aten.max_pool2d_with_indices(image, *window)[1] if pooling else None
 
     def run() -> None:
         nonlocal last
-        if which == "forward":
+        if pooling and which == "forward":
+            last = torch.nn.functional.max_pool2d(image, *window)
+        elif pooling:
+            last = torch.ops.aten.max_pool2d_with_indices_backward(gradient, image, *window, [1, 1], False, places)
+        elif which == "forward":
             last = torch.conv2d(image, kernel, None, stride, padding, 1, layer.groups)
-            return
-        options = (None, stride, padding, [1, 1], False, [0, 0], layer.groups, wanted)
-        last = torch.ops.aten.convolution_backward(gradient, image, kernel, *options)[wanted.index(True)]
+        else:
+            options = (None, stride, padding, [1, 1], False, [0, 0], layer.groups, wanted)
+            last = torch.ops.aten.convolution_backward(gradient, image, kernel, *options)[wanted.index(True)]
 
     order = (2, 3, 1, 0) if which == "kernel gradient" else (0, 2, 3, 1)
     return Side(run, lambda: {which: last.permute(*order).numpy()})
 
 
-def compare(layer: Layer, which: str, *, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces of what conv2d chooses, of XLA's form and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
-    given = arrays(layer)
+def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, side_by_side.Pace]:
+    """The paces of what is chosen here, of XLA's form and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    given, pooling = arrays(layer), kind == "pooling"
+    chosen = _pooling(kernels.max_pool) if pooling else kernels.conv2d
+    plain = _pooling(kernels.plain_max_pool) if pooling else kernels.plain_conv2d
     sides = {
-        "conv2d": ours(kernels.conv2d, layer, given, which),
-        "XLA": ours(kernels.plain_conv2d, layer, given, which),
-        "PyTorch": theirs(layer, given, which),
+        "ours": ours(chosen, layer, given, which),
+        "XLA": ours(plain, layer, given, which),
+        "PyTorch": theirs(layer, given, which, pooling=pooling),
     }
 
     def check() -> None:
         for side in ("XLA", "PyTorch"):
-            side_by_side.check_equal(sides["conv2d"].result(), sides[side].result(), bound=_BOUND, what=f"{layer}, {side}")
+            side_by_side.check_equal(sides["ours"].result(), sides[side].result(), bound=_BOUND, what=f"{layer}, {side}")
 
     return side_by_side.paces(sides, check, turns=turns)
 
@@ -140,15 +160,15 @@ def main() -> None:
     table = []
     for kind in given.layers:
         for name, layer in LAYERS[kind].items():
-            for which in PASSES:
-                found = compare(layer, which, turns=given.turns)
-                over = {side: side_by_side.ratio(found["conv2d"], found[side]) for side in ("PyTorch", "XLA")}
+            for which in PASSES[:2] if kind == "pooling" else PASSES:
+                found = compare(kind, layer, which, turns=given.turns)
+                over = {side: side_by_side.ratio(found["ours"], found[side]) for side in ("PyTorch", "XLA")}
                 row = {"kind": kind, "layer": name, **layer._asdict(), "pass": which, "compiled_kernels": made_of}
                 row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
                 row |= {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
                 table.append(row)
                 print(f"{name}, {which}: ratio ours/PyTorch {over['PyTorch']}, ours/XLA {over['XLA']}", flush=True)
-    print(f"written to {side_by_side.write('kernel_time', table)}")
+    print(f"written to {side_by_side.write(f'kernel_time_{made_of}'.replace(' ', '_'), table)}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 
