@@ -137,8 +137,8 @@ def test_a_nan_that_goes_in_comes_out(name):
         ("dino, T = 1, 1", (1, 2)),
         ("dino_prototypes, T = 1, 1", (1, 3, 4)),
         ("dino_center", (0, 1)),
-        ("dino_entropy", (0, 1)),
-        ("dino_prototypes_entropy", (0, 1, 2)),
+        ("dino_entropy, T = 0.5", (0, 1)),
+        ("dino_prototypes_entropy, T = 0.5", (0, 1, 2)),
         ("byol", (1,)),
         ("knowledge_distillation, T = 4", (1,)),
         ("pseudo_label", (0,)),
@@ -166,7 +166,7 @@ def test_oracles_are_differentiated_by_complex_steps_alone():
     [
         ("jigsaw", {"losses.puzzles", "losses.classification", "losses.precision", "oracles.contrastive"}, {"kernels.contrast"}),
         ("byol", {"losses.directions", "oracles.agreement", "oracles.contrastive", "oracles.differences"}, {"kernels.contrast"}),
-        ("dino_prototypes_entropy", {"kernels.prototypes", "kernels.contrast", "oracles.contrastive"}, {"kernels.convolution"}),
+        ("dino_prototypes_entropy, T = 0.5", {"kernels.prototypes", "kernels.contrast", "oracles.contrastive"}, {"kernels.convolution"}),
         ("nt_xent, T = 1", {"kernels.contrast", "losses.directions"}, {"kernels.prototypes", "kernels.convolution"}),
     ],
 )

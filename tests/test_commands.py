@@ -1,0 +1,21 @@
+"""Every recipe's command in smoke mode, as a user types it: to its end, with all of its pictures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
+ONE_DEVICE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # they compile for longer than they compute
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_command_runs_to_its_end(name, tmp_path):
+    command = [sys.executable, "-m", f"experiments.{name}", "--smoke", "--workdir", str(tmp_path / "run")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | ONE_DEVICE)
+    assert found.returncode == 0, found.stderr
+    assert "test top1" in found.stdout and (tmp_path / "run" / "summary.json").is_file()
+    assert "no picture" not in found.stdout
