@@ -1,13 +1,14 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
-1x1 and patch convolutions are matrix products, which XLA computes several times faster on CPU. Other dense and depthwise convolutions are
-compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution.
+1x1 and patch convolutions are matrix products, which XLA computes several times faster on CPU. Depthwise convolutions are compiled kernels
+there (``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution. The compiled dense ones (``dense.py``) are not
+chosen yet: in one program their gradient by the image was not a number (docs/performance.md).
 """
 
 import jax
 import jax.numpy as jnp
 
-from jaxvision.kernels import dense, depthwise
+from jaxvision.kernels import depthwise
 from jaxvision.typing import Array, Float
 
 
@@ -75,6 +76,4 @@ def conv2d(
     if dilation == (1, 1) and groups == image.shape[3] == kernel.shape[3] > 1 and jax.default_backend() == "cpu":
         form = depthwise.as_compiled if depthwise.compiled(image, kernel) else depthwise.as_shifts
         return form(image, kernel, stride=stride, padding=padding)
-    if dilation == (1, 1) and groups == 1 and dense.compiled(image, kernel):
-        return dense.as_compiled(image, kernel, stride=stride, padding=padding)
     return plain_conv2d(image, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
