@@ -126,7 +126,8 @@ def test_predict_prints_a_table_and_json(digits_run, tmp_path, capsys):
     assert sum(entry["probability"] for entry in found[0]["classes"]) == pytest.approx(1, abs=1e-5)
     step = max((digits_run / "checkpoints").iterdir(), key=lambda path: int(path.name))
     assert cli.main(["predict", str(step), str(picture), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["classes"][0] == found[0]["classes"][0]
+    alone, beside = json.loads(capsys.readouterr().out)[0]["classes"][0], found[0]["classes"][0]
+    assert alone == {**beside, "probability": pytest.approx(beside["probability"], rel=1e-5)}  # a batch of one and of two round differently
 
 
 @pytest.mark.parametrize(

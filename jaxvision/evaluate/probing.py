@@ -42,14 +42,19 @@ def _linear(layer: dict, features):
 
 
 @jax.jit
-def _penalized(layer: dict, features, labels, regularization):
-    """(value, gradient) of the mean cross-entropy plus regularization / 2 times the squared weights; the bias is free."""
+def _penalized(flat, like: dict, features, labels, regularization):
+    """(value, gradient) of the mean cross-entropy plus regularization / 2 times the squared weights; the bias is free.
 
-    def value(layer: dict):
+    ``flat`` is a layer shaped ``like`` in one row, as the optimizer wants it.
+    """
+    _, layer_of = jax.flatten_util.ravel_pytree(like)
+
+    def value(flat):
+        layer = layer_of(flat)
         penalty = 0.5 * regularization * jnp.sum(jnp.square(layer["kernel"]))
         return losses.cross_entropy(_linear(layer, features), labels) + penalty
 
-    return jax.value_and_grad(value)(layer)
+    return jax.value_and_grad(value)(flat)
 
 
 def _fit(features, labels, regularization: float, start: dict, iterations: int) -> dict:
@@ -57,8 +62,8 @@ def _fit(features, labels, regularization: float, start: dict, iterations: int) 
     flat, layer_of = jax.flatten_util.ravel_pytree(start)
 
     def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found, gradient = _penalized(layer_of(jnp.asarray(flat, jnp.float32)), features, labels, jnp.float32(regularization))
-        return float(found), np.asarray(jax.flatten_util.ravel_pytree(gradient)[0], np.float64)
+        found, gradient = _penalized(flat.astype(np.float32), start, features, labels, np.float32(regularization))
+        return float(found), np.asarray(gradient, np.float64)
 
     options = {"maxiter": iterations, "ftol": 1e-10, "gtol": 1e-6, "maxfun": 2 * iterations}
     best = scipy.optimize.minimize(value, np.asarray(flat, np.float64), jac=True, method="L-BFGS-B", options=options)

@@ -243,8 +243,8 @@ def _best_state(loop: _Loop, state: TrainState) -> TrainState:
         return state
 
 
-def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> TrainState:
-    """Take the best epoch, judge it on the test data, keep the figures, draw, and say how it went."""
+def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float, filters: np.ndarray | None) -> TrainState:
+    """Take the best epoch, judge it on the test data, keep the figures, draw (the ``filters`` before training too), and say how it went."""
     experiment, journal, last = loop.experiment, loop.journal, int(state.step)
     summary = {"steps": last, "epochs": min(experiment.epochs, last * experiment.batch_size // len(experiment.train))}
     summary |= {"skipped_updates": int(state.skipped[0])}
@@ -267,7 +267,7 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float) -> Tr
     journal.sync()
     if sharding.is_primary():
         folder.write_json(workdir / "summary.json", summary)
-    pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line)
+    pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line, before=filters)
     if summary["training_seconds"]:
         share = summary["input_wait_seconds"] / summary["training_seconds"]
         journal.line(f"the devices waited for input {share:.1%} of the training time of this session")
@@ -320,7 +320,7 @@ def _completed(experiment: Experiment, workdir: Path) -> TrainState:
 
 def _run(experiment: Experiment, state: TrainState, workdir: Path, interruption: Interruption, rate: float | None) -> TrainState:
     """From wherever the run folder is to the end of the run."""
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=experiment.keep)
+    checkpoints, filters = Checkpoints(workdir / "checkpoints", keep=experiment.keep), pictures.first_filters(state)
     try:
         state, lines = _resume(experiment, state, checkpoints, workdir)
         if sharding.is_primary():
@@ -330,6 +330,6 @@ def _run(experiment: Experiment, state: TrainState, workdir: Path, interruption:
                 journal.line(line)
             loop, begun = _Loop(experiment, checkpoints, journal), time.perf_counter()
             state = loop.train(state, interruption)
-            return _finish(loop, state, workdir, time.perf_counter() - begun)
+            return _finish(loop, state, workdir, time.perf_counter() - begun, filters)
     finally:
         checkpoints.close()

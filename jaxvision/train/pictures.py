@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxvision import evaluate, plots
-from jaxvision.train import folder, sharding
+from jaxvision.train import sharding
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.state import TrainState, variables
 from jaxvision.typing import to_float
@@ -23,9 +23,10 @@ _OWN = 8  # images that a run's own pictures are drawn of
 _TILES, _COMPONENTS = 64, 28  # more filters than that are a patch embedding's: so many principal components are drawn of them
 
 
-def _first_filters(params: dict) -> np.ndarray | None:
+def first_filters(state: TrainState) -> np.ndarray | None:
     """The kernel [kh, kw, C, D] of the first convolution, which every family keeps in its stem."""
-    kernels = (leaf for leaf in jax.tree.leaves(params.get("stem", {})) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] > 1)
+    stem = variables(state)["params"].get("stem", {})
+    kernels = (leaf for leaf in jax.tree.leaves(stem) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] > 1)
     return next((sharding.fetch(kernel) for kernel in kernels), None)
 
 
@@ -42,12 +43,21 @@ def _attempt(report: Callable[[str], None], what: str, drawing: Callable, *argum
         report(_failed(what, error))
 
 
-def draw(experiment: Experiment, state: TrainState, rows: list[dict], infer: Callable, where: Path, report: Callable[[str], None]) -> None:
+def draw(
+    experiment: Experiment,
+    state: TrainState,
+    rows: list[dict],
+    infer: Callable,
+    where: Path,
+    report: Callable[[str], None],
+    *,
+    before: np.ndarray | None = None,
+) -> None:
     """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws.
 
-    A drawing that raises is reported in one line.
+    ``before`` are the ``first_filters`` that the run began with. A drawing that raises is reported in one line.
     """
-    now, before = (_first_filters(variables(one)["params"]) for one in (state, sharding.place(folder.fresh(experiment))))
+    now = first_filters(state)
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
     found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
     has_features = source is not None and callable(getattr(experiment.model, "features", None))

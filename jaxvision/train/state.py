@@ -42,21 +42,27 @@ def init(
     """
     size = len(next(rows for rows in batch.values() if not isinstance(rows, Mapping)))
     few = jax.tree.map(lambda rows: rows[: max(1, 2 * len(rows) // size)], dict(batch))  # of further streams as many as belong to two
-    views = jax.jit(lambda few: augmented(draws(key, few, 0).augment, few, augment))(few)
-    params, carry = objective.init(draws(key, few, 0).init, views, given)
-    _, aux = jax.eval_shape(lambda: objective.loss(params, carry, views, key=key, step=jnp.int32(0)))
-    names = ["loss", *(name for name in aux.metrics if name != "loss")]
-    state = TrainState(
-        step=jnp.int32(0),
-        params=params,
-        carry=carry,
-        opt_state=optimizer.init(params),
-        ema={"params": params, "stats": carry.stats} if ema is not None else {},
-        sums={name: jnp.float32(0) for name in [*names, "updates"]},
-        skipped=jnp.zeros(2, jnp.int32),
-        best=Best(),
-    )
-    return jax.tree.map(jnp.copy, state)  # a step donates its state: no leaf may be another's buffer, or the caller's
+
+    @jax.jit  # one program: layer by layer, a small ViT's thousand little ones compile for longer than it trains an epoch
+    def start(key: Key, few: Batch, given: Mapping) -> TrainState:
+        drawn = draws(key, few, 0)
+        views = augmented(drawn.augment, few, augment)
+        params, carry = objective.init(drawn.init, views, given)
+        _, aux = jax.eval_shape(lambda: objective.loss(params, carry, views, key=key, step=jnp.int32(0)))
+        names = ["loss", *(name for name in aux.metrics if name != "loss")]
+        state = TrainState(
+            step=jnp.int32(0),
+            params=params,
+            carry=carry,
+            opt_state=optimizer.init(params),
+            ema={"params": params, "stats": carry.stats} if ema is not None else {},
+            sums={name: jnp.float32(0) for name in [*names, "updates"]},
+            skipped=jnp.zeros(2, jnp.int32),
+            best=Best(),
+        )
+        return jax.tree.map(jnp.copy, state)  # a step donates its state: no leaf may be another's buffer, or the caller's
+
+    return start(key, few, given)
 
 
 def variables(state: TrainState, module: str | None = None) -> dict:

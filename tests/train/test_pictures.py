@@ -46,6 +46,27 @@ def test_a_run_draws_features_and_what_the_experiment_asks_for(tmp_path, capsys)
     assert "no picture" not in capsys.readouterr().out
 
 
+class Convolution(nn.Module):
+    """A first convolution with a kernel to draw."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        return nn.Dense(3)(nn.Conv(4, (3, 3), name="stem")(image).mean((1, 2)))
+
+
+def test_filters_are_drawn_beside_those_that_the_run_began_with(tmp_path, monkeypatch):
+    drawn, model = {}, Convolution()
+    monkeypatch.setattr(jv.plots, "filters", lambda now, path, *, before, components: drawn.update(now=now, before=before))
+    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), SOURCE, epochs=2, batch_size=8)
+    begun = np.array(pictures.first_filters(jv.train.folder.fresh(experiment)))
+    state = jv.train.run(experiment, tmp_path)
+    np.testing.assert_array_equal(drawn["before"], begun)
+    np.testing.assert_array_equal(drawn["now"], state.params["model"]["stem"]["kernel"])
+    assert not np.array_equal(drawn["now"], begun)
+
+
 def _fails(*given):
     assert (given[-1].parent / "summary.json").is_file(), "the figures are on disk before anything is drawn"
     raise RuntimeError("no paint\nleft")
