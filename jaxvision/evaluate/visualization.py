@@ -132,7 +132,11 @@ def feature_gradient(model, variables: dict, image: Array, map_name: str, channe
     shape = jax.eval_shape(lambda image: _map(model, variables, image[None], map_name), image).shape
     if not 0 <= channel < shape[-1]:
         raise ValueError(f"channel: found {channel}, expected a number from 0 to {shape[-1] - 1} of {map_name!r}")
-    activation = lambda image: jnp.max(_map(model, variables, image[None], map_name)[..., channel])  # noqa: E731
+
+    def activation(image):
+        places = _map(model, variables, image[None], map_name)[..., channel].ravel()
+        return places[jnp.argmax(places)]  # jnp.max divides by how many equal it: by none, where XLA computes the places twice and rounds anew
+
     relu = ways[backward]
     if relu is None:
         return jax.jit(jax.grad(activation))(image)

@@ -1,22 +1,14 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
-1x1 and patch convolutions are matrix products, which XLA computes several times faster on CPU; so are convolutions of images of few
-channels there, some outputs of a row at a time. The rest is XLA's own convolution. The compiled dense ones (``dense.py``) are not chosen
-yet: in one program their gradient by the image was not a number (docs/performance.md).
+1x1 and patch convolutions are matrix products, which XLA computes several times faster on CPU. Other dense and depthwise convolutions are
+compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxvision.kernels import depthwise
+from jaxvision.kernels import dense, depthwise
 from jaxvision.typing import Array, Float
-
-# Where bands are faster on CPU than XLA's convolution, measured forward and both gradients: LeNet's layers and small stems for 32 pixels.
-# With more features or channels and with strides they are slower, for wide images programs are long. A short row is one band, a longer one
-# is cut into bands of four outputs.
-_BANDED_CHANNELS, _BANDED_FEATURES, _BANDED_COLUMNS = 6, 16, 64
-_SHORT_ROW, _BAND = 12, 4
 
 
 def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
@@ -50,31 +42,6 @@ def _as_patches(image: Array, kernel: Array) -> Array:
     return jnp.dot(patches, kernel.reshape(height * width * channels, features))
 
 
-def _as_bands(image: Array, kernel: Array, *, padding: tuple[int, int]) -> Array:
-    """A convolution of stride 1 as one matrix product of the windows under t outputs side by side with a matrix [kh s C, t D].
-
-    That matrix holds each kernel row once for each of the t outputs, on a diagonal band; the rest is zeros, which carry what is not finite
-    in a window to all its outputs.
-    """
-    height, width, channels, features = kernel.shape
-    batch, rows, columns = len(image), image.shape[1] + 2 * padding[0] - height + 1, image.shape[2] + 2 * padding[1] - width + 1
-    together = columns if columns <= _SHORT_ROW else _BAND
-    bands, window = -(-columns // together), together - 1 + width
-    right = padding[1] + bands * together - columns
-    image = jnp.pad(image, ((0, 0), (padding[0], padding[0]), (padding[1], right), (0, 0)))
-    place = np.arange(window)[:, None] - np.arange(together)  # in the kernel, of a pixel for an output
-    inside = ((place >= 0) & (place < width))[:, :, None, None]
-    band = jnp.where(inside, kernel[:, np.clip(place, 0, width - 1)], 0)  # [kh, s, t, C, D]
-    band = band.transpose(0, 1, 3, 2, 4).reshape(height * window * channels, together * features)
-
-    def windows(left: int) -> Array:
-        lines = [image[:, top : top + rows, left : left + window].reshape(batch, rows, window * channels) for top in range(height)]
-        return jnp.concatenate(lines, axis=-1)  # [B, h, kh s C]
-
-    found = jnp.dot(jnp.stack([windows(together * index) for index in range(bands)], axis=2), band)
-    return found.reshape(batch, rows, bands * together, features)[:, :, :columns]
-
-
 def conv2d(
     image: Float[Array, "B H W C"],
     kernel: Float[Array, "kh kw c D"],
@@ -105,10 +72,9 @@ def conv2d(
         return jnp.dot(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
     if direct and size == stride and dilation == (1, 1):
         return _as_patches(image, kernel)
-    if groups == image.shape[3] == kernel.shape[3] and dilation == (1, 1) and jax.default_backend() == "cpu":
+    if dilation == (1, 1) and groups == image.shape[3] == kernel.shape[3] > 1 and jax.default_backend() == "cpu":
         form = depthwise.as_compiled if depthwise.compiled(image, kernel) else depthwise.as_shifts
         return form(image, kernel, stride=stride, padding=padding)
-    small = kernel.shape[2] <= _BANDED_CHANNELS and kernel.shape[3] <= _BANDED_FEATURES and image.shape[2] <= _BANDED_COLUMNS
-    if small and groups == 1 and stride == dilation == (1, 1) and jax.default_backend() == "cpu":
-        return _as_bands(image, kernel, padding=padding)
+    if dilation == (1, 1) and groups == 1 and dense.compiled(image, kernel):
+        return dense.as_compiled(image, kernel, stride=stride, padding=padding)
     return plain_conv2d(image, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)

@@ -194,7 +194,7 @@ def test_other_types_are_not_for_the_compiled_kernels(dtype, case):
 
 
 @built
-@pytest.mark.parametrize("case", ["depthwise 3x3"])
+@kinds
 def test_conv2d_takes_the_compiled_kernels_on_a_processor_alone(monkeypatch, case):
     image, kernel, options = draw(case)
     options |= {"groups": CASES[case].groups}
