@@ -135,7 +135,7 @@ def feature_gradient(model, variables: dict, image: Array, map_name: str, channe
 
     def activation(image):
         places = _map(model, variables, image[None], map_name)[..., channel].ravel()
-        return places[jnp.argmax(places)]  # jnp.max divides by how many equal it: by none, where XLA computes the places twice and rounds anew
+        return places[jnp.argmax(places)]  # jnp.max divides by how many equal it: none, if XLA computes them twice and rounds anew
 
     relu = ways[backward]
     if relu is None:
