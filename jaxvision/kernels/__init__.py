@@ -1,8 +1,9 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
+from jaxvision.kernels.activation import gelu, plain_gelu
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
-from jaxvision.kernels.dot_product import attention
+from jaxvision.kernels.dot_product import attention, plain_attention
 from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
     plain_prototype_cross_entropy,
@@ -14,9 +15,12 @@ from jaxvision.kernels.prototypes import (
 __all__ = [
     "attention",
     "conv2d",
+    "gelu",
     "log_sum_exp_of_others",
     "max_pool",
+    "plain_attention",
     "plain_conv2d",
+    "plain_gelu",
     "plain_log_sum_exp_of_others",
     "plain_max_pool",
     "plain_prototype_cross_entropy",

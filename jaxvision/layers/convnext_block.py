@@ -6,10 +6,10 @@ the visible places alone, and what lies behind it is computed place by place.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvision import kernels
 from jaxvision.layers.drop import DropPath
 from jaxvision.layers.global_response_norm import GlobalResponseNorm
 from jaxvision.layers.initializers import truncated_normal
@@ -48,7 +48,7 @@ class ConvNextBlock(nn.Module):
 
         branch = Conv(width, 7, padding=3, groups=width, name="depthwise", **options)(x)
         branch = LayerNorm(dtype=self.dtype, name="norm")(only_visible(branch, visible))
-        branch = jax.nn.gelu(mix(4 * width, "expand")(branch), approximate=False)
+        branch = kernels.gelu(mix(4 * width, "expand")(branch))
         if self.response:
             branch = GlobalResponseNorm(name="response")(branch, visible)
         branch = mix(width, "contract")(branch)

@@ -1,13 +1,13 @@
 """The perceptron of a transformer block: two layers, or the gated form."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.linear import Dense
 from jaxvision.typing import Array
@@ -20,7 +20,7 @@ class MLP(nn.Module):
     dtype: Any = None
     kernel_init: Callable = truncated_normal()
     bias_init: Callable = nn.initializers.zeros
-    activation: Callable = partial(jax.nn.gelu, approximate=False)
+    activation: Callable = kernels.gelu
 
     @nn.compact
     def __call__(self, tokens: Array) -> Array:

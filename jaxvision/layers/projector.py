@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal, uniform_bias
 from jaxvision.layers.linear import Dense
 from jaxvision.layers.norm import BatchNorm
@@ -54,7 +55,7 @@ class PrototypeHead(nn.Module):
         for index in (1, 2):
             hidden = Dense(self.hidden, name=f"dense{index}", **options)(hidden)
             hidden = BatchNorm(dtype=self.dtype, name=f"norm{index}")(hidden, train=train) if self.batch_norm else hidden
-            hidden = jax.nn.gelu(hidden, approximate=False)
+            hidden = kernels.gelu(hidden)
         embeddings = Dense(self.bottleneck, name="dense3", **options)(hidden)
         weights = self.param("prototypes", uniform_bias(self.bottleneck), (self.count, self.bottleneck), jnp.float32)
         return embeddings, weights

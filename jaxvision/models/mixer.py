@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvision import kernels
 from jaxvision.layers import MLP, Conv, Dense, DropPath, Head, LayerNorm, check_input, check_patches, drop_path_rates, global_mean, show
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
@@ -42,7 +42,7 @@ class GatedBlock(nn.Module):
     @nn.compact
     def __call__(self, tokens: Array, *, train: bool) -> Array:
         normed = LayerNorm(dtype=self.dtype, name="norm")(tokens)
-        hidden = jax.nn.gelu(Dense(self.hidden, dtype=self.dtype, **_INIT, name="expand")(normed), approximate=False)
+        hidden = kernels.gelu(Dense(self.hidden, dtype=self.dtype, **_INIT, name="expand")(normed))
         hidden, gate = jnp.split(hidden, 2, axis=-1)
         gate = LayerNorm(1e-5, self.dtype, name="gate_norm")(gate).swapaxes(1, 2)  # [B, hidden / 2, N]
         init = {"kernel_init": nn.initializers.normal(1e-6), "bias_init": nn.initializers.ones}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.kernels import attention
+from jaxvision.kernels import attention, plain_attention
 
 
 def draw(queries=3, keys=5):
@@ -36,6 +36,18 @@ def test_gradients_are_pytorchs():
     torch.nn.functional.scaled_dot_product_attention(*(tensor.transpose(1, 2) for tensor in tensors)).sin().sum().backward()
     for ours, theirs in zip(grads, tensors, strict=True):
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_value_and_gradients_are_the_plain_forms(biased):
+    arrays, options = draw(), {"bias": np.float32(np.random.default_rng(1).standard_normal((1, 2, 3, 5)))} if biased else {}
+
+    def found(function):
+        value, back = jax.vjp(lambda *arrays: function(*arrays, **options), *arrays)
+        return value, *back(jnp.cos(value))
+
+    for ours, theirs in zip(found(attention), found(plain_attention), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_the_softmax_is_wide_and_the_result_keeps_its_type():
