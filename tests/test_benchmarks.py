@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import side_by_side, step_time
+from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, ssl_step_time, step_time
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
+import jaxvision as jv
 from jaxvision import kernels
 from tests.conftest import HAS_TORCH
 
@@ -88,3 +89,59 @@ def test_sides_take_turns_and_are_checked_first():
 def test_what_differs_is_named(theirs, told):
     with pytest.raises(Disagreement, match=told):
         side_by_side.check_equal({"x": np.ones(3)}, theirs, bound=1e-4, what="trial")
+
+
+@needs_torch
+@pytest.mark.parametrize("name", loss_time.LOSSES)
+def test_losses_and_their_plain_writing_are_the_same(name):
+    found = loss_time.compare(loss_time.LOSSES[name], 3, turns=1)
+    assert list(found) == ["ours", "PyTorch"]
+
+
+def test_the_largest_batch_within_a_memory_is_the_last_that_fits():
+    loss = loss_time.LOSSES["nt_xent"]
+    found = loss_time.largest_within(loss, 4.0, start=64)
+    assert found > 64 and loss_time.set_aside(loss, found) <= 4.0 < loss_time.set_aside(loss, 2 * found)
+
+
+@needs_torch
+@pytest.mark.parametrize("kind", operation_time.KINDS)
+def test_operations_are_pytorchs_and_their_twins(kind):
+    operation = next(iter(operation_time.operations()[kind].values()))
+    small = operation._replace(shapes=tuple((2, *shape[1:]) if len(shape) > 2 else shape for shape in operation.shapes))
+    for backward in (False, True):
+        assert len(operation_time.compare(small, backward=backward, turns=1)) == 2 + (operation.twin is not None)
+
+
+def test_drivers_on_some_devices_make_the_same_step():
+    found = scaling.compare("lenet5", drivers=("jit", "pmap"), devices=(1, 2), size=32, batch=4, turns=1)
+    assert list(found) == ["jit, 1", "jit, 2", "pmap, 1", "pmap, 2"]
+
+
+def test_a_full_cache_compiles_faster():
+    empty, full = compile_time.compare("resnet20", batch=2, size=32, times=1)
+    assert (empty["cache"], full["cache"]) == ("empty", "full")
+    assert float(full["compile_seconds"]) < float(empty["compile_seconds"])
+
+
+TINY = {
+    "simclr": ssl_step_time.Setting(4, 32),
+    "mae": ssl_step_time.Setting(2, 32),
+    "dino": ssl_step_time.Setting(2, 64, crops=1, prototypes=64),
+}
+
+
+@needs_torch
+@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.long) for method in ("mae", "dino"))])
+def test_methods_and_their_plain_writing_learn_the_same(method):
+    found, worst = ssl_step_time.compare(method, TINY[method], turns=1)
+    assert list(found) == ["jaxvision", "PyTorch"] and worst < 1e-3
+
+
+@needs_torch
+def test_a_method_that_is_not_the_plain_one_is_refused(monkeypatch):
+    honest = ssl_step_time._ours
+    other = lambda *given: (honest(*given)[0], jv.objectives.simclr(honest(*given)[0], temperature=0.4), honest(*given)[2])  # noqa: E731
+    monkeypatch.setattr(ssl_step_time, "_ours", other)
+    with pytest.raises(Disagreement, match="simclr, loss: loss differs by"):
+        ssl_step_time.compare("simclr", TINY["simclr"], turns=1)

@@ -1,0 +1,148 @@
+"""NT-Xent and DINO beside their plain writing in PyTorch: time and memory of value and gradients against the size of the batch.
+
+    python -m benchmarks.loss_time [--losses nt_xent ...] [--turns 15]
+
+Both sides give the same value and gradients before anything is timed, then they take turns in one process. PyTorch's are the formulas as
+papers print them, with the whole matrix of similarities or of logits in memory. Memory is what a process grows by in one run; of our
+programs also what XLA sets aside, which says by how much the largest batch in the memory of PyTorch's is larger.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxvision as jv
+from benchmarks import functions, reference, side_by_side
+
+_BOUND = 1e-4
+_WIDTH, _BOTTLENECK, _PROTOTYPES = 128, 256, 65_536
+_STUDENTS, _TEACHERS = 4, 2  # views
+_TEMPERATURE = 0.5
+_MOST = 20  # a batch of 2 ** _MOST at most is looked for
+
+
+class Loss(NamedTuple):
+    """``shapes(batch)`` of the arrays, our function of them, PyTorch's, which gradients are wanted, and the batches to compare at."""
+
+    shapes: Callable
+    ours: Callable
+    theirs: Callable
+    wanted: tuple[int, ...]
+    batches: tuple[int, ...]
+
+
+def _plain_nt_xent(z1, z2):
+    import torch
+
+    views = torch.nn.functional.normalize(torch.cat([z1, z2]), dim=1)
+    scores = views @ views.T / _TEMPERATURE
+    scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool), -torch.inf)
+    positive = torch.arange(len(views)).roll(len(z1))
+    return torch.nn.functional.cross_entropy(scores, positive)
+
+
+def _plain_dino(student, teacher, student_prototypes, teacher_prototypes, center):
+    import torch
+
+    with torch.no_grad():
+        target = torch.softmax((teacher @ teacher_prototypes.T - center) / 0.04, dim=-1)
+    log_p = torch.log_softmax(student @ student_prototypes.T / 0.1, dim=-1)
+    pairs = [-(target[g] * log_p[v]).sum(-1).mean() for g in range(len(target)) for v in range(len(log_p)) if g != v]
+    return torch.stack(pairs).mean()
+
+
+LOSSES = {
+    "nt_xent": Loss(
+        lambda batch: ((batch, _WIDTH),) * 2,
+        partial(jv.losses.nt_xent, temperature=_TEMPERATURE),
+        _plain_nt_xent,
+        (0, 1),
+        (256, 1024, 4096),
+    ),
+    "dino_prototypes": Loss(
+        lambda batch: (
+            (_STUDENTS, batch, _BOTTLENECK),
+            (_TEACHERS, batch, _BOTTLENECK),
+            (_PROTOTYPES, _BOTTLENECK),
+            (_PROTOTYPES, _BOTTLENECK),
+            (_PROTOTYPES,),
+        ),
+        jv.losses.dino_prototypes,
+        _plain_dino,
+        (0, 2),
+        (8, 64),
+    ),
+}
+
+
+def arrays(loss: Loss, batch: int) -> list[np.ndarray]:
+    """Rows of about unit length, so that logits are cosines."""
+    random = np.random.default_rng(0)
+    return [random.standard_normal(shape, np.float32) / np.sqrt(shape[-1] if len(shape) > 1 else 1e4) for shape in loss.shapes(batch)]
+
+
+def set_aside(loss: Loss, batch: int) -> float:
+    """MiB that XLA's program for value and gradients needs beside its arguments and results; it is compiled, not run."""
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in loss.shapes(batch)]
+    compiled = jax.jit(jax.value_and_grad(loss.ours, loss.wanted)).lower(*shapes).compile()
+    return compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+
+def largest_within(loss: Loss, mebibytes: float, *, start: int) -> int:
+    """The largest batch, of ``start`` doubled, whose program stays within so much memory."""
+    batch = start
+    while 2 * batch <= 2**_MOST and set_aside(loss, 2 * batch) <= mebibytes:
+        batch *= 2
+    return batch
+
+
+def compare(loss: Loss, batch: int, *, turns: int) -> dict[str, side_by_side.Pace]:
+    """The paces of ours and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    given, signal = arrays(loss, batch), np.ones((), np.float32)
+    sides = {
+        "ours": functions.ours(loss.ours, given, loss.wanted, signal),
+        "PyTorch": functions.theirs(loss.theirs, given, loss.wanted, signal),
+    }
+
+    def check() -> None:
+        side_by_side.check_equal(sides["ours"].result(), sides["PyTorch"].result(), bound=_BOUND, what=f"batch of {batch}")
+
+    return side_by_side.paces(sides, check, turns=turns)
+
+
+def main() -> None:
+    """Compare every loss at every batch, print as it goes, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=list(LOSSES))
+    parser.add_argument("--turns", type=int, default=15)
+    given = parser.parse_args()
+    reference.torchvision()
+    table = []
+    for name in given.losses:
+        loss = LOSSES[name]
+        for batch in loss.batches:
+            found = compare(loss, batch, turns=given.turns)
+            quotient = side_by_side.ratio(found["ours"], found["PyTorch"])
+            theirs = found["PyTorch"].mebibytes
+            equal = largest_within(loss, theirs, start=batch)
+            row = {"loss": name, "batch": batch, "ratio_over_PyTorch": str(quotient)}
+            row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.5f}" for side, pace in found.items()}
+            row |= {"peak_PyTorch_mib": f"{theirs:.1f}", "peak_ours_mib": f"{found['ours'].mebibytes:.1f}"}
+            row |= {"set_aside_ours_mib": f"{set_aside(loss, batch):.1f}", "largest_batch_in_their_memory": equal}
+            table.append(row)
+            print(
+                f"{name}, batch {batch}: ratio ours/PyTorch {quotient}; PyTorch {theirs:.0f} MiB, ours {row['set_aside_ours_mib']} MiB, "
+                f"which {equal} rows ({equal // batch} times as many) would fill",
+                flush=True,
+            )
+    print(f"written to {side_by_side.write('loss_time', table)}")
+    print(f"ratio ours/PyTorch {quotient}")
+
+
+if __name__ == "__main__":
+    main()
