@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+import jaxvision as jv
 from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, ssl_step_time, step_time
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
-import jaxvision as jv
 from jaxvision import kernels
 from tests.conftest import HAS_TORCH
 
