@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -188,6 +189,6 @@ def chart(labels: list[str], ratios: list[Ratio], path: Path, *, title: str) -> 
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.set_xlabel("time, jaxvision / PyTorch (below 1: jaxvision is faster)")
-    axes.set_title(title, fontsize=9)
+    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)

@@ -26,8 +26,8 @@ from benchmarks.side_by_side import Pace, Side
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 MODES = ("train", "infer")
 RATE, CLASSES = 0.01, 1000
-# Largest difference allowed, of the largest entry: logits in float32 as in docs/parity.md, bfloat16 by its 8 bits. A step's changes lie as
-# far apart as rounding puts them: of ResNet-50's (batch 8) PyTorch's own two layouts differ by 2.1e-3 in the stem, ours from eager by 1.2e-3.
+# Largest difference allowed, of the largest entry: logits in float32 as in docs/parity.md, bfloat16 by its 8 bits. A step's changes lie
+# as far apart as rounding puts them: of ResNet-50's (batch 8) PyTorch's own two layouts differ by 2.1e-3, ours from eager by 1.2e-3.
 _BOUNDS = {("infer", "float32"): 1e-4, ("train", "float32"): 5e-3, ("infer", "bfloat16"): 0.05, ("train", "bfloat16"): 0.1}
 _SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e12}  # FLOP a second, dense, by the vendor
 _STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths in training unless told not to
