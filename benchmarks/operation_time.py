@@ -48,8 +48,11 @@ def operations() -> dict[str, dict[str, Operation]]:
     heads_first = lambda array: array.transpose(1, 2)  # noqa: E731
     attend = lambda *arrays: heads_first(functional.scaled_dot_product_attention(*map(heads_first, arrays)))  # noqa: E731
     norm = lambda x, scale, bias: functional.layer_norm(x, x.shape[-1:], scale, bias, 1e-6)  # noqa: E731
-    channels_last = lambda x, *rest: torch.relu(functional.batch_norm(x.movedim(-1, 1), None, None, *rest, training=True)).movedim(1, -1)  # noqa: E731
     of_norm = lambda *shape: (shape, shape[-1:], shape[-1:])  # noqa: E731
+
+    def channels_last(x, *rest):
+        return torch.relu(functional.batch_norm(x.movedim(-1, 1), None, None, *rest, training=True)).movedim(1, -1)
+
     return {
         "gelu": {
             name: Operation((shape,), kernels.gelu, kernels.plain_gelu, functional.gelu)

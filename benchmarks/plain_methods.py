@@ -60,7 +60,10 @@ class MAE(nn.Module):
         vit = _vit_small(size)
         self.patch_embed, self.cls_token, self.blocks, self.norm = vit.patch_embed, vit.cls_token, vit.blocks, vit.norm
         side, width = size // 16, vit.embed_dim
-        table = lambda width: torch.from_numpy(np.pad(np.asarray(blocked_grid_position(side, side, width)), ((1, 0), (0, 0)))[None])  # noqa: E731
+
+        def table(width: int) -> torch.Tensor:
+            return torch.from_numpy(np.pad(np.asarray(blocked_grid_position(side, side, width)), ((1, 0), (0, 0)))[None])
+
         self.pos_embed = nn.Parameter(table(width), requires_grad=False)
         self.decoder_embed, self.mask_token = nn.Linear(width, 512), _drawn(1, 1, 512)
         self.decoder_pos_embed = nn.Parameter(table(512), requires_grad=False)
