@@ -9,7 +9,6 @@ programs also what XLA sets aside, which says by how much the largest batch in t
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,7 +21,6 @@ from benchmarks import functions, reference, side_by_side
 _BOUND = 1e-4
 _WIDTH, _BOTTLENECK, _PROTOTYPES = 128, 256, 65_536
 _STUDENTS, _TEACHERS = 4, 2  # views
-_TEMPERATURE = 0.5
 _MOST = 20  # a batch of 2 ** _MOST at most is looked for
 
 
@@ -37,29 +35,21 @@ class Loss(NamedTuple):
 
 
 def _plain_nt_xent(z1, z2):
-    import torch
+    from benchmarks import plain_methods
 
-    views = torch.nn.functional.normalize(torch.cat([z1, z2]), dim=1)
-    scores = views @ views.T / _TEMPERATURE
-    scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool), -torch.inf)
-    positive = torch.arange(len(views)).roll(len(z1))
-    return torch.nn.functional.cross_entropy(scores, positive)
+    return plain_methods.nt_xent(z1, z2)
 
 
 def _plain_dino(student, teacher, student_prototypes, teacher_prototypes, center):
-    import torch
+    from benchmarks import plain_methods
 
-    with torch.no_grad():
-        target = torch.softmax((teacher @ teacher_prototypes.T - center) / 0.04, dim=-1)
-    log_p = torch.log_softmax(student @ student_prototypes.T / 0.1, dim=-1)
-    pairs = [-(target[g] * log_p[v]).sum(-1).mean() for g in range(len(target)) for v in range(len(log_p)) if g != v]
-    return torch.stack(pairs).mean()
+    return plain_methods.dino(student @ student_prototypes.T, teacher @ teacher_prototypes.T, center)
 
 
 LOSSES = {
     "nt_xent": Loss(
         lambda batch: ((batch, _WIDTH),) * 2,
-        partial(jv.losses.nt_xent, temperature=_TEMPERATURE),
+        jv.losses.nt_xent,
         _plain_nt_xent,
         (0, 1),
         (256, 1024, 4096),

@@ -29,6 +29,23 @@ def _drawn(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(shape) * 0.02)
 
 
+def nt_xent(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
+    """SimCLR's loss of two views [B, D], with the whole matrix of similarities in memory."""
+    views = functional.normalize(torch.cat([z1, z2]), dim=1)
+    scores = views @ views.T / TEMPERATURE
+    scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool), -torch.inf)
+    return functional.cross_entropy(scores, torch.arange(len(views)).roll(len(z1)))
+
+
+def dino(student: torch.Tensor, teacher: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+    """DINO's loss of all logits [V, B, K] and [G, B, K]; the teacher's get no gradient."""
+    with torch.no_grad():
+        target = torch.softmax((teacher - center) / 0.04, dim=-1)
+    log_p = torch.log_softmax(student / 0.1, dim=-1)
+    pairs = [-(target[g] * log_p[v]).sum(-1).mean() for g in range(len(target)) for v in range(len(log_p)) if g != v]
+    return torch.stack(pairs).mean()
+
+
 class SimCLR(nn.Module):
     """ResNet-18 with the stem for small images, and a projector."""
 
@@ -43,11 +60,7 @@ class SimCLR(nn.Module):
         self.projection_head.layers = nn.Sequential(*layers)
 
     def loss(self, views: list) -> torch.Tensor:
-        rows = self.projection_head.layers(self.backbone(torch.cat(views)))
-        rows = functional.normalize(rows, dim=1)
-        scores = rows @ rows.T / TEMPERATURE
-        scores.fill_diagonal_(-torch.inf)
-        return functional.cross_entropy(scores, torch.arange(len(rows)).roll(len(rows) // 2))
+        return nt_xent(*self.projection_head.layers(self.backbone(torch.cat(views))).chunk(2))
 
 
 class MAE(nn.Module):
@@ -120,12 +133,9 @@ class DINO(nn.Module):
             self.__dict__["teacher"] = copy.deepcopy(nn.ModuleList([self.backbone, self.head])).requires_grad_(False)
         with torch.no_grad():
             told = self.teacher[1](self.teacher[0](torch.cat(views[:2])))
-            target = torch.softmax((told - self.center) / 0.04, -1).chunk(2)
             self.__dict__["next_center"] = 0.9 * self.center + 0.1 * told.mean(0)
         rows = [self.backbone(torch.cat(views[:2])), *([self.backbone(torch.cat(views[2:]))] if len(views) > 2 else [])]
-        logs = torch.log_softmax(self.head(torch.cat(rows)) / 0.1, -1).chunk(len(views))
-        terms = [-(target[g] * logs[v]).sum(-1).mean() for g in range(2) for v in range(len(views)) if g != v]
-        return torch.stack(terms).mean()
+        return dino(self.head(torch.cat(rows)).unflatten(0, (len(views), -1)), told.unflatten(0, (2, -1)), self.center)
 
     @torch.no_grad()
     def after(self) -> None:

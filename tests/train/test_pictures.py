@@ -57,6 +57,7 @@ class Convolution(nn.Module):
 
 
 def test_filters_are_drawn_beside_those_that_the_run_began_with(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no picture is checked")
     drawn, model = {}, Convolution()
     monkeypatch.setattr(jv.plots, "filters", lambda now, path, *, before, components: drawn.update(now=now, before=before))
     experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), SOURCE, epochs=2, batch_size=8)
