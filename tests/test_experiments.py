@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -13,24 +14,15 @@ import pytest
 
 import experiments
 import jaxvision as jv
+from tests.recipes import RECIPES, TWINS
 
-ROOT = Path(__file__).parents[1]
 STILL = {  # leaves that get no gradient on purpose
     "fcmae_convnextv2_atto_cifar10": r"encoder/norm/",  # of what is pooled, which the decoder does not see
     "linear_probe": r"model/(?!head)",
     "mae_vit_b16_imagenet": r"encoder/stem/position",
     "mae_vit_tiny_cifar10": r"encoder/stem/position",
 }
-RECIPES = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
-# Recipes that differ from others in data and sizes alone: their commands run here, their steps in the long form.
-TWINS = {
-    "compare_objectives",
-    "dino_vit_s16_imagenet",
-    "few_labels",
-    "mae_vit_b16_imagenet",
-    "resnet50_imagenet",
-    "simclr_resnet50_imagenet",
-}
+OTHERS = {*TWINS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes: they run in the long form
 
 
 class Prepared:
@@ -50,11 +42,14 @@ class Prepared:
             ema=self.experiment.ema,
         )
         self.step = jv.train.compile_step(self.pure, devices=jax.devices()[:1])
-        self.initial = self.fresh()
 
-    def fresh(self) -> jv.train.TrainState:
-        """The initial state on one device, to be donated."""
-        state = jv.train.init(
+    @cached_property
+    def initial(self) -> jv.train.TrainState:
+        return self.fresh()
+
+    def begin(self) -> jv.train.TrainState:
+        """The initial state as training makes it."""
+        return jv.train.init(
             self.experiment.objective,
             self.experiment.optimizer,
             self.batch,
@@ -62,10 +57,13 @@ class Prepared:
             augment=self.experiment.augment,
             ema=self.experiment.ema,
         )
-        return jv.train.place(state, devices=jax.devices()[:1])
+
+    def fresh(self) -> jv.train.TrainState:
+        """The initial state on one device, to be donated."""
+        return jv.train.place(self.begin(), devices=jax.devices()[:1])
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.long) if name in TWINS else name for name in RECIPES])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.long) if name in OTHERS else name for name in RECIPES])
 def recipe(request) -> Prepared:
     return Prepared(request.param)
 
@@ -110,6 +108,15 @@ def test_a_gradient_reaches_every_leaf_and_the_loss_falls_on_one_batch(recipe):
         state, metrics = recipe.step(state, recipe.batch, recipe.key)
         losses.append(float(metrics["loss"]))
     assert np.mean(losses[-3:]) < losses[0]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_has_a_step_that_keeps_the_state_s_structure(name):
+    twin = Prepared(name)
+    state = jax.eval_shape(twin.begin)
+    after, metrics = jax.eval_shape(twin.pure, state, twin.batch, twin.key)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    assert metrics["loss"].shape == () and metrics["loss"].dtype == jnp.float32
 
 
 def assert_gradients_everywhere(recipe: Prepared, state: jv.train.TrainState) -> None:
