@@ -1,6 +1,7 @@
 """Two programs that do the same, timed side by side: nothing is timed before both have given the same numbers."""
 
 import csv
+import ctypes
 import os
 import platform
 import textwrap
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-PAUSE_SECONDS = 0.02  # between turns: threads of the side that has just run may still spin for work
+PAUSE_SECONDS = 0.3  # between turns: the threads of the side that has just run still spin for work (docs/performance.md)
 
 
 class Disagreement(Exception):
@@ -82,6 +83,9 @@ def _peak_of_process(reset: bool = False) -> float:
     if not status.is_file():
         return 0.0
     if reset:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # what was freed and kept does not count
+        if trim:
+            trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
     return float(lines["VmHWM"].split()[0]) / 1024

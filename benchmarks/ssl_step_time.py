@@ -142,6 +142,7 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
 
 def main() -> None:
     """Compare every method, print as it goes, write the table."""
+    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--batch", type=int, help=f"images a step; by default {_BATCH}")

@@ -196,6 +196,7 @@ def rows(found: dict[str, Pace], *, batch: int, work: float, most: tuple[float, 
 
 def main() -> None:
     """Compare every network and mode, print as it goes, write the table and its chart."""
+    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
     parser.add_argument("--mode", nargs="+", default=MODES, choices=MODES)

@@ -16,7 +16,7 @@ ARROWS = {  # room: the rooms it may import, beside itself
     "layers": {"typing", "axis", "kernels"},
     "models": {"typing", "axis", "kernels", "layers"},
     "weights": {"typing", "layers", "models"},
-    "summary": {"layers", "models"},
+    "summary": {"kernels", "layers", "models"},
     "losses": {"typing", "axis", "kernels"},
     "augment": {"typing", "axis", "kernels"},
     "data": {"typing"},

@@ -4,6 +4,7 @@ from jaxvision.kernels.activation import gelu, plain_gelu
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention, plain_attention
+from jaxvision.kernels.matrix_product import plain_product, product
 from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
     plain_prototype_cross_entropy,
@@ -11,6 +12,7 @@ from jaxvision.kernels.prototypes import (
     prototype_cross_entropy,
     prototype_entropy,
 )
+from jaxvision.kernels.settling import settled
 
 __all__ = [
     "attention",
@@ -23,8 +25,11 @@ __all__ = [
     "plain_gelu",
     "plain_log_sum_exp_of_others",
     "plain_max_pool",
+    "plain_product",
     "plain_prototype_cross_entropy",
     "plain_prototype_entropy",
+    "product",
     "prototype_cross_entropy",
     "prototype_entropy",
+    "settled",
 ]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.kernels import dense, depthwise
+from jaxvision.kernels.matrix_product import product
 from jaxvision.typing import Array, Float
 
 
@@ -39,7 +40,7 @@ def _as_patches(image: Array, kernel: Array) -> Array:
     image = image[:, : rows * height, : columns * width]  # what does not fill a patch is never read
     patches = image.reshape(batch, rows, height, columns, width, channels).transpose(0, 1, 3, 2, 4, 5)
     patches = patches.reshape(batch, rows, columns, height * width * channels)  # [B, h, w, kh * kw * C]
-    return jnp.dot(patches, kernel.reshape(height * width * channels, features))
+    return product(patches, kernel.reshape(height * width * channels, features))
 
 
 def conv2d(
@@ -69,7 +70,7 @@ def conv2d(
             raise ValueError(f"image of {image.shape[1]} x {image.shape[2]} with padding {padding} is smaller than the kernel {size}")
     direct = groups == 1 and padding == (0, 0)
     if direct and size == (1, 1):
-        return jnp.dot(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
+        return product(image[:, :: stride[0], :: stride[1]], kernel[0, 0])
     if direct and size == stride and dilation == (1, 1):
         return _as_patches(image, kernel)
     if dilation == (1, 1) and groups == image.shape[3] == kernel.shape[3] > 1 and jax.default_backend() == "cpu":

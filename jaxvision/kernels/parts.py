@@ -52,3 +52,24 @@ def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable
     spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
     whole.def_partition(partition=partition, sharding_rule=spaced)
     return whole
+
+
+def in_parts_of(function: Callable, rule: str) -> Callable:
+    """``function(*arrays)``, which lists its results, on each device's part of the batch and of the channels; ``rule`` as above.
+
+    Its results have shapes that follow from the arrays' alone, and none of them is a sum over the batch.
+    """
+    given_letters, result_letters = (side.split(",") for side in rule.replace(" ", "").split("->"))
+
+    def partition(mesh, given, results):
+        split = _splits((*given, *results), given_letters + result_letters)
+        shardings = [
+            [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in side]
+            for side in (result_letters, given_letters)
+        ]
+        return mesh, function, shardings[0], tuple(shardings[1])
+
+    whole = custom_partitioning(function)
+    spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (given_letters, result_letters))
+    whole.def_partition(partition=partition, sharding_rule=spaced)
+    return whole

@@ -56,11 +56,11 @@ def primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
 def bind(found: Primitive, a: Array, b: Array, shape: tuple[int, ...], **numbers: tuple[int, ...]) -> Array:
     """A float32 array of ``shape`` from ``a`` and ``b``, by a primitive and the integers by name that its kernel wants."""
     options = tuple((name, tuple(given)) for name, given in sorted(numbers.items()))
-    return found.bind(a, b, shape=shape, options=options, within=_split_program())
+    return found.bind(a, b, shape=shape, options=options, within=split_program())
 
 
 @cache
-def _split_program():
+def split_program():
     """Any program that is split over devices: as a parameter ``within`` of a primitive it tells JAX that the primitive's must be known."""
     one = jax.ShapeDtypeStruct((), jnp.float32)
     return jax.make_jaxpr(in_parts(lambda a, b, *static: a * b, ", ->"), static_argnums=(2, 3))(one, one, (), ())

@@ -54,4 +54,4 @@ class ConvNextBlock(nn.Module):
         branch = mix(width, "contract")(branch)
         if not self.response:
             branch = LayerScale(name="layer_scale")(branch)
-        return x + DropPath(self.drop_path_rate)(only_visible(branch, visible), train=train)
+        return kernels.settled(x + DropPath(self.drop_path_rate)(only_visible(branch, visible), train=train))

@@ -72,7 +72,7 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         dtype = self.dtype or jnp.promote_types(x.dtype, jnp.float32)
-        found = jnp.dot(x.astype(dtype), kernel.astype(dtype))
+        found = kernels.product(x.astype(dtype), kernel.astype(dtype))
         if not self.use_bias:
             return found
         bias = self.param("bias", self.bias_init or uniform_bias(x.shape[-1]), (self.features,), jnp.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import Conv, Dense, Head, check_input
+from jaxvision.layers import Conv, Dense, Head, check_input, max_pool
 from jaxvision.typing import Array, Features, at_least_float32
 
 IMAGE_SIZE = 32
@@ -40,8 +40,8 @@ class LeNet5(nn.Module):
             raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
         activation = getattr(jax.nn, self.activation)
         stem = activation(self.stem(image))
-        stage1 = activation(self.stage1(nn.max_pool(stem, (2, 2), (2, 2))))
-        pooled = nn.max_pool(stage1, (2, 2), (2, 2))
+        stage1 = activation(self.stage1(max_pool(stem, 2, stride=2)))
+        pooled = max_pool(stage1, 2, stride=2)
         hidden = activation(self.stage2(pooled.reshape(len(image), -1)))  # [B, 400] -> [B, 120]
         hidden = activation(self.stage3(hidden))
         return Features(at_least_float32(hidden), None, {"stride1": stem, "stride2": stage1})

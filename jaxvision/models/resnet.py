@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, SqueezeExcite, check_input, drop_path_rates, global_mean
+from jaxvision import kernels
+from jaxvision.layers import BatchNorm, Conv, DropPath, Head, SqueezeExcite, check_input, drop_path_rates, global_mean, max_pool
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -59,7 +60,7 @@ class ResidualBlock(nn.Module):
         elif self.stride != 1 or x.shape[-1] != form.features[-1]:
             x = Conv(form.features[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return kernels.settled(jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train)))
 
 
 class Stem(nn.Module):
@@ -75,7 +76,7 @@ class Stem(nn.Module):
         padding = 2 if self.kind == "padded" else size // 2  # solo-learn's; each map is larger by 2
         conv = Conv(self.width, size, stride, padding, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
         x = jax.nn.relu(BatchNorm(dtype=self.dtype, name="norm")(conv(image), train=train))
-        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) if self.kind == "imagenet" else x
+        return max_pool(x, 3, stride=2, padding=1) if self.kind == "imagenet" else x
 
 
 class Stage(nn.Module):

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean
+from jaxvision import kernels
+from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean, max_pool
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -31,7 +32,7 @@ class Block(nn.Module):
             stride = self.stride if index == self.kernel_sizes.index(3) else 1
             init = nn.initializers.zeros if self.zero_init and index == len(self.features) - 1 else he_normal_fan_out
             branch = Conv(features, size, stride, size // 2, name=f"conv{index + 1}", kernel_init=init, **options)(branch)
-        return x + DropPath(self.drop_path_rate)(branch, train=train)
+        return kernels.settled(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Stage(nn.Module):
@@ -60,7 +61,7 @@ class Stem(nn.Module):
     @nn.compact
     def __call__(self, image: Array) -> Array:
         x = Conv(64, 7, 2, 3, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")(image)
-        return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return max_pool(x, 3, stride=2, padding=1)
 
 
 class ResNetV2(nn.Module):

@@ -3,8 +3,10 @@
 import math
 from typing import Any, NamedTuple
 
+import jax
 from jax.extend import core
 
+from jaxvision import kernels
 from jaxvision.layers import Conv, WindowAttention
 from jaxvision.summary.seeing import Seen, Window, joined, padded, reshaped, seen_image, sliced, through_groups, through_window
 from jaxvision.summary.tracing import Program, call_number
@@ -38,6 +40,8 @@ def _convolution_of(module: Conv) -> Window:
 
 def _inner(equation) -> Any:
     """The program that an equation runs, None where it runs none."""
+    if equation.primitive.name in _SPELLED_OUT:
+        return jax.make_jaxpr(_SPELLED_OUT[equation.primitive.name])(*(variable.aval for variable in equation.invars)).jaxpr
     if equation.primitive.name not in _RUNS:
         return None
     found = [value for value in equation.params.values() if isinstance(value, core.Jaxpr | core.ClosedJaxpr)]
@@ -282,6 +286,7 @@ _RUNS = (
     "scan",
 )
 _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
+_SPELLED_OUT = {"rows_times_matrix": kernels.plain_product, "attention": kernels.plain_attention}  # fast forms of products
 _COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {
     "reduce_sum": "GlobalMean",

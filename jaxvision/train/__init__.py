@@ -6,6 +6,7 @@ from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.folder import load, restore
 from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
+from jaxvision.train.memory import keep_memory
 from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.state import TrainState, init, teacher, variables
@@ -26,6 +27,7 @@ __all__ = [
     "freeze",
     "init",
     "initialize_distributed",
+    "keep_memory",
     "lamb",
     "lars",
     "load",

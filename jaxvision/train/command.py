@@ -13,6 +13,7 @@ from jaxvision.train import folder, sharding
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.interruption import Interrupted
 from jaxvision.train.loop import NotFinite, run
+from jaxvision.train.memory import keep_memory
 
 # name -> (type, default, meaning); every experiment has them beside its own
 _RUN_OPTIONS = {
@@ -61,6 +62,7 @@ def main(config: Callable[..., Experiment], arguments: list[str] | None = None) 
     exit code 2 (JAXVISION_TRACEBACK=1 shows where they come from), a request to stop with 75 after saving; both leave a folder that the
     same command goes on with.
     """
+    keep_memory()
     try:
         import tyro
     except ImportError:

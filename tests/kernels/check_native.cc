@@ -9,7 +9,9 @@
 
 #include "kernels.h"
 
+using jaxvision::Attention;
 using jaxvision::Convolution;
+using jaxvision::Heads;
 using jaxvision::Kernels;
 using jaxvision::Pool;
 using jaxvision::Shape;
@@ -105,6 +107,47 @@ bool check(const Pool& kernels, const Shape& s, std::mt19937& random) {
   return close(spread, to_image, "pooling's gradient", s);
 }
 
+// Attention, each query's weights in double.
+bool check(const Attention& kernels, const Heads& s, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  Floats queries(s.B * s.N * s.h * s.d), keys(s.B * s.M * s.h * s.d), values(keys.size()), gradient(queries.size());
+  for (Floats* drawn : {&queries, &keys, &values, &gradient})
+    for (float& value : *drawn) value = normal(random);
+  std::vector<double> output(queries.size()), to_queries(queries.size()), to_keys(keys.size()), to_values(keys.size());
+  for (int64_t b = 0; b < s.B; ++b)
+    for (int64_t n = 0; n < s.N; ++n)
+      for (int64_t h = 0; h < s.h; ++h) {
+        const int64_t q = ((b * s.N + n) * s.h + h) * s.d;
+        const auto key = [&](int64_t m) { return ((b * s.M + m) * s.h + h) * s.d; };
+        std::vector<double> weights(s.M), slopes(s.M);
+        double sum = 0, mean = 0;
+        for (int64_t m = 0; m < s.M; ++m) {
+          double score = 0;
+          for (int64_t i = 0; i < s.d; ++i) score += double(queries[q + i]) * keys[key(m) + i];
+          sum += weights[m] = std::exp(s.scale * score);
+        }
+        for (int64_t m = 0; m < s.M; ++m) {
+          weights[m] /= sum;
+          for (int64_t i = 0; i < s.d; ++i) slopes[m] += double(gradient[q + i]) * values[key(m) + i];
+          mean += weights[m] * slopes[m];
+        }
+        for (int64_t m = 0; m < s.M; ++m)
+          for (int64_t i = 0; i < s.d; ++i) {
+            const double slope = weights[m] * (slopes[m] - mean) * s.scale;
+            output[q + i] += weights[m] * values[key(m) + i];
+            to_queries[q + i] += slope * keys[key(m) + i];
+            to_keys[key(m) + i] += slope * queries[q + i];
+            to_values[key(m) + i] += weights[m] * gradient[q + i];
+          }
+      }
+  Floats found(queries.size()), a(queries.size()), b(keys.size()), c(keys.size());
+  kernels.forward(s, queries.data(), keys.data(), values.data(), found.data(), on_threads);
+  kernels.gradients(s, queries.data(), keys.data(), values.data(), gradient.data(), a.data(), b.data(), c.data(), on_threads);
+  const Shape told = {s.B, s.N, s.M, s.h, 0, 0, s.d};
+  return close(found, output, "attention", told) & close(a, to_queries, "queries' gradient", told) &
+         close(b, to_keys, "keys' gradient", told) & close(c, to_values, "values' gradient", told);
+}
+
 bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
   if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -143,6 +186,11 @@ int main() {
       s.h = (s.H + 2 * s.pad_rows - s.kh) / s.stride_rows + 1;
       s.w = (s.W + s.pad_columns - 1) / s.stride_columns + 1;  // the last windows hang over the edge
       if (!check(kernels->pool, s, random)) return 1;
+    }
+    for (int trial = 0; trial < 20; ++trial) {
+      Heads s = {between(1, 3), between(1, 110), between(1, 70), between(1, 4), between(1, 40)};
+      s.scale = 1 / std::sqrt(static_cast<float>(s.d));
+      if (!check(kernels->attention, s, random)) return 1;
     }
     std::printf("%s equal\n", kernels->instructions);
   }

@@ -4,8 +4,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import attention, plain_attention
+from jaxvision.kernels import attention, native, plain_attention
+from jaxvision.train.sharding import data_mesh
+
+built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
+SIZES = {  # B, N, M, h, d: rows and columns left over of every tile, several blocks of queries, more and fewer keys than queries
+    "ViT-S/16": (1, 197, 197, 2, 64),
+    "one": (3, 1, 1, 1, 1),
+    "one key": (1, 5, 1, 2, 3),
+    "left over": (2, 53, 37, 3, 33),
+    "few queries": (2, 7, 130, 1, 8),
+    "no queries": (2, 0, 4, 1, 8),
+    "no examples": (0, 3, 4, 1, 8),
+}
 
 
 def draw(queries=3, keys=5):
@@ -72,3 +85,91 @@ def test_shapes_are_checked():
         attention(queries, keys, values[:, :4])
     with pytest.raises(ValueError, match="queries, keys, values: found"):
         attention(queries[..., :3], keys, values)
+
+
+def drawn(case: str) -> list[np.ndarray]:
+    """Queries, keys, values and the gradient of what comes out."""
+    batch, queries, keys, heads, depth = SIZES[case]
+    random = np.random.default_rng(0)
+    return [random.standard_normal((batch, count, heads, depth), np.float32) for count in (queries, keys, keys, queries)]
+
+
+def gradients_by_definition(queries, keys, values, gradient):
+    """Of queries, keys and values, one image and head at a time, in float64."""
+    found, scale = [np.zeros(array.shape) for array in (queries, keys, values)], queries.shape[-1] ** -0.5
+    for batch, head in np.ndindex(queries.shape[0], queries.shape[2]):
+        q, k, v, g = (np.float64(array[batch, :, head]) for array in (queries, keys, values, gradient))
+        weights = np.exp(scale * (q @ k.T) - (scale * (q @ k.T)).max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        slopes = weights * (g @ v.T - np.sum(g * (weights @ v), axis=1, keepdims=True)) * scale
+        for whole, part in zip(found, (slopes @ k, slopes.T @ q, weights.T @ g), strict=True):
+            whole[batch, :, head] = part
+    return found
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_value_and_gradients_are_the_definition_at_every_size(case):
+    *arrays, gradient = drawn(case)
+    value, back = jax.vjp(attention, *arrays)
+    expected = [by_definition(*arrays), *gradients_by_definition(*arrays, gradient)]
+    for ours, theirs in zip((value, *back(gradient)), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * max(1, np.abs(theirs).max(initial=0)))
+
+
+@pytest.mark.parametrize("transform", ["jvp", "of one", "forward over reverse", "reverse over reverse", "vmap", "vmap of keys"])
+def test_every_transformation_is_the_twins(transform):
+    arrays, directions = draw(), [np.cos(array) for array in draw()]
+
+    def transformed(function):
+        slope = jax.grad(lambda *arrays: jnp.sum(jnp.sin(function(*arrays))), (0, 1, 2))
+        if transform == "jvp":
+            return jax.jvp(function, arrays, directions)
+        if transform == "of one":
+            return jax.jvp(lambda keys: function(arrays[0], keys, arrays[2]), arrays[1:2], directions[1:2]), slope(*arrays)[1]
+        if transform == "forward over reverse":
+            return jax.jvp(slope, arrays, directions)
+        if transform == "reverse over reverse":
+            return jax.grad(lambda *arrays: sum(jnp.sum(jnp.square(part)) for part in slope(*arrays)), (0, 1, 2))(*arrays)
+        if transform == "vmap":
+            return jax.vmap(slope)(*(jnp.stack([array, -array, 2 * array]) for array in arrays))
+        return jax.jit(jax.vmap(slope, in_axes=(None, 4, None)))(arrays[0], jnp.stack([arrays[1], -arrays[1]], axis=4), arrays[2])
+
+    ours, theirs = (jax.tree.leaves(transformed(function)) for function in (attention, plain_attention))
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our, their, atol=2e-6 * max(1, np.abs(their).max()))
+
+
+@built
+def test_scores_of_any_size_and_what_is_not_a_number():
+    queries, keys, values = draw()
+    far = attention(1000 * queries, 1000 * keys, values)  # weights of 1 and of 0
+    np.testing.assert_allclose(far, by_definition(1000 * queries, 1000 * keys, values), atol=1e-5)
+    queries[0, 1, 0, 2] = np.nan
+    found = np.isnan(attention(queries, keys, values))
+    assert found[0, 1, 0].all() and found.sum() == queries.shape[-1]
+    values[1, 0, 1] = np.nan
+    assert np.isnan(attention(queries, keys, values)[1, :, 1]).all()
+
+
+@built
+def test_devices_attend_to_their_own_images():
+    arrays = [np.concatenate([array] * 4) + np.arange(8, dtype=np.float32)[:, None, None, None] for array in draw()]
+    rows = NamedSharding(data_mesh(jax.devices()[:8]), PartitionSpec("data"))
+    slope = jax.grad(lambda *arrays: jnp.sum(jnp.sin(attention(*arrays))), (0, 1, 2))
+    program = jax.jit(slope, in_shardings=rows, out_shardings=rows).lower(*arrays).compile()
+    assert "all-gather" not in program.as_text() and "all-reduce" not in program.as_text()
+    for ours, theirs in zip(program(*jax.device_put(arrays, rows)), jax.jit(slope)(*arrays), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@built
+def test_a_bias_and_other_types_are_products_and_the_kernel_itself_refuses_what_does_not_fit():
+    arrays = draw()
+    text = lambda *arrays, **options: str(jax.make_jaxpr(lambda *arrays: attention(*arrays, **options))(*arrays))  # noqa: E731
+    assert "dot_general" not in text(*arrays) and "dot_general" in text(*arrays, bias=jnp.zeros((1, 1, 3, 5)))
+    assert "dot_general" in text(*(array.astype(jnp.bfloat16) for array in arrays))
+    result = jax.ShapeDtypeStruct(arrays[0].shape, np.float32)
+    with pytest.raises(Exception, match="queries, keys and values do not fit"):
+        jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:1], arrays[2][:1])
+    with pytest.raises(Exception, match="there are no keys"):
+        jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:, :0], arrays[2][:, :0])

@@ -17,7 +17,7 @@ from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
-_TARGETS = [*_CONVOLUTIONS, "jaxvision_pool", "jaxvision_pool_spread"]
+_OTHERS = [f"jaxvision_{name}" for name in ("pool", "pool_spread", "settle", "attention", "attention_gradients")]
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found = ctypes.CDLL(str(path))
     found.jaxvision_instructions.restype = ctypes.c_char_p
-    for target in _TARGETS:
+    for target in (*_CONVOLUTIONS, *_OTHERS):
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(found, target)), platform="cpu")
     return found
 
@@ -42,9 +42,14 @@ def instructions() -> str | None:
     return None if found is None else found.jaxvision_instructions().decode()
 
 
+def present() -> bool:
+    """Whether there are compiled kernels for what JAX computes on: a CPU, and they were built."""
+    return jax.default_backend() == "cpu" and library() is not None
+
+
 def wanted(*arrays: Array) -> bool:
-    """Whether compiled kernels compute these arrays: on CPU, in float32, where they were built."""
-    return jax.default_backend() == "cpu" and all(array.dtype == np.float32 for array in arrays) and library() is not None
+    """Whether compiled kernels compute these arrays, which must be of float32."""
+    return all(array.dtype == np.float32 for array in arrays) and present()
 
 
 def call(target: str, shape: tuple[int, ...], *inputs: Array, **numbers: tuple[int, ...]) -> Array:

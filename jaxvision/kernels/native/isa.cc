@@ -21,6 +21,8 @@ namespace jaxvision {
 #include "dense.inc"
 //
 #include "pool.inc"
+//
+#include "attention.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -31,6 +33,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {depthwise_forward, depthwise_image_gradient, depthwise_kernel_gradient},
     {dense_forward, dense_image_gradient, dense_kernel_gradient},
     {pool_pick, pool_spread},
+    {attention_forward, attention_gradients},
 };
 
 }  // namespace jaxvision

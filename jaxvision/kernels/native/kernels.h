@@ -28,10 +28,24 @@ struct Pool {
   void (*spread)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
+// queries [B, N, h, d], keys and values [B, M, h, d]; scores are `scale` times the products.
+struct Heads {
+  int64_t B, N, M, h, d;
+  float scale;
+};
+
+// Scaled dot-product attention: output [B, N, h, d]; the gradients of queries, keys and values from that of the output.
+struct Attention {
+  void (*forward)(const Heads&, const float* queries, const float* keys, const float* values, float* output, const Parallel&);
+  void (*gradients)(const Heads&, const float* queries, const float* keys, const float* values, const float* gradient, float* to_queries,
+                    float* to_keys, float* to_values, const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
   Pool pool;
+  Attention attention;
 };
 
 extern const Kernels kernels_portable;

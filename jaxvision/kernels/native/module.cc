@@ -1,6 +1,7 @@
 // The doors that XLA calls through: arrays are looked at, the best instruction set of this processor is chosen, XLA's own threads do the work.
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <tuple>
 
 #include "kernels.h"
 #include "xla/ffi/api/ffi.h"
@@ -114,17 +116,22 @@ ffi::ErrorOr<Shape> shape_of(Span image, Span output, Span size, Span stride, Sp
   return shape_of({image, output, size[0], size[1], stride, padding[0], padding[2]}, true);
 }
 
+template <class Work>
+ffi::Error guarded(const Work& work) {
+  try {
+    work();
+  } catch (const std::exception& failure) {
+    return ffi::Error::Internal(failure.what());
+  }
+  return ffi::Error::Success();
+}
+
 using Kernel = void (*)(const Shape&, const float*, const float*, float*, const jaxvision::Parallel&);
 
 ffi::Error run(Kernel kernel, const ffi::ErrorOr<Shape>& shape, ffi::ThreadPool& pool, Floats a, Floats b, ffi::Result<Floats>& to) {
   if (!shape.has_value()) return shape.error();
   if (to->element_count() == 0) return ffi::Error::Success();
-  try {
-    kernel(shape.value(), a.typed_data(), b.typed_data(), to->typed_data(), on(pool));
-  } catch (const std::exception& failure) {
-    return ffi::Error::Internal(failure.what());
-  }
-  return ffi::Error::Success();
+  return guarded([&] { kernel(shape.value(), a.typed_data(), b.typed_data(), to->typed_data(), on(pool)); });
 }
 
 using jaxvision::Convolution;
@@ -162,6 +169,42 @@ ffi::Error spread(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Resu
   return run(chosen().pool.spread, shape_of(given, gradient.dimensions(), size, stride, padding), pool, image, gradient, output);
 }
 
+ffi::ErrorOr<jaxvision::Heads> heads_of(Span queries, Span keys, Span values, Span output) {
+  const bool equal = std::equal(keys.begin(), keys.end(), values.begin()) && std::equal(queries.begin(), queries.end(), output.begin());
+  if (!equal || queries[0] != keys[0] || queries[2] != keys[2] || queries[3] != keys[3])
+    return ffi::Unexpected(ffi::Error::InvalidArgument("queries, keys and values do not fit"));
+  const auto [batch, count, heads, depth] = std::tuple(queries[0], queries[1], queries[2], queries[3]);
+  if (!keys[1] || !depth) return ffi::Unexpected(ffi::Error::InvalidArgument("there are no keys"));
+  return jaxvision::Heads{batch, count, keys[1], heads, depth, 1 / std::sqrt(static_cast<float>(depth))};
+}
+
+ffi::Error attend(ffi::ThreadPool pool, Floats queries, Floats keys, Floats values, ffi::Result<Floats> output) {
+  const auto heads = heads_of(queries.dimensions(), keys.dimensions(), values.dimensions(), output->dimensions());
+  if (!heads.has_value()) return heads.error();
+  return guarded([&] {
+    chosen().attention.forward(heads.value(), queries.typed_data(), keys.typed_data(), values.typed_data(), output->typed_data(), on(pool));
+  });
+}
+
+ffi::Error attend_gradients(ffi::ThreadPool pool, Floats queries, Floats keys, Floats values, Floats gradient, ffi::Result<Floats> to_queries,
+                            ffi::Result<Floats> to_keys, ffi::Result<Floats> to_values) {
+  const auto heads = heads_of(queries.dimensions(), keys.dimensions(), values.dimensions(), gradient.dimensions());
+  if (!heads.has_value()) return heads.error();
+  const auto fit = heads_of(to_queries->dimensions(), to_keys->dimensions(), to_values->dimensions(), gradient.dimensions());
+  if (!fit.has_value() || fit.value().M != heads.value().M) return ffi::Error::InvalidArgument("queries, keys and values do not fit");
+  return guarded([&] {
+    chosen().attention.gradients(heads.value(), queries.typed_data(), keys.typed_data(), values.typed_data(), gradient.typed_data(),
+                                 to_queries->typed_data(), to_keys->typed_data(), to_values->typed_data(), on(pool));
+  });
+}
+
+// Nothing, in place: a value that XLA must not compute more than once.
+ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
+  if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
+  if (from.untyped_data() != to->untyped_data()) std::memcpy(to->untyped_data(), from.untyped_data(), from.size_bytes());
+  return ffi::Error::Success();
+}
+
 auto binding() {
   return ffi::Ffi::Bind()
       .Ctx<ffi::ThreadPool>()
@@ -195,3 +238,16 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_image_gradient, image_gradient<&Ke
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_dense_kernel_gradient, kernel_gradient<&Kernels::dense>, binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool, pick, pooling());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool_spread, spread, pooling());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    jaxvision_attention, attend, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_attention_gradients, attend_gradients,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_settle, settle, ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());

@@ -1,0 +1,128 @@
+"""Products of rows with a matrix equal NumPy's and their plain twin, with every derivative; settled values are computed once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxvision.kernels import native, plain_product, product, settled
+from jaxvision.train.sharding import data_mesh
+
+built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built: settling is NOT tested")
+SHAPES = {  # rows, columns of the matrix; both kernel gradients: the narrower operand is turned
+    "widening": ((16, 3, 6), 10),
+    "narrowing": ((16, 3, 10), 4),
+    "two dimensions": ((24, 5), 5),
+    "an image": ((8, 4, 5, 6), 3),
+    "no rows": ((0, 4), 3),
+}
+cases = pytest.mark.parametrize("case", SHAPES)
+
+
+def draw(case: str) -> tuple[np.ndarray, np.ndarray]:
+    random, (shape, columns) = np.random.default_rng(0), SHAPES[case]
+    return random.standard_normal(shape), random.standard_normal((shape[-1], columns))
+
+
+def signal_of(shape) -> np.ndarray:
+    return np.cos(np.arange(np.prod(shape, dtype=int))).reshape(shape)
+
+
+@cases
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-6), ("float64", 1e-14), ("bfloat16", 2e-2)])
+def test_value_and_gradients_are_numpys(case, dtype, bound):
+    rows, matrix = draw(case)
+    with jax.enable_x64(dtype == "float64"):
+        given = jnp.asarray(rows, dtype), jnp.asarray(matrix, dtype)
+        rows, matrix = (np.asarray(array, np.float64) for array in given)
+        out, back = jax.vjp(product, *given)
+        signal = jnp.asarray(signal_of(out.shape), dtype)
+        found, flat = (out, *back(signal)), np.asarray(signal, np.float64)
+        expected = rows @ matrix, flat @ matrix.T, rows.reshape(-1, rows.shape[-1]).T @ flat.reshape(-1, flat.shape[-1])
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.dtype == dtype
+            np.testing.assert_allclose(np.float64(ours), theirs, atol=bound * max(1, np.abs(theirs).max(initial=0)))
+
+
+@cases
+@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap", "vmap of one"])
+def test_every_transformation_is_the_twins(case, transform):
+    rows, matrix = (np.float32(array) for array in draw(case))
+
+    def transformed(function):
+        value = lambda rows, matrix: jnp.sum(jnp.sin(function(rows, matrix)))  # noqa: E731
+        slope = jax.grad(value, (0, 1))
+        if transform == "jvp":
+            return jax.jvp(function, (rows, matrix), (np.cos(rows), np.sin(matrix)))
+        if transform == "forward over reverse":
+            return jax.jvp(slope, (rows, matrix), (np.cos(rows), np.sin(matrix)))
+        if transform == "reverse over reverse":
+            return jax.grad(lambda *given: sum(jnp.sum(jnp.square(part)) for part in slope(*given)), (0, 1))(rows, matrix)
+        if transform == "vmap":
+            return jax.vmap(slope)(jnp.stack([rows, -rows]), jnp.stack([matrix, 2 * matrix]))
+        return jax.jit(jax.vmap(slope, in_axes=(None, 2)))(rows, jnp.stack([matrix, 2 * matrix], axis=2))
+
+    ours, theirs = (jax.tree.leaves(transformed(function)) for function in (product, plain_product))
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our, their, atol=1e-6 * max(1, np.abs(their).max(initial=0)))
+
+
+def test_types_that_differ_are_promoted_and_a_vector_is_multiplied_too():
+    rows, matrix = draw("two dimensions")
+    assert product(jnp.asarray(rows, jnp.bfloat16), np.float32(matrix)).dtype == np.float32
+    np.testing.assert_allclose(product(np.float32(rows[0]), np.float32(matrix)), rows[0] @ matrix, rtol=1e-5)
+    with pytest.raises(TypeError, match="contract"):
+        product(np.float32(rows), np.float32(matrix[1:]))
+
+
+def test_devices_multiply_their_own_rows():
+    rows, matrix = (np.float32(array) for array in draw("widening"))
+    over = NamedSharding(data_mesh(jax.devices()[:8]), PartitionSpec("data"))
+    slope = jax.grad(lambda rows, matrix: jnp.sum(jnp.sin(product(rows, matrix))), (0, 1))
+    whole = NamedSharding(over.mesh, PartitionSpec())
+    program = jax.jit(slope, in_shardings=(over, whole), out_shardings=(over, whole)).lower(rows, matrix).compile()
+    assert "all-gather" not in program.as_text() and "all-reduce" in program.as_text()
+    for ours, theirs in zip(program(jax.device_put(rows, over), jax.device_put(matrix, whole)), slope(rows, matrix), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_what_is_settled_is_what_it_was(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(signal_of((3, 4)), dtype)
+        value = lambda x: jnp.sum(jnp.sin(settled(2 * x) * settled(x)))  # noqa: E731
+        plain = lambda x: jnp.sum(jnp.sin(2 * x * x))  # noqa: E731
+        for transform in (lambda f: f, jax.grad, jax.hessian, lambda f: jax.vmap(jax.grad(f))):
+            ours, theirs = (jax.jit(transform(function))(x) for function in (value, plain))
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_allclose(np.float64(ours), np.float64(theirs), rtol=2e-2 if dtype == "bfloat16" else 1e-5, atol=1e-6)
+        np.testing.assert_array_equal(x, jnp.asarray(signal_of((3, 4)), dtype))  # what is written in place is not what was given
+
+
+@built
+def test_the_gradient_along_a_chain_of_shortcuts_grows_with_its_length_and_not_with_its_square():
+    def additions(length: int, settle) -> int:
+        """In the compiled program of the gradient."""
+
+        def chain(x, matrices):
+            for matrix in matrices:
+                centred = x - jnp.mean(x, axis=-1, keepdims=True)
+                normed = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + 1e-6)
+                x = settle(x + product(normed, matrix))
+            return jnp.sum(jnp.square(x))
+
+        given = np.ones((32, 8), np.float32), [np.ones((8, 8), np.float32)] * length
+        return jax.jit(jax.grad(chain, (0, 1))).lower(*given).compile().as_text().count(" add(")
+
+    assert additions(12, settled) <= 2.1 * additions(6, settled)
+    assert additions(12, lambda x: x) >= 2.5 * additions(6, lambda x: x)  # else XLA has learned it and settling is of no use
+
+
+@built
+def test_devices_settle_their_own_part():
+    x = np.float32(signal_of((16, 3, 5)))
+    over = NamedSharding(data_mesh(jax.devices()[:8]), PartitionSpec("data"))
+    program = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(settled(x * 2)))), in_shardings=over, out_shardings=over).lower(x).compile()
+    assert "all-gather" not in program.as_text() and "f32[2,3,5]" in program.as_text()
+    np.testing.assert_allclose(program(jax.device_put(x, over)), 2 * np.cos(2 * x), rtol=1e-5)

@@ -1,0 +1,39 @@
+"""Memory that a step has freed is there for the next one."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import resource, sys
+import jax, jax.numpy as jnp
+import jaxvision as jv
+
+kept = sys.argv[1] == "kept" and jv.train.keep_memory()
+step = jax.jit(lambda x: jnp.cumsum(jnp.sort(x @ x, axis=0), axis=1).sum())  # temporaries of 3 x 16 MiB
+x = jnp.ones((2048, 2048)) / 2048
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(x).block_until_ready()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def touched(how: str) -> tuple[bool, int]:
+    """(whether memory is kept, pages that the fourth step touched for the first time)."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
+    command = [sys.executable, "-c", PROGRAM, how]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=True).stdout.split()
+    return found[0] == "True", int(found[1])
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
+def test_a_step_touches_no_page_for_the_first_time():
+    (fresh, many), (kept, few) = touched("fresh"), touched("kept")
+    assert kept and not fresh
+    assert many > 4000 and few < many / 10
