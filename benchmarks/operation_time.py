@@ -71,8 +71,8 @@ def operations() -> dict[str, dict[str, Operation]]:
             for side, width in ((112, 64), (56, 256), (28, 512), (14, 1024))
         },
         "product": {
-            f"{rows} x {depth} x {columns}": Operation(((rows, depth), (depth, columns)), kernels.product, kernels.plain_product, torch.matmul)
-            for rows, depth, columns in ((1576, 384, 1536), (25088, 96, 384), (25088, 64, 256))
+            " x ".join(map(str, sizes)): Operation((sizes[:2], sizes[1:]), kernels.product, kernels.plain_product, torch.matmul)
+            for sizes in ((1576, 384, 1536), (25088, 96, 384), (25088, 64, 256))
         },
     }
 

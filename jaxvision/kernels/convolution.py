@@ -5,7 +5,6 @@ compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everythin
 """
 
 import jax
-import jax.numpy as jnp
 
 from jaxvision.kernels import dense, depthwise
 from jaxvision.kernels.matrix_product import product
