@@ -5,6 +5,7 @@ from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention, plain_attention
 from jaxvision.kernels.matrix_product import plain_product, product
+from jaxvision.kernels.normalization import layer_norm, plain_layer_norm, standardized
 from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
     plain_prototype_cross_entropy,
@@ -18,11 +19,13 @@ __all__ = [
     "attention",
     "conv2d",
     "gelu",
+    "layer_norm",
     "log_sum_exp_of_others",
     "max_pool",
     "plain_attention",
     "plain_conv2d",
     "plain_gelu",
+    "plain_layer_norm",
     "plain_log_sum_exp_of_others",
     "plain_max_pool",
     "plain_product",
@@ -32,4 +35,5 @@ __all__ = [
     "prototype_cross_entropy",
     "prototype_entropy",
     "settled",
+    "standardized",
 ]

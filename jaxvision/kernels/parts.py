@@ -57,7 +57,7 @@ def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable
 def in_parts_of(function: Callable, rule: str) -> Callable:
     """``function(*arrays)``, which lists its results, on each device's part of the batch and of the channels; ``rule`` as above.
 
-    Its results have shapes that follow from the arrays' alone, and none of them is a sum over the batch.
+    The shapes of its results follow from the arrays' alone; those that lack the batch are sums over its parts.
     """
     given_letters, result_letters = (side.split(",") for side in rule.replace(" ", "").split("->"))
 
@@ -67,7 +67,12 @@ def in_parts_of(function: Callable, rule: str) -> Callable:
             [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in side]
             for side in (result_letters, given_letters)
         ]
-        return mesh, function, shardings[0], tuple(shardings[1])
+
+        def lower(*arrays):
+            found = zip(function(*arrays), result_letters)
+            return [one if "b" in axes or "b" not in split else jax.lax.psum(one, split["b"]) for one, axes in found]
+
+        return mesh, lower, shardings[0], tuple(shardings[1])
 
     whole = custom_partitioning(function)
     spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (given_letters, result_letters))

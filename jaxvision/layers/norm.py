@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision import axis
+from jaxvision import axis, kernels
 from jaxvision.typing import Array, at_least_float32
 
 
@@ -44,17 +44,10 @@ class BatchNorm(nn.Module):
         return ((x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
 
 
-def _standard(x: Array, over: tuple[int, ...], epsilon: float) -> Array:
-    """x less its mean, over its deviation, along the axes ``over``; in two passes."""
-    centred = x - jnp.mean(x, axis=over, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
-
-
-def _affine(module: nn.Module, x: Array, dtype: Any) -> Array:
-    """x [..., C] times ``scale`` plus ``bias`` [C], as ``dtype``."""
-    scale = module.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-    bias = module.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-    return (x * scale + bias).astype(dtype)
+def _affine(module: nn.Module, channels: int) -> tuple[Array, Array]:
+    """The parameters ``scale`` and ``bias`` [C]."""
+    scale = module.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+    return scale, module.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
 
 
 class LayerNorm(nn.Module):
@@ -65,7 +58,8 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return _affine(self, _standard(at_least_float32(x), (-1,), self.epsilon), self.dtype or x.dtype)
+        normed = kernels.layer_norm(at_least_float32(x), *_affine(self, x.shape[-1]), epsilon=self.epsilon)
+        return normed.astype(self.dtype or x.dtype)
 
 
 class GroupNorm(nn.Module):
@@ -87,4 +81,5 @@ class GroupNorm(nn.Module):
             raise ValueError(f"groups: {groups} do not divide the {channels} channels")
         split = at_least_float32(x).reshape(*x.shape[:-1], groups, channels // groups)  # [B, ..., groups, C / groups]
         over = (*range(1, split.ndim - 2), split.ndim - 1)
-        return _affine(self, _standard(split, over, self.epsilon).reshape(x.shape), self.dtype or x.dtype)
+        scale, bias = _affine(self, channels)
+        return (kernels.standardized(split, over, self.epsilon).reshape(x.shape) * scale + bias).astype(self.dtype or x.dtype)

@@ -286,7 +286,11 @@ _RUNS = (
     "scan",
 )
 _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
-_SPELLED_OUT = {"rows_times_matrix": kernels.plain_product, "attention": kernels.plain_attention}  # fast forms of products
+_SPELLED_OUT = {  # fast forms: what they do, operation by operation
+    "attention": kernels.plain_attention,
+    "layer_norm": kernels.plain_layer_norm,
+    "rows_times_matrix": kernels.plain_product,
+}
 _COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {
     "reduce_sum": "GlobalMean",

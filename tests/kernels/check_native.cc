@@ -13,7 +13,9 @@ using jaxvision::Attention;
 using jaxvision::Convolution;
 using jaxvision::Heads;
 using jaxvision::Kernels;
+using jaxvision::Norm;
 using jaxvision::Pool;
+using jaxvision::Rows;
 using jaxvision::Shape;
 using Floats = std::vector<float>;
 
@@ -148,6 +150,36 @@ bool check(const Attention& kernels, const Heads& s, std::mt19937& random) {
          close(b, to_keys, "keys' gradient", told) & close(c, to_values, "values' gradient", told);
 }
 
+// Layer normalisation, each row in double.
+bool check(const Norm& kernels, const Rows& s, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  Floats x(s.count * s.C), gradient(x.size()), scale(s.C), bias(s.C);
+  for (Floats* drawn : {&x, &gradient, &scale, &bias})
+    for (float& value : *drawn) value = normal(random);
+  std::vector<double> output(x.size()), to_x(x.size()), to_scale(s.C), to_bias(s.C);
+  for (int64_t row = 0; row < s.count; ++row) {
+    const float *from = x.data() + row * s.C, *back = gradient.data() + row * s.C;
+    double mean = 0, variance = 0, mean_slope = 0, mean_along = 0;
+    for (int64_t c = 0; c < s.C; ++c) mean += from[c] / double(s.C);
+    for (int64_t c = 0; c < s.C; ++c) variance += (from[c] - mean) * (from[c] - mean) / s.C;
+    const double deviation = std::sqrt(variance + s.epsilon);
+    for (int64_t c = 0; c < s.C; ++c) {
+      const double normed = (from[c] - mean) / deviation;
+      output[row * s.C + c] = normed * scale[c] + bias[c];
+      to_scale[c] += normed * back[c], to_bias[c] += back[c];
+      mean_slope += double(back[c]) * scale[c] / s.C, mean_along += normed * back[c] * scale[c] / s.C;
+    }
+    for (int64_t c = 0; c < s.C; ++c)
+      to_x[row * s.C + c] = (double(back[c]) * scale[c] - mean_slope - (from[c] - mean) / deviation * mean_along) / deviation;
+  }
+  Floats found(x.size()), a(x.size()), b(s.C), d(s.C);
+  kernels.forward(s, x.data(), scale.data(), bias.data(), found.data(), on_threads);
+  kernels.gradients(s, x.data(), scale.data(), gradient.data(), a.data(), b.data(), d.data(), on_threads);
+  const Shape told = {s.count, 0, 0, s.C};
+  return close(found, output, "layer norm", told) & close(a, to_x, "layer norm's gradient", told) &
+         close(b, to_scale, "the scale's gradient", told) & close(d, to_bias, "the bias's gradient", told);
+}
+
 bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
   if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -192,6 +224,8 @@ int main() {
       s.scale = 1 / std::sqrt(static_cast<float>(s.d));
       if (!check(kernels->attention, s, random)) return 1;
     }
+    for (int trial = 0; trial < 20; ++trial)
+      if (!check(kernels->norm, {between(1, 300), between(2, 400), 1e-6f}, random)) return 1;
     std::printf("%s equal\n", kernels->instructions);
   }
   return checked == 0;

@@ -17,7 +17,8 @@ from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
-_OTHERS = [f"jaxvision_{name}" for name in ("pool", "pool_spread", "settle", "attention", "attention_gradients")]
+_FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "layer_norm") for of in ("", "_gradients")]
+_OTHERS = ["jaxvision_pool", "jaxvision_pool_spread", "jaxvision_settle"]
 
 
 @functools.cache
@@ -31,7 +32,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found = ctypes.CDLL(str(path))
     found.jaxvision_instructions.restype = ctypes.c_char_p
-    for target in (*_CONVOLUTIONS, *_OTHERS):
+    for target in (*_CONVOLUTIONS, *_FUNCTIONS, *_OTHERS):
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(found, target)), platform="cpu")
     return found
 

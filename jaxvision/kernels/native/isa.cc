@@ -23,6 +23,8 @@ namespace jaxvision {
 #include "pool.inc"
 //
 #include "attention.inc"
+//
+#include "norm.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -34,6 +36,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {dense_forward, dense_image_gradient, dense_kernel_gradient},
     {pool_pick, pool_spread},
     {attention_forward, attention_gradients},
+    {norm_forward, norm_gradients},
 };
 
 }  // namespace jaxvision

@@ -41,11 +41,25 @@ struct Attention {
                     float* to_keys, float* to_values, const Parallel&);
 };
 
+// Rows [count, C] that are normalised one by one.
+struct Rows {
+  int64_t count, C;
+  float epsilon;
+};
+
+// Layer normalisation with scale and bias [C]; the gradients of rows, scale and bias from that of the output.
+struct Norm {
+  void (*forward)(const Rows&, const float* x, const float* scale, const float* bias, float* output, const Parallel&);
+  void (*gradients)(const Rows&, const float* x, const float* scale, const float* gradient, float* to_x, float* to_scale, float* to_bias,
+                    const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
   Pool pool;
   Attention attention;
+  Norm norm;
 };
 
 extern const Kernels kernels_portable;

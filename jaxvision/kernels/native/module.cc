@@ -198,6 +198,36 @@ ffi::Error attend_gradients(ffi::ThreadPool pool, Floats queries, Floats keys, F
   });
 }
 
+using Matrix = ffi::Buffer<ffi::F32, 2>;
+using Row = ffi::Buffer<ffi::F32, 1>;
+
+ffi::ErrorOr<jaxvision::Rows> rows_of(Matrix x, Row scale, Span other, int64_t length, double epsilon) {
+  const Span sizes = x.dimensions();
+  if (!std::equal(sizes.begin(), sizes.end(), other.begin()) || scale.dimensions()[0] != sizes[1] || length != sizes[1] || !sizes[1])
+    return ffi::Unexpected(ffi::Error::InvalidArgument("rows, scale and bias do not fit"));
+  return jaxvision::Rows{sizes[0], sizes[1], static_cast<float>(epsilon)};
+}
+
+ffi::Error normalize(ffi::ThreadPool pool, Matrix x, Row scale, Row bias, ffi::Result<Matrix> output, double epsilon) {
+  const auto rows = rows_of(x, scale, output->dimensions(), bias.dimensions()[0], epsilon);
+  if (!rows.has_value()) return rows.error();
+  return guarded([&] {
+    chosen().norm.forward(rows.value(), x.typed_data(), scale.typed_data(), bias.typed_data(), output->typed_data(), on(pool));
+  });
+}
+
+ffi::Error normalize_gradients(ffi::ThreadPool pool, Matrix x, Row scale, Row, Matrix gradient, ffi::Result<Matrix> to_x,
+                               ffi::Result<Row> to_scale, ffi::Result<Row> to_bias, double epsilon) {
+  const auto rows = rows_of(x, scale, gradient.dimensions(), to_scale->dimensions()[0], epsilon);
+  if (!rows.has_value()) return rows.error();
+  const auto fit = rows_of(x, scale, to_x->dimensions(), to_bias->dimensions()[0], epsilon);
+  if (!fit.has_value()) return fit.error();
+  return guarded([&] {
+    chosen().norm.gradients(rows.value(), x.typed_data(), scale.typed_data(), gradient.typed_data(), to_x->typed_data(), to_scale->typed_data(),
+                            to_bias->typed_data(), on(pool));
+  });
+}
+
 // Nothing, in place: a value that XLA must not compute more than once.
 ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
   if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
@@ -250,4 +280,18 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_attention_gradients, attend_gradients,
                                   .Ret<Floats>()
                                   .Ret<Floats>()
                                   .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    jaxvision_layer_norm, normalize,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Row>().Arg<Row>().Ret<Matrix>().Attr<double>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_layer_norm_gradients, normalize_gradients,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Matrix>()
+                                  .Arg<Row>()
+                                  .Arg<Row>()
+                                  .Arg<Matrix>()
+                                  .Ret<Matrix>()
+                                  .Ret<Row>()
+                                  .Ret<Row>()
+                                  .Attr<double>("epsilon"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_settle, settle, ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());

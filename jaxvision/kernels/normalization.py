@@ -1,0 +1,55 @@
+"""Layer normalisation: XLA reads and writes a row several times, forward and back; the compiled kernel of CPUs once."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.kernels import native
+from jaxvision.kernels.differentiable import compiled_function
+from jaxvision.kernels.parts import in_parts_of
+from jaxvision.typing import Array, Float
+
+
+def standardized(x: Array, over: tuple[int, ...], epsilon: float) -> Array:
+    """x less its mean, over its deviation, along the axes ``over``; in two passes."""
+    centred = x - jnp.mean(x, axis=over, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+
+
+def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-6) -> Array:
+    """As XLA reads it: the twin that the compiled form must equal."""
+    return standardized(x, (-1,), epsilon) * scale + bias
+
+
+@cache
+def _compiled(target: str, results: int, rule: str, epsilon: float):
+    def call(*arrays: Array) -> list[Array]:
+        shapes = [jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays[:results]]
+        return jax.ffi.ffi_call(target, shapes)(*arrays, epsilon=epsilon)
+
+    return in_parts_of(call, rule)
+
+
+def _forward(x: Array, scale: Array, bias: Array, *, epsilon: float) -> list[Array]:
+    call = _compiled("jaxvision_layer_norm", 1, "br, r, r -> br", epsilon)
+    return [call(x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)]
+
+
+def _gradients(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
+    call = _compiled("jaxvision_layer_norm_gradients", 3, "br, r, r, br -> br, r, r", epsilon)
+    to_x, *rest = call(x.reshape(-1, x.shape[-1]), scale, bias, gradient.reshape(-1, x.shape[-1]))
+    return [to_x.reshape(x.shape), *rest]
+
+
+_normalize = compiled_function("layer_norm", plain_layer_norm, _forward, _gradients, joins=False)
+
+
+def layer_norm(x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float) -> Float[Array, "... C"]:
+    """x less its mean, over its deviation (the root of its variance and ``epsilon``), times ``scale`` plus ``bias``, along the last axis.
+
+    Ba et al., "Layer Normalization", 2016, equations 3 and 4.
+    """
+    if x.ndim > 1 and x.size and native.wanted(x, scale, bias):
+        return _normalize(x, scale, bias, epsilon=float(epsilon))
+    return plain_layer_norm(x, scale, bias, epsilon=epsilon)
