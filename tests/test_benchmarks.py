@@ -15,6 +15,12 @@ from tests.conftest import HAS_TORCH
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared")
 
 
+@pytest.fixture(autouse=True)
+def without_a_pause(monkeypatch):
+    """Nothing here is about time."""
+    monkeypatch.setattr(side_by_side, "PAUSE_SECONDS", 0)
+
+
 @pytest.fixture
 def eager(monkeypatch):
     monkeypatch.setattr(step_time, "forms", lambda: ["eager"])
