@@ -8,6 +8,7 @@ with the others before anything is timed, then they take turns in one process. T
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -30,10 +31,6 @@ class Operation(NamedTuple):
     theirs: Callable
 
 
-def _layer_norm(x, scale, bias):
-    return layers.LayerNorm().apply({"params": {"scale": scale, "bias": bias}}, x)
-
-
 def _batch_norm_relu(x, scale, bias):
     stats = {"mean": np.zeros(scale.shape, np.float32), "var": np.ones(scale.shape, np.float32)}
     variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": stats}
@@ -48,6 +45,7 @@ def operations() -> dict[str, dict[str, Operation]]:
     heads_first = lambda array: array.transpose(1, 2)  # noqa: E731
     attend = lambda *arrays: heads_first(functional.scaled_dot_product_attention(*map(heads_first, arrays)))  # noqa: E731
     norm = lambda x, scale, bias: functional.layer_norm(x, x.shape[-1:], scale, bias, 1e-6)  # noqa: E731
+    norms = [partial(form, epsilon=1e-6) for form in (kernels.layer_norm, kernels.plain_layer_norm)]
     of_norm = lambda *shape: (shape, shape[-1:], shape[-1:])  # noqa: E731
 
     def channels_last(x, *rest):
@@ -63,7 +61,7 @@ def operations() -> dict[str, dict[str, Operation]]:
             for name, shape in {"ViT-S/16": (8, 197, 6, 64), "ViT at 32 pixels": (64, 65, 3, 64)}.items()
         },
         "layer norm": {
-            name: Operation(of_norm(*shape), _layer_norm, None, norm)
+            name: Operation(of_norm(*shape), *norms, norm)
             for name, shape in {"ViT-S/16": (8, 197, 384), "ConvNeXt-T stage 1": (8, 56, 56, 96)}.items()
         },
         "batch norm, relu": {

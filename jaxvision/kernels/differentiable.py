@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxvision.kernels.parts import in_parts_of
 from jaxvision.kernels.primitives import split_program
 from jaxvision.typing import Array
 
@@ -54,6 +55,17 @@ def _primitive(name: str, plain: Callable, computed: Callable, joins: bool) -> P
     batching.primitive_batchers[found] = _mapped(found, plain, joins)
     ad.primitive_jvps[found] = pushed
     return found
+
+
+@cache
+def compiled(target: str, results: int, rule: str, **attributes: float) -> Callable[..., list[Array]]:
+    """The compiled kernel ``target`` of arrays, of which the first so many have the results' shapes; ``rule`` as for ``in_parts_of``."""
+
+    def call(*arrays: Array) -> list[Array]:
+        shapes = [jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays[:results]]
+        return jax.ffi.ffi_call(target, shapes)(*arrays, **attributes)
+
+    return in_parts_of(call, rule)
 
 
 def compiled_function(name: str, plain: Callable, forward: Callable, gradients: Callable, *, joins: bool) -> Callable[..., Array]:

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.kernels import native
-from jaxvision.kernels.differentiable import compiled_function
-from jaxvision.kernels.parts import in_parts_of
+from jaxvision.kernels.differentiable import compiled, compiled_function
 from jaxvision.typing import Array, Float
 
 
@@ -35,20 +34,11 @@ def _by_products(queries: Array, keys: Array, values: Array, bias: Array | None)
     return jax.lax.dot_general(weights, values, (((3,), (2,)), ((0, 1), (0, 1)))).swapaxes(1, 2)
 
 
-def _compiled(target: str, results: int, rule: str):
-    """The compiled kernel of arrays, of which the first so many have the results' shapes."""
-
-    def call(*arrays: Array) -> list[Array]:
-        return jax.ffi.ffi_call(target, [jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays[:results]])(*arrays)
-
-    return in_parts_of(call, rule)
-
-
 _attend = compiled_function(
     "attention",
     plain_attention,
-    _compiled("jaxvision_attention", 1, "bnch, bmch, bmch -> bnch"),
-    _compiled("jaxvision_attention_gradients", 3, "bnch, bmch, bmch, bnch -> bnch, bmch, bmch"),
+    compiled("jaxvision_attention", 1, "bnch, bmch, bmch -> bnch"),
+    compiled("jaxvision_attention_gradients", 3, "bnch, bmch, bmch, bnch -> bnch, bmch, bmch"),
     joins=True,
 )
 

@@ -1,13 +1,10 @@
 """Layer normalisation: XLA reads and writes a row several times, forward and back; the compiled kernel of CPUs once."""
 
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 
 from jaxvision.kernels import native
-from jaxvision.kernels.differentiable import compiled_function
-from jaxvision.kernels.parts import in_parts_of
+from jaxvision.kernels.differentiable import compiled, compiled_function
 from jaxvision.typing import Array, Float
 
 
@@ -22,22 +19,13 @@ def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e
     return standardized(x, (-1,), epsilon) * scale + bias
 
 
-@cache
-def _compiled(target: str, results: int, rule: str, epsilon: float):
-    def call(*arrays: Array) -> list[Array]:
-        shapes = [jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays[:results]]
-        return jax.ffi.ffi_call(target, shapes)(*arrays, epsilon=epsilon)
-
-    return in_parts_of(call, rule)
-
-
 def _forward(x: Array, scale: Array, bias: Array, *, epsilon: float) -> list[Array]:
-    call = _compiled("jaxvision_layer_norm", 1, "br, r, r -> br", epsilon)
+    call = compiled("jaxvision_layer_norm", 1, "br, r, r -> br", epsilon=epsilon)
     return [call(x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)]
 
 
 def _gradients(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
-    call = _compiled("jaxvision_layer_norm_gradients", 3, "br, r, r, br -> br, r, r", epsilon)
+    call = compiled("jaxvision_layer_norm_gradients", 3, "br, r, r, br -> br, r, r", epsilon=epsilon)
     to_x, *rest = call(x.reshape(-1, x.shape[-1]), scale, bias, gradient.reshape(-1, x.shape[-1]))
     return [to_x.reshape(x.shape), *rest]
 
