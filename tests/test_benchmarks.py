@@ -1,14 +1,17 @@
 """The benchmarks' own promises: nothing is compared that is not equal, and the last word is a ratio with its spread."""
 
 import csv
+import inspect
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 import jaxvision as jv
-from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, ssl_step_time, step_time
+from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, speedrun, ssl_step_time, step_time
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
+from experiments import speedrun_cifar10
 from jaxvision import kernels
 from tests.conftest import HAS_TORCH
 
@@ -151,3 +154,23 @@ def test_a_method_that_is_not_the_plain_one_is_refused(monkeypatch):
     monkeypatch.setattr(ssl_step_time, "_ours", other)
     with pytest.raises(Disagreement, match="simclr, loss: loss differs by"):
         ssl_step_time.compare("simclr", TINY["simclr"], turns=1)
+
+
+@needs_torch
+def test_the_speed_run_and_its_plain_writing_make_the_same_step(monkeypatch, capsys):
+    from benchmarks import plain_speedrun
+
+    experiment = speedrun_cifar10.config(smoke=True)
+    options = {name: option.default for name, option in inspect.signature(speedrun_cifar10.config).parameters.items()}
+    ours = speedrun.Ours(experiment)
+    initial = jax.tree.map(np.array, ours.state.params["model"])
+    images = experiment.test.take(np.arange(8))["image"]
+    with monkeypatch.context() as sabotage, pytest.raises(Disagreement, match="after one step: stage1/conv"):
+        sabotage.setattr(plain_speedrun, "orthogonal", lambda matrix: matrix / matrix.norm())
+        speedrun.check(ours, speedrun.Theirs(experiment, initial, options), images)
+    ours.begin()
+    speedrun.check(ours, speedrun.Theirs(experiment, initial, options), images)
+    ours.begin()
+    table, quotient = speedrun.run({"jaxvision": ours, "PyTorch": speedrun.Theirs(experiment, initial, options)}, experiment)
+    assert [row["epoch"] for row in table] == [1] and quotient.count == 1 and table[-1]["time_PyTorch"] == 1
+    assert "epoch 1: jaxvision" in capsys.readouterr().out

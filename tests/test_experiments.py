@@ -196,6 +196,24 @@ def test_a_comparison_whose_runs_came_to_no_end_makes_no_table(monkeypatch, tmp_
         experiments.run_each(config, {"first": [], "second": []}, "only", lambda *_: pytest.fail("a table of nothing"))
 
 
+def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_their_norm():
+    speedrun = importlib.import_module("experiments.speedrun_cifar10")
+    experiment = speedrun.config(smoke=True)
+    shown = jv.evaluate.prepared(experiment.train.take(np.arange(64))["image"], experiment.recipe)
+    state = Prepared("speedrun_cifar10").fresh()
+    before = jax.tree.map(np.array, state.params["model"])
+    out = jv.kernels.conv2d(shown, before["stem"]["kernel"]).reshape(-1, 24)
+    np.testing.assert_allclose(np.cov(out[:, :12], rowvar=False), np.eye(12), atol=0.02)  # the least variances meet the epsilon
+    np.testing.assert_allclose(out[:, 12:], -out[:, :12], atol=1e-6)
+    updates, _ = experiment.optimizer.update(jax.tree.map(jnp.ones_like, state.params), state.opt_state, state.params)
+    after = jax.tree.map(np.add, before, updates["model"])
+    np.testing.assert_array_equal(after["stem"]["kernel"], before["stem"]["kernel"])
+    np.testing.assert_array_equal(after["stage2"]["norm1"]["scale"], before["stage2"]["norm1"]["scale"])
+    assert np.any(after["stem"]["bias"] != 0) and np.any(after["head"]["kernel"] != before["head"]["kernel"])
+    for stage, width in zip(("stage1", "stage2", "stage3"), speedrun.WIDTHS, strict=True):
+        assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-5)
+
+
 @pytest.mark.long
 def test_the_transformer_learns_to_write_dates(tmp_path):
     """The whole experiment: 99 % of the strings of unseen days without a mistake."""

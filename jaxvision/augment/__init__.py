@@ -9,7 +9,7 @@ from jaxvision.augment.filtering import gaussian_blur, sharpness, sobel
 from jaxvision.augment.geometry import affine, quarter_turns, rotate, shear, translate
 from jaxvision.augment.mixing import cutmix, mixup, mixup_or_cutmix
 from jaxvision.augment.noise import gaussian_noise
-from jaxvision.augment.pixels import normalize, random_horizontal_flip, random_vertical_flip
+from jaxvision.augment.pixels import alternating_horizontal_flip, normalize, random_horizontal_flip, random_vertical_flip
 from jaxvision.augment.policies import aug_mix, rand_augment, trivial_augment
 from jaxvision.augment.recipes import (
     EvalRecipe,
@@ -29,6 +29,7 @@ from jaxvision.augment.viewing import on, views
 __all__ = [
     "EvalRecipe",
     "affine",
+    "alternating_horizontal_flip",
     "aug_mix",
     "autocontrast",
     "brightness",

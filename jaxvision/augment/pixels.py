@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
 from jaxvision.augment.choice import check_probability
-from jaxvision.typing import Array
+from jaxvision.typing import Array, Batch, Key, to_float
 
 
 def planar(formula: Callable) -> Callable:
@@ -25,16 +25,20 @@ def planar(formula: Callable) -> Callable:
     return apply
 
 
+def _flipped(image: Array, axis: int, flip: Array) -> Array:
+    """The image mirrored along an axis, or not."""
+    places = jnp.arange(image.shape[axis])
+    # Not a choice of two images: to make either, a compiler would repeat what came before, and round it otherwise.
+    return jnp.take(image, jnp.where(flip, places[::-1], places), axis, mode="clip")
+
+
 def _random_flip(axis: int, probability: float) -> Callable:
     check_probability(probability)
 
     def apply(key, image):
         check_key(key)
         check_image(image)
-        places = jnp.arange(image.shape[axis])
-        # Not a choice of two images: to make either, a compiler would repeat what came before, and round it otherwise.
-        places = jnp.where(jax.random.bernoulli(key, float(probability)), places[::-1], places)
-        return jnp.take(image, places, axis, mode="clip")
+        return _flipped(image, axis, jax.random.bernoulli(key, float(probability)))
 
     return apply
 
@@ -42,6 +46,25 @@ def _random_flip(axis: int, probability: float) -> Callable:
 def random_horizontal_flip(*, probability: float = 0.5) -> Callable:
     """Mirror left and right with a probability: ``(key, image [H, W, C]) -> image [H, W, C]``."""
     return _random_flip(1, probability)
+
+
+def alternating_horizontal_flip() -> Callable:
+    """Mirror half of the images at random in the first epoch, the other half in the next, and so on: ``(key, batch) -> batch``.
+
+    Any two epochs in a row show both sides of every image, which random flips do for half of them (Jordan, "94% on CIFAR-10 in 3.29
+    Seconds on a Single GPU", 2024, section 3.6). Raises ValueError for a batch without ``index`` or ``epoch``.
+    """
+
+    def apply(key: Key, batch: Batch) -> Batch:
+        check_key(key)
+        if missing := {"index", "epoch"} - set(batch):
+            raise ValueError(f"batch: found no {' or '.join(sorted(missing))}, which say whose turn it is; batches of jv.data have them")
+        first = jax.vmap(lambda index: jax.random.bernoulli(jax.random.fold_in(key, index)))(batch["index"])
+        mirrored = (first.astype(jnp.int32) + batch["epoch"]) % 2 == 1
+        image = to_float(batch["image"])
+        return batch | {"image": jax.vmap(lambda image, flip: _flipped(image, 1, flip))(image, mirrored)}
+
+    return apply
 
 
 def random_vertical_flip(*, probability: float = 0.5) -> Callable:

@@ -1,6 +1,7 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
 from jaxvision.kernels.activation import gelu, plain_gelu
+from jaxvision.kernels.batch_statistics import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention, plain_attention
@@ -22,18 +23,22 @@ __all__ = [
     "layer_norm",
     "log_sum_exp_of_others",
     "max_pool",
+    "moments",
     "plain_attention",
     "plain_conv2d",
     "plain_gelu",
     "plain_layer_norm",
     "plain_log_sum_exp_of_others",
     "plain_max_pool",
+    "plain_moments",
     "plain_product",
     "plain_prototype_cross_entropy",
     "plain_prototype_entropy",
+    "plain_rescaled",
     "product",
     "prototype_cross_entropy",
     "prototype_entropy",
+    "rescaled",
     "settled",
     "standardized",
 ]

@@ -36,14 +36,15 @@ def _mapped(found: Primitive, plain: Callable, joins: bool) -> Callable:
 
 
 def _primitive(name: str, plain: Callable, computed: Callable, joins: bool) -> Primitive:
-    """``computed``, of which lists and derivatives are those of ``plain``."""
+    """``computed``, whose shapes and derivatives are those of ``plain``; both list their results."""
     found = Primitive(name)
     found.multiple_results = True
     inner = lambda function: lambda *arrays, within, **static: function(*arrays, **static)  # noqa: E731
     plain, computed = inner(plain), inner(computed)
 
     def pushed(primals, tangents, **static):
-        return jax.jvp(partial(plain, **static), tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
+        tangents = jax.jvp(partial(plain, **static), tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))[1]
+        return found.bind(*primals, **static), tangents
 
     @cache
     def program(**static) -> Callable:
@@ -58,14 +59,20 @@ def _primitive(name: str, plain: Callable, computed: Callable, joins: bool) -> P
 
 
 @cache
-def compiled(target: str, results: int, rule: str, **attributes: float) -> Callable[..., list[Array]]:
-    """The compiled kernel ``target`` of arrays, of which the first so many have the results' shapes; ``rule`` as for ``in_parts_of``."""
+def compiled(target: str, results: tuple[int, ...], rule: str, **attributes: float) -> Callable[..., list[Array]]:
+    """The compiled kernel ``target`` of arrays; those numbered ``results`` have its results' shapes; ``rule`` as in ``in_parts_of``."""
 
     def call(*arrays: Array) -> list[Array]:
-        shapes = [jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays[:results]]
+        shapes = [jax.ShapeDtypeStruct(arrays[like].shape, jnp.float32) for like in results]
         return jax.ffi.ffi_call(target, shapes)(*arrays, **attributes)
 
     return in_parts_of(call, rule)
+
+
+def compiled_values(name: str, plain: Callable, computed: Callable) -> Callable[..., list[Array]]:
+    """``plain(*arrays)``, which lists its results, computed by ``computed``; its derivatives are ``plain``'s."""
+    found = _primitive(name, plain, computed, joins=False)
+    return lambda *arrays: found.bind(*arrays, within=split_program())
 
 
 def compiled_function(name: str, plain: Callable, forward: Callable, gradients: Callable, *, joins: bool) -> Callable[..., Array]:

@@ -37,8 +37,8 @@ def _by_products(queries: Array, keys: Array, values: Array, bias: Array | None)
 _attend = compiled_function(
     "attention",
     plain_attention,
-    compiled("jaxvision_attention", 1, "bnch, bmch, bmch -> bnch"),
-    compiled("jaxvision_attention_gradients", 3, "bnch, bmch, bmch, bnch -> bnch, bmch, bmch"),
+    compiled("jaxvision_attention", (0,), "bnch, bmch, bmch -> bnch"),
+    compiled("jaxvision_attention_gradients", (0, 1, 2), "bnch, bmch, bmch, bnch -> bnch, bmch, bmch"),
     joins=True,
 )
 

@@ -20,12 +20,12 @@ def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e
 
 
 def _forward(x: Array, scale: Array, bias: Array, *, epsilon: float) -> list[Array]:
-    call = compiled("jaxvision_layer_norm", 1, "br, r, r -> br", epsilon=epsilon)
+    call = compiled("jaxvision_layer_norm", (0,), "br, r, r -> br", epsilon=epsilon)
     return [call(x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)]
 
 
 def _gradients(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
-    call = compiled("jaxvision_layer_norm_gradients", 3, "br, r, r, br -> br, r, r", epsilon=epsilon)
+    call = compiled("jaxvision_layer_norm_gradients", (0, 1, 2), "br, r, r, br -> br, r, r", epsilon=epsilon)
     to_x, *rest = call(x.reshape(-1, x.shape[-1]), scale, bias, gradient.reshape(-1, x.shape[-1]))
     return [to_x.reshape(x.shape), *rest]
 

@@ -20,6 +20,7 @@ from jaxvision.layers.pooling import average_pool, global_mean, grid_pool, max_p
 from jaxvision.layers.position import LearnedPosition, blocked_grid_position, grid_position, resize_position, sinusoidal_position
 from jaxvision.layers.projector import Projector, PrototypeHead
 from jaxvision.layers.response_norm import local_response_norm
+from jaxvision.layers.shortcut import joined
 from jaxvision.layers.squeeze import SqueezeExcite
 from jaxvision.layers.tokens import END, PADDING, START, check_tokens, end_after, shift_right
 from jaxvision.layers.transformer_block import TransformerBlock
@@ -72,6 +73,7 @@ __all__ = [
     "grid_pool",
     "grid_position",
     "initializers",
+    "joined",
     "leaky_relu",
     "local_response_norm",
     "max_pool",

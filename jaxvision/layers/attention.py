@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal
@@ -30,7 +31,8 @@ def attention_weights(queries: Array, keys: Array, bias: Array | None = None) ->
 def mix(module: nn.Module, queries: Array, keys: Array, values: Array, bias: Array | None = None) -> Array:
     """``kernels.attention`` [B, N, h d], whose weights ``module`` shows on request."""
     show(module, "attention", "weights", lambda: attention_weights(queries, keys, bias))
-    return kernels.attention(queries, keys, values, bias=bias).reshape(*queries.shape[:2], -1)  # [B, N, h d]
+    mixed = kernels.attention(queries, keys, values, bias=bias).reshape(*queries.shape[:2], -1)  # [B, N, h d]
+    return checkpoint_name(mixed, "attention")
 
 
 def _heads(heads: int, tokens: Array, count: int = 1) -> tuple[Array, ...]:

@@ -16,6 +16,7 @@ from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.layer_scale import LayerScale
 from jaxvision.layers.linear import Conv, Dense
 from jaxvision.layers.norm import LayerNorm
+from jaxvision.layers.shortcut import joined
 from jaxvision.typing import Array
 
 _INIT = {"kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
@@ -54,4 +55,4 @@ class ConvNextBlock(nn.Module):
         branch = mix(width, "contract")(branch)
         if not self.response:
             branch = LayerScale(name="layer_scale")(branch)
-        return kernels.settled(x + DropPath(self.drop_path_rate)(only_visible(branch, visible), train=train))
+        return joined(x + DropPath(self.drop_path_rate)(only_visible(branch, visible), train=train))

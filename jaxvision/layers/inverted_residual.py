@@ -9,6 +9,7 @@ from flax import linen as nn
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.drop import DropPath
 from jaxvision.layers.initializers import he_normal_fan_out
+from jaxvision.layers.shortcut import joined
 from jaxvision.layers.squeeze import SqueezeExcite
 from jaxvision.typing import Array
 
@@ -46,4 +47,4 @@ class InvertedResidual(nn.Module):
         branch = ConvNorm(self.features, 1, activation=None, name="project", **options)(branch, train=train)
         if self.stride != 1 or x.shape[-1] != self.features:
             return branch
-        return x + DropPath(self.drop_path_rate)(branch, train=train)
+        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal
@@ -26,7 +27,7 @@ class MLP(nn.Module):
     def __call__(self, tokens: Array) -> Array:
         options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": self.bias_init}
         hidden = self.activation(Dense(self.hidden, name="expand", **options)(tokens))
-        return Dense(tokens.shape[-1], name="contract", **options)(hidden)
+        return Dense(tokens.shape[-1], name="contract", **options)(checkpoint_name(hidden, "hidden"))
 
 
 class SwiGLU(nn.Module):
@@ -43,4 +44,4 @@ class SwiGLU(nn.Module):
     def __call__(self, tokens: Array) -> Array:
         options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
         gate, hidden = jnp.split(Dense(2 * self.hidden, name="expand", **options)(tokens), 2, axis=-1)
-        return Dense(tokens.shape[-1], name="contract", **options)(jax.nn.silu(gate) * hidden)
+        return Dense(tokens.shape[-1], name="contract", **options)(checkpoint_name(jax.nn.silu(gate) * hidden, "hidden"))

@@ -1,4 +1,4 @@
-"""Normalisation: statistics are always computed in float32 or wider, in two passes, over the global batch where they see it."""
+"""Normalisation: statistics are always computed in float32 or wider, over the global batch where they see it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,15 +25,16 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        features, over = x.shape[-1], tuple(range(x.ndim - 1))
+        features = x.shape[-1]
         scale = self.param("scale", self.scale_init, (features,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
         dtype, x = self.dtype or x.dtype, at_least_float32(x)
         if train:
-            mean = axis.mean(jnp.mean(x, axis=over))
-            var = axis.mean(jnp.mean(jnp.square(x - mean), axis=over))
+            own_mean, own_var = kernels.moments(x)  # of this shard
+            mean = axis.mean(own_mean)
+            var = axis.mean(own_var + jnp.square(own_mean - mean))
             count = x.size // features * axis.size()
             if not self.is_initializing():
                 unbiased = var * (count / max(count - 1, 1))
@@ -41,7 +42,7 @@ class BatchNorm(nn.Module):
                 running_var.value += self.momentum * (jax.lax.stop_gradient(unbiased) - running_var.value)
         else:
             mean, var = running_mean.value, running_var.value
-        return ((x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(dtype)
+        return kernels.rescaled(x, mean, scale * jax.lax.rsqrt(var + self.epsilon), bias).astype(dtype)
 
 
 def _affine(module: nn.Module, channels: int) -> tuple[Array, Array]:

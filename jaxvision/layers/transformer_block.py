@@ -5,13 +5,13 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxvision import kernels
 from jaxvision.layers.attention import SelfAttention
 from jaxvision.layers.drop import DropPath
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.layer_scale import LayerScale
 from jaxvision.layers.mlp import MLP, SwiGLU
 from jaxvision.layers.norm import LayerNorm
+from jaxvision.layers.shortcut import joined
 from jaxvision.layers.witness import show
 from jaxvision.typing import Array
 
@@ -35,7 +35,7 @@ class TransformerBlock(nn.Module):
 
         def join(tokens: Array, branch: Array, name: str) -> Array:
             branch = LayerScale(self.layer_scale, name=name)(branch) if self.layer_scale else branch
-            return kernels.settled(tokens + DropPath(self.drop_path_rate)(branch, train=train))
+            return joined(tokens + DropPath(self.drop_path_rate)(branch, train=train))
 
         attended = LayerNorm(dtype=self.dtype, name="norm1")(tokens)
         tokens = join(tokens, SelfAttention(self.heads, self.dtype, name="attention", **init)(attended), "layer_scale1")

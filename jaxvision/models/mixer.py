@@ -6,7 +6,20 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision import kernels
-from jaxvision.layers import MLP, Conv, Dense, DropPath, Head, LayerNorm, check_input, check_patches, drop_path_rates, global_mean, show
+from jaxvision.layers import (
+    MLP,
+    Conv,
+    Dense,
+    DropPath,
+    Head,
+    LayerNorm,
+    check_input,
+    check_patches,
+    drop_path_rates,
+    global_mean,
+    joined,
+    show,
+)
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
 
@@ -24,10 +37,10 @@ class MixerBlock(nn.Module):
     def __call__(self, tokens: Array, *, train: bool) -> Array:
         mixed = LayerNorm(dtype=self.dtype, name="norm1")(tokens).swapaxes(1, 2)  # [B, D, N]
         mixed = MLP(tokens.shape[-1] // 2, self.dtype, **_INIT, name="mlp_tokens")(mixed).swapaxes(1, 2)  # [B, N, D]
-        tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
         mixed = LayerNorm(dtype=self.dtype, name="norm2")(tokens)
         mixed = MLP(self.hidden, self.dtype, **_INIT, name="mlp_channels")(mixed)
-        tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
         show(self, "tokens", "output", lambda: tokens)
         return tokens
 
@@ -48,7 +61,7 @@ class GatedBlock(nn.Module):
         init = {"kernel_init": nn.initializers.normal(1e-6), "bias_init": nn.initializers.ones}
         gate = Dense(tokens.shape[1], dtype=self.dtype, **init, name="gate")(gate).swapaxes(1, 2)  # [B, N, hidden / 2]
         mixed = Dense(tokens.shape[-1], dtype=self.dtype, **_INIT, name="contract")(hidden * gate)
-        tokens = tokens + DropPath(self.drop_path_rate)(mixed, train=train)
+        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
         show(self, "tokens", "output", lambda: tokens)
         return tokens
 

@@ -19,6 +19,7 @@ from jaxvision.layers import (
     check_input,
     drop_path_rates,
     global_mean,
+    joined,
     show,
 )
 from jaxvision.layers.initializers import truncated_normal
@@ -40,10 +41,10 @@ class Block(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         attended = LayerNorm(_EPSILON, self.dtype, name="norm1")(x)
         attended = WindowAttention(self.heads, self.window, self.shift, self.dtype, name="attention")(attended)
-        x = x + DropPath(self.drop_path_rate)(attended, train=train)
+        x = joined(x + DropPath(self.drop_path_rate)(attended, train=train))
         mixed = LayerNorm(_EPSILON, self.dtype, name="norm2")(x)
         mixed = MLP(4 * x.shape[-1], self.dtype, nn.initializers.xavier_uniform(), nn.initializers.normal(1e-6), name="mlp")(mixed)
-        x = x + DropPath(self.drop_path_rate)(mixed, train=train)
+        x = joined(x + DropPath(self.drop_path_rate)(mixed, train=train))
         show(self, "tokens", "output", lambda: x)
         return x
 

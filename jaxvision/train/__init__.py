@@ -7,7 +7,8 @@ from jaxvision.train.folder import load, restore
 from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
 from jaxvision.train.memory import keep_memory
-from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, sgd, step_decay, warmup_cosine
+from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
+from jaxvision.train.rematerialization import rematerialized
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.state import TrainState, init, teacher, variables
 from jaxvision.train.step import make_step
@@ -34,8 +35,10 @@ __all__ = [
     "main",
     "make_step",
     "momentum",
+    "muon",
     "place",
     "process_rows",
+    "rematerialized",
     "restore",
     "run",
     "sgd",

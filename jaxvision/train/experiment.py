@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -54,10 +54,12 @@ class Experiment:
     accumulate: int = 1  # micro-batches an update
     ema: float | Callable | None = None  # decay of the weight average, which evaluation then uses
     given: Mapping = dataclasses.field(default_factory=dict)  # parameters, or variables, to start from, by module name
+    remat: tuple[str, ...] | None = None  # names of the values kept for the gradients, as ("shortcut",); None: all, at the price of memory
     driver: str = "jit"
     fsdp: bool = False
     threads: int = 2  # that decode
     resident: bool = False  # the training images live on the device, for small sets in memory: a batch then travels as indices
+    steps_per_call: int = 1  # steps of one program: for small models, whose steps are shorter than the host's part in them
     broken_share: float = 0.01  # of a source that may be unreadable before the run stops
     log_every: int = 10  # steps between training rows
     save_every: int | None = None  # a kill loses at most this many steps; None: an epoch, but 100 to 1,000 steps
@@ -82,6 +84,15 @@ class Experiment:
         """{step: epoch (from 1)}: after that many steps, every example has been seen that many times."""
         return {-(-epoch * len(self.train) // self.batch_size): epoch for epoch in range(1, self.epochs + 1)}
 
+    def calls(self, start: int) -> Iterator[tuple[int, int]]:
+        """(first, last) step (from 1) of every call after step ``start``: ``steps_per_call`` of them, fewer where an epoch ends."""
+        ends = iter(sorted({*self.epoch_ends(), self.steps}))
+        while start < self.steps:
+            end = next(end for end in ends if end > start)
+            while start < end:
+                first, start = start + 1, min(start + self.steps_per_call, end)
+                yield first, start
+
     def judges(self, epoch: int) -> bool:
         """Whether the model is judged at the end of that epoch (from 1)."""
         return epoch % self.evaluate_every == 0 or epoch == self.epochs
@@ -93,7 +104,7 @@ class Experiment:
 
 def check(experiment: Experiment, params) -> None:
     """Raises ValueError, in one line, for a run that could not work: before anything is compiled or written."""
-    for name in ("epochs", "batch_size", "accumulate", "evaluate_every", "log_every", "keep", "threads"):
+    for name in ("epochs", "batch_size", "accumulate", "evaluate_every", "log_every", "keep", "threads", "steps_per_call"):
         least = 0 if name == "threads" else 1
         if getattr(experiment, name) < least:
             raise ValueError(f"{name}: found {getattr(experiment, name)}, expected at least {least}")

@@ -4,10 +4,16 @@ import time
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 
 from jaxvision import data
 from jaxvision.train import sharding
 from jaxvision.train.experiment import Experiment
+
+
+def _beside(batches: list[dict]) -> dict:
+    """The batches of k steps as one, leaves [B, k, ...]."""
+    return jax.tree.map(lambda *rows: np.stack(rows, axis=1), *batches)
 
 
 class Feed:
@@ -23,8 +29,8 @@ class Feed:
         self.total = {"training_seconds": 0.0, "input_wait_seconds": 0.0}
         self.resume()
 
-    def batches(self, start: int) -> Iterator[dict]:
-        """The batches of the steps after ``start``, to the end of the run, on the devices."""
+    def calls(self, start: int) -> Iterator[tuple[int, int, dict]]:
+        """(first step, last step, batch on the devices) of every call after step ``start``, to the end of the run."""
         experiment = self._experiment
         batches = data.batches(
             data.without_images(experiment.train) if experiment.resident else experiment.train,
@@ -37,15 +43,13 @@ class Feed:
             breakage=self._breakage,
         )
         try:
-            while True:
+            for first, last in experiment.calls(start):
                 begun = time.perf_counter()
-                batch = next(batches, None)
-                if batch is None:
-                    return
+                batch = next(batches) if experiment.steps_per_call == 1 else _beside([next(batches) for _ in range(first, last + 1)])
                 batch = sharding.place_batch(batch, driver=experiment.driver)
                 if self._running is None or self._running.is_ready():
                     self._waited += time.perf_counter() - begun
-                yield batch
+                yield first, last, batch
         finally:
             batches.close()
 

@@ -28,7 +28,7 @@ _NUMBERS = (
     *("driver", "fsdp", "threads", "resident", "broken_share"),
 )
 # Options that change how a run is executed and not one number of its result: a run may go on with others.
-EXECUTION = ("driver", "fsdp", "threads", "resident", "broken_share")
+EXECUTION = ("driver", "fsdp", "remat", "threads", "resident", "steps_per_call", "broken_share")
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -73,11 +73,11 @@ class _Loop:
         self.broken: dict[int, data.Breakage] = {}  # by the identity of the source
         self.infer = _compile_infer(experiment, self.breakage_of)
         self.judged = ("validation", experiment.validation) if experiment.validation is not None else ("test", experiment.test)
-        step = make_step(
-            experiment.objective, experiment.optimizer, augment=experiment.augment, accumulate=experiment.accumulate, ema=experiment.ema
-        )
+        how = {name: getattr(experiment, name) for name in ("augment", "accumulate", "ema", "remat")}
+        step = make_step(experiment.objective, experiment.optimizer, **how)
         resident = {"image": experiment.train.take(np.arange(len(experiment.train)))["image"]} if experiment.resident else None
-        self.step = sharding.compile_step(step, driver=experiment.driver, fsdp=experiment.fsdp, resident=resident)
+        options = {"driver": experiment.driver, "fsdp": experiment.fsdp, "in_a_row": experiment.steps_per_call > 1}
+        self.step = sharding.compile_step(step, resident=resident, **options)
         self.feed = Feed(experiment, breakage=self.breakage_of(experiment.train))
         self.judged_last: tuple[int, Callable] = (-1, lambda source: None)  # the last step judged, and its inference
         self.watch, self.collapse = evaluate.guard_init(), []  # a resumed run is watched from its first step on
@@ -100,38 +100,44 @@ class _Loop:
         experiment, start, ends = self.experiment, int(state.step), self.experiment.epoch_ends()
         half = max(1, experiment.save_interval // 2)  # a save in flight does not count yet, so that two saves share an interval
         self.best = jax.tree.map(np.asarray, state.best)
-        batches = self.feed.batches(start)
-        waiting = None  # the metrics of the step before, read while the device works on this one
-        for number, batch in enumerate(batches, start + 1):
+        calls = self.feed.calls(start)
+        waiting = None  # the metrics of the call before, read while the device works on this one
+        for first, number, batch in calls:
             if self.out_of_patience():
                 break
             state, metrics = self.step(state, batch, self.key)
             self.feed.runs(metrics["loss"])
             self.read(waiting)
-            waiting = (number, metrics)
-            stop = self.asked_to_stop(interruption, number)
-            if number in ends or number % half == 0 or number == experiment.steps or stop:
+            waiting = (first, metrics)
+            stop = self.asked_to_stop(interruption, first, number)
+            due = number // half > (first - 1) // half or number == experiment.steps
+            if number in ends or due or stop:
                 self.read(waiting)
                 waiting = None
             if number in ends:
                 state = self.end_epoch(state, number, ends[number])
             fresh_best = int(self.best.step) == number
-            if fresh_best or number % half == 0 or number == experiment.steps or stop or self.out_of_patience():
+            if fresh_best or due or stop or self.out_of_patience():
                 self.save(state, number)
             if stop:
                 self.checkpoints.wait()
                 raise Interrupted(f"{stop}: saved step {number} of {experiment.steps}; the same command goes on from there")
-        batches.close()
+        calls.close()
         self.checkpoints.wait()
         if asked := next(filter(None, sharding.told(interruption.requested)), None):
             raise Interrupted(f"{asked}: training is over and saved; the same command evaluates it")
         return state
 
     def read(self, waiting: tuple | None) -> None:
-        """Log one step's metrics; raises NotFinite after too many skipped updates."""
+        """Log the metrics of a call's steps; raises NotFinite after too many skipped updates."""
         if waiting is None:
             return
-        number, metrics = waiting[0], {name: float(value) for name, value in jax.device_get(waiting[1]).items()}
+        first, found = waiting[0], {name: np.atleast_1d(values) for name, values in jax.device_get(waiting[1]).items()}
+        for place in range(len(found["loss"])):
+            self.read_step(first + place, {name: float(values[place]) for name, values in found.items()})
+
+    def read_step(self, number: int, metrics: dict[str, float]) -> None:
+        """Log one step's metrics; raises NotFinite after too many skipped updates."""
         in_row, metrics["skipped"] = int(metrics.pop("skipped_in_row")), int(metrics["skipped"])
         self.journal.step(number, metrics)
         self.guard(number, metrics)
@@ -194,9 +200,9 @@ class _Loop:
         self.share_broken()
         return {name: float(value) for name, value in figures.items()}
 
-    def asked_to_stop(self, interruption: Interruption, number: int) -> str | None:
-        """The name of the signal that asks for an end, the same on every process at the same step."""
-        if jax.process_count() > 1 and number % _STEPS_BETWEEN_AGREEMENTS:
+    def asked_to_stop(self, interruption: Interruption, first: int, last: int) -> str | None:
+        """The name of the signal that asks for an end after the call of these steps, the same on every process at the same step."""
+        if jax.process_count() > 1 and last // _STEPS_BETWEEN_AGREEMENTS == (first - 1) // _STEPS_BETWEEN_AGREEMENTS:
             return None
         self.share_broken()
         return next(filter(None, sharding.told(interruption.requested)), None)

@@ -6,11 +6,13 @@ well) on the leaves of ``decay_mask``, ``clip_norm`` on the global gradient norm
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from jaxvision.typing import Array
 
@@ -193,6 +195,40 @@ def lamb(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-6, weight_decay=0.
     decay = [optax.add_decayed_weights(weight_decay, decay_mask)] if weight_decay else []
     direction = [optax.scale_by_adam(beta1, beta2, epsilon), *decay, optax.scale_by_trust_ratio()]
     return _build(direction, learning_rate, coupled=False, **options)
+
+
+def _as_matrix(leaf: Array) -> optax.contrib.MuonDimensionNumbers:
+    """A kernel [..., D] as a matrix of inputs times outputs."""
+    return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+
+def muon(
+    learning_rate, *, beta=0.95, nesterov=True, rms=0.2, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, **options
+) -> optax.GradientTransformation:
+    """Muon (Jordan et al., 2024): the momentum of a kernel, a matrix of inputs times outputs, made orthogonal by five Newton-Schulz steps.
+
+    An update is scaled by ``rms`` sqrt(max(inputs, outputs)), the size of AdamW's, so that its rates and decay serve (Liu et al., "Muon is
+    Scalable for LLM Training", 2025, equation 4); ``rms`` None: by sqrt(max(1, outputs / inputs)). Heads, and leaves that are no kernels,
+    get AdamW with ``beta1``, ``beta2`` and ``epsilon``. Further options as ``sgd``'s.
+    """
+
+    def label(params):
+        def kind(path, leaf) -> str:
+            kernel = jnp.ndim(leaf) > 1 and _names(path)[-1] not in _NOT_DECAYED and _place_in_model(path)[1] != "head"
+            return "orthogonal" if kernel else "adam"
+
+        return jax.tree_util.tree_map_with_path(kind, params)
+
+    def resized(update: Array) -> Array:
+        outputs, inputs = update.shape[-1], update.size // update.shape[-1]
+        return update * (max(1, outputs / inputs) ** 0.5 if rms is None else rms * max(inputs, outputs) ** 0.5)
+
+    orthogonal = optax.chain(
+        optax.contrib.scale_by_muon(beta=beta, nesterov=nesterov, weight_dimension_numbers=partial(jax.tree.map, _as_matrix)),
+        optax.stateless(lambda updates, params: jax.tree.map(resized, updates)),
+    )
+    direction = optax.partition({"orthogonal": orthogonal, "adam": optax.scale_by_adam(beta1, beta2, epsilon)}, label)
+    return _build([direction], learning_rate, coupled=False, weight_decay=weight_decay, **options)
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0) -> Callable:

@@ -122,13 +122,26 @@ def _with_resident(step: Callable) -> Callable:
     return looked_up
 
 
-def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None, resident: Batch | None = None) -> Callable:
+def _in_a_row(step: Callable) -> Callable:
+    """As many steps as the second axis of the batch [B, k, ...] is long, one after the other; their metrics have k as first axis."""
+
+    def steps(state, batches: Batch, resident: Batch, key: Key):
+        batches = jax.tree.map(lambda rows: jnp.moveaxis(rows, 1, 0), batches)  # [k, B, ...]
+        return jax.lax.scan(lambda state, batch: step(state, batch, resident, key), state, batches)
+
+    return steps
+
+
+def compile_step(
+    step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None, resident: Batch | None = None, in_a_row: bool = False
+) -> Callable:
     """The step as a compiled program ``(state, batch, key) -> (state, metrics)`` over all devices, or those given.
 
     ``driver``: "jit" over a mesh with the batch split ("data"), "shard_map", or "pmap"; the same numbers each. ``fsdp`` (jit only) also
     splits parameters and optimizer state. The batch is the global one (of several processes, each passes its own rows, see
     ``process_rows``). The state is donated: use the one that comes back. ``resident``: fields [N, ...] of all N examples that stay on every
-    device; batches come without them, and the step looks them up by ``index``.
+    device; batches come without them, and the step looks them up by ``index``. ``in_a_row``: a call takes the batches of k steps, leaves
+    [B, k, ...], and its metrics have k as first axis: one program of many small steps waits for the host once.
 
     Raises ValueError for an unknown driver, ``fsdp`` with another driver than jit, or a batch that the devices do not divide.
     """
@@ -136,7 +149,8 @@ def compile_step(step: Callable, *, driver: str = "jit", fsdp: bool = False, dev
     mesh = data_mesh(devices)
     local = mesh.size // jax.process_count()
     whole, rows = P(), P(axis.NAME)
-    step, resident = _with_resident(step), jax.device_put(resident or {}, NamedSharding(mesh, whole))
+    step = _in_a_row(_with_resident(step)) if in_a_row else _with_resident(step)
+    resident = jax.device_put(resident or {}, NamedSharding(mesh, whole))
     if driver == "jit":
         program = None  # needs the state's structure: made at the first call
     elif driver == "shard_map":

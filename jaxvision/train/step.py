@@ -10,6 +10,7 @@ import optax
 from jaxvision import axis
 from jaxvision.core import Objective, fold_name
 from jaxvision.train.optimizers import learning_rate_of
+from jaxvision.train.rematerialization import rematerialized
 from jaxvision.typing import Array, Batch, Key, to_float
 
 
@@ -44,14 +45,14 @@ def _micro_batches(batch: Batch, count: int) -> Batch:
     return jax.tree.map(deal, batch)
 
 
-def _gradients(objective: Objective, state, batch: Batch, key: Key, count: int):
-    """The mean gradient, carry and metrics over ``count`` micro-batches, on this shard."""
-    differentiate = jax.value_and_grad(objective.loss, has_aux=True)
+def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
+    """The mean gradient of an objective's loss, carry and metrics over ``count`` micro-batches, on this shard."""
+    differentiate = jax.value_and_grad(loss, has_aux=True)
 
     def micro_step(carry, inputs):
         index, micro = inputs
-        (loss, aux), grads = differentiate(state.params, carry, micro, key=jax.random.fold_in(key, index), step=state.step)
-        return aux.carry, (grads, aux.metrics | {"loss": loss})
+        (value, aux), grads = differentiate(state.params, carry, micro, key=jax.random.fold_in(key, index), step=state.step)
+        return aux.carry, (grads, aux.metrics | {"loss": value})
 
     if count == 1:
         carry, (grads, metrics) = micro_step(state.carry, (0, batch))
@@ -81,13 +82,15 @@ def make_step(
     augment: Callable | None = None,
     accumulate: int = 1,
     ema: float | Callable | None = None,
+    remat: tuple[str, ...] | None = None,
 ) -> Callable:
     """The pure step ``(state, batch, key) -> (state, metrics)`` of any objective.
 
     ``batch``: a dict of arrays, the whole batch, or a device's shard where the axis "data" is bound. ``key``: the run's root key, the
     same at every step. ``augment``: ``(key, batch) -> batch``. ``accumulate``: the number of micro-batches a step adds up before its one
     update (batch statistics and contrastive negatives are then the micro-batch's). ``ema``: the decay of a weight average, a number or
-    a schedule of step.
+    a schedule of step. ``remat``: the names of the values that are kept in memory for the gradients, while everything else is computed
+    again (``rematerialized``); by default all are kept.
 
     A step whose loss or gradient is not finite changes no parameter, no carry and no optimizer state; it is counted in
     ``state.skipped``. Metrics: the objective's, ``loss``, ``gradient_norm``, ``skipped`` (so far), ``skipped_in_row`` and, where the
@@ -95,11 +98,12 @@ def make_step(
     """
     if accumulate < 1:
         raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
+    loss = objective.loss if remat is None else rematerialized(objective.loss, tuple(remat))
 
     def step(state, batch: Batch, key: Key):
         keys = draws(key, batch, state.step)
         views = augmented(keys.augment, batch, augment)
-        carry, grads, metrics = _gradients(objective, state, views, keys.loss, accumulate)
+        carry, grads, metrics = _gradients(loss, state, views, keys.loss, accumulate)
         grads, metrics = axis.mean((grads, metrics))
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)

@@ -34,6 +34,24 @@ def test_flips_happen_as_often_as_asked():
         assert abs(mirrored.mean() - 0.3) < 0.04
 
 
+def test_alternating_flips_show_both_sides_in_any_two_epochs():
+    images = jax.random.uniform(jax.random.key(1), (64, 8, 8, 3))
+    flip = jax.jit(jv.augment.alternating_horizontal_flip())
+    shown = []
+    for epoch in range(4):
+        order = np.random.default_rng(epoch).permutation(64)
+        batch = {"image": images[order], "index": jnp.asarray(order), "epoch": jnp.full(64, epoch)}
+        image = np.empty(images.shape, np.float32)
+        image[order] = flip(jax.random.key(0), batch)["image"]
+        shown.append(np.all(image == images[:, :, ::-1], axis=(1, 2, 3)))
+        assert np.all(shown[-1] | np.all(image == images, axis=(1, 2, 3)))
+    assert 16 < shown[0].sum() < 48
+    np.testing.assert_array_equal(shown[1], ~shown[0])
+    np.testing.assert_array_equal(shown[2], shown[0])
+    with pytest.raises(ValueError, match="batch: found no epoch or index, which say whose turn it is"):
+        flip(jax.random.key(0), {"image": images})
+
+
 def test_cifar_train_is_one_of_the_crops_and_flips():
     image = IMAGE[:, :10]
     found = jv.augment.cifar_train(10, padding=2)(jax.random.key(3), image)

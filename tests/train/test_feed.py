@@ -76,6 +76,41 @@ def _stop(infer, source):
     raise RuntimeError("enough")
 
 
+def alike(one, other) -> None:
+    """Up to the last digits: another program is compiled."""
+    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7), one.params, other.params)
+
+
+def train_rows(folder) -> list[dict]:
+    return [row for row in Journal.rows(folder) if row["split"] == "train"]
+
+
+@pytest.mark.parametrize("driver, steps", [("jit", 5), ("shard_map", 4), ("pmap", 100)])
+def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps):
+    options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
+    single = jv.train.run(experiment_of(**options), tmp_path / "single")
+    several = jv.train.run(experiment_of(steps_per_call=steps, resident=steps == 4, **options), tmp_path / "several")
+    alike(single, several)
+    for one, other in zip(train_rows(tmp_path / "single"), train_rows(tmp_path / "several"), strict=True):
+        assert one["step"] == other["step"] and one["epoch"] == other["epoch"]
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+
+
+def test_calls_end_with_epochs_and_the_run():
+    experiment = experiment_of(batch_size=20, steps_per_call=3)  # 96 images: epochs end after steps 5 and 10
+    assert list(experiment.calls(0)) == [(1, 3), (4, 5), (6, 8), (9, 10)]
+    assert list(experiment.calls(6)) == [(7, 9), (10, 10)]
+    assert list(experiment.calls(10)) == []
+
+
+def test_a_run_goes_on_from_the_end_of_a_call_with_other_calls(tmp_path, capsys):
+    whole = jv.train.run(experiment_of(), tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="enough"):
+        jv.train.run(experiment_of(steps_per_call=4, save_every=2, evaluate=_stop), tmp_path / "part")  # calls end after steps 4 and 6
+    alike(whole, jv.train.run(experiment_of(steps_per_call=6, save_every=2), tmp_path / "part"))
+    assert "resumed at step 4 of 12" in capsys.readouterr().out
+
+
 def test_only_arrays_in_memory_can_be_resident(tmp_path):
     with pytest.raises(ValueError, match=r"^resident: found training data that are read from files"):
         jv.train.run(experiment_of(Files(), resident=True), tmp_path)

@@ -128,6 +128,42 @@ def lamb_by_hand(rate, decay, beta1, beta2, epsilon) -> dict:
     return weights
 
 
+def muon_by_hand(rate, decay, beta, nesterov, size) -> dict:
+    """Jordan et al., 2024, in float64: the momentum with its bias corrected, five Newton-Schulz steps, ``size(inputs, outputs)``."""
+    weights, mean = PARAMS["kernel"].astype(np.float64), 0.0
+    for step, gradient in enumerate((one["kernel"].astype(np.float64) for one in GRADIENTS), 1):
+        mean = beta * mean + (1 - beta) * gradient
+        direction = mean / (1 - beta**step)
+        if nesterov:
+            direction = beta * mean / (1 - beta ** (step + 1)) + (1 - beta) * gradient / (1 - beta**step)
+        x = direction / np.linalg.norm(direction)
+        for _ in range(5):
+            x = 3.4445 * x - 4.7750 * x @ x.T @ x + 2.0315 * x @ x.T @ x @ x.T @ x
+        weights = weights - rate * (size(*x.shape) * x + decay * weights)
+    return weights
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("rms", [0.2, None])
+def test_muon_is_the_papers_for_kernels_and_adamw_elsewhere(nesterov, rms):
+    found, _ = run(optimizers.muon(0.1, beta=0.9, nesterov=nesterov, rms=rms, weight_decay=0.2))
+    size = lambda inputs, outputs: max(1, outputs / inputs) ** 0.5 if rms is None else rms * max(inputs, outputs) ** 0.5  # noqa: E731
+    np.testing.assert_allclose(found["kernel"], muon_by_hand(0.1, 0.2, 0.9, nesterov, size), rtol=1e-4, atol=1e-5)
+    adam, _ = run(optimizers.adamw(0.1, weight_decay=0.2))
+    np.testing.assert_allclose(found["bias"], adam["bias"], rtol=1e-6)
+
+
+def test_muon_turns_kernels_of_convolutions_but_not_heads_or_tokens():
+    drawn = np.random.default_rng(0).standard_normal
+    params = {"stage1": {"kernel": drawn((3, 3, 4, 8))}, "stem": {"position": drawn((5, 4))}, "head": {"kernel": drawn((8, 3))}}
+    params = {"model": jax.tree.map(np.float32, params)}
+    found, adam = (run(make(1.0, weight_decay=0.0), params, [params])[0]["model"] for make in (optimizers.muon, optimizers.adamw))
+    moved = (params["model"]["stage1"]["kernel"] - found["stage1"]["kernel"]).reshape(36, 8) / (0.2 * 36**0.5)
+    assert np.all(np.abs(np.linalg.svd(moved, compute_uv=False) - 1) < 0.35)  # Newton-Schulz leaves them between 0.7 and 1.2
+    for part, name in (("stem", "position"), ("head", "kernel")):
+        np.testing.assert_allclose(found[part][name], adam[part][name], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("ours", "expected"),
     [
@@ -269,6 +305,8 @@ SLOW = optimizers.warmup_cosine(0.1, 100, warmup=50)
         (optax.adafactor(0.1), LENET, 20, False),  # decides by the shape of a leaf
         (optimizers.lars(0.1, weight_decay=0.1), LENET, 20, False),
         (optimizers.lamb(0.1, layer_rate=0.7), LENET, 20, False),
+        (optimizers.muon(0.1), VIT, 20, False),
+        (optimizers.muon(0.0), VIT, 20, True),
         (optax.apply_if_finite(optimizers.adam(0.1), 3), LENET, 20, False),
     ],
 )
@@ -318,7 +356,7 @@ def test_weight_decay_by_a_schedule_is_the_formula_of_each_update():
     np.testing.assert_array_equal(found["bias"], constant["bias"])  # no vector is decayed
 
 
-@pytest.mark.parametrize("make", [optimizers.sgd, optimizers.adam, optimizers.adamw, optimizers.lars, optimizers.lamb])
+@pytest.mark.parametrize("make", [optimizers.sgd, optimizers.adam, optimizers.adamw, optimizers.lars, optimizers.lamb, optimizers.muon])
 def test_a_schedule_of_the_decay_hides_no_rate(make):
     decay = optimizers.cosine(0.04, 0.4, 1000)
     optimizer = make(optimizers.warmup_cosine(0.1, 1000, warmup=100), weight_decay=decay, layer_rate=0.9)

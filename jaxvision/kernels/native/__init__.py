@@ -18,7 +18,7 @@ from jaxvision.typing import Array
 _LIBRARY = "libjaxvision_kernels.so"
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
 _FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "layer_norm") for of in ("", "_gradients")]
-_OTHERS = ["jaxvision_pool", "jaxvision_pool_spread", "jaxvision_settle"]
+_OTHERS = [f"jaxvision_{name}" for name in ("batch_moments", "batch_sums", "pool", "pool_spread", "settle")]
 
 
 @functools.cache

@@ -25,6 +25,8 @@ namespace jaxvision {
 #include "attention.inc"
 //
 #include "norm.inc"
+//
+#include "batch.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -37,6 +39,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {pool_pick, pool_spread},
     {attention_forward, attention_gradients},
     {norm_forward, norm_gradients},
+    {batch_moments, batch_sums},
 };
 
 }  // namespace jaxvision

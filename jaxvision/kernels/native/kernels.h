@@ -41,7 +41,7 @@ struct Attention {
                     float* to_keys, float* to_values, const Parallel&);
 };
 
-// Rows [count, C] that are normalised one by one.
+// Rows [count, C].
 struct Rows {
   int64_t count, C;
   float epsilon;
@@ -54,12 +54,19 @@ struct Norm {
                     const Parallel&);
 };
 
+// Sums over all rows, for each channel: of x less shift [C] and of its square; of a weight [count, C] and of that times x less shift.
+struct Batch {
+  void (*moments)(const Rows&, const float* x, const float* shift, float* first, float* second, const Parallel&);
+  void (*sums)(const Rows&, const float* x, const float* shift, const float* weight, float* first, float* second, const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
   Pool pool;
   Attention attention;
   Norm norm;
+  Batch batch;
 };
 
 extern const Kernels kernels_portable;

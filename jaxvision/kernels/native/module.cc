@@ -228,6 +228,25 @@ ffi::Error normalize_gradients(ffi::ThreadPool pool, Matrix x, Row scale, Row, M
   });
 }
 
+ffi::Error batch_moments(ffi::ThreadPool pool, Matrix x, Row shift, ffi::Result<Row> first, ffi::Result<Row> second) {
+  const auto rows = rows_of(x, shift, x.dimensions(), first->dimensions()[0], 0);
+  if (!rows.has_value()) return rows.error();
+  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument("the sums do not fit");
+  return guarded([&] {
+    chosen().batch.moments(rows.value(), x.typed_data(), shift.typed_data(), first->typed_data(), second->typed_data(), on(pool));
+  });
+}
+
+ffi::Error batch_sums(ffi::ThreadPool pool, Matrix x, Row shift, Matrix weight, ffi::Result<Row> first, ffi::Result<Row> second) {
+  const auto rows = rows_of(x, shift, weight.dimensions(), first->dimensions()[0], 0);
+  if (!rows.has_value()) return rows.error();
+  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument("the sums do not fit");
+  return guarded([&] {
+    chosen().batch.sums(rows.value(), x.typed_data(), shift.typed_data(), weight.typed_data(), first->typed_data(), second->typed_data(),
+                        on(pool));
+  });
+}
+
 // Nothing, in place: a value that XLA must not compute more than once.
 ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
   if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
@@ -294,4 +313,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_layer_norm_gradients, normalize_gradient
                                   .Ret<Row>()
                                   .Ret<Row>()
                                   .Attr<double>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_batch_moments, batch_moments,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Row>().Ret<Row>().Ret<Row>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_batch_sums, batch_sums,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Row>().Arg<Matrix>().Ret<Row>().Ret<Row>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_settle, settle, ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());

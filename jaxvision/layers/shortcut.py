@@ -1,0 +1,11 @@
+"""Where a block's branch has met its shortcut."""
+
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxvision import kernels
+from jaxvision.typing import Array
+
+
+def joined(x: Array) -> Array:
+    """What leaves a block, computed once (``kernels.settled``) and named "shortcut" for those who recompute all else (``remat``)."""
+    return checkpoint_name(kernels.settled(x), "shortcut")

@@ -1,0 +1,84 @@
+"""What is kept by name and what is computed again: the same numbers, less memory, and an answer to a name that is not there."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.ad_checkpoint import checkpoint_name
+
+import jaxvision as jv
+
+MODELS = {
+    "vit": jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=4).clone(width=48, depth=4, heads=3),
+    "resnet": jv.create_model("resnet20", num_classes=4),
+}
+BATCH = {"image": np.random.default_rng(0).random((8, 32, 32, 3), np.float32), "label": np.arange(8) % 4}
+KEY = jax.random.key(0)
+
+
+def begun(model, **options):
+    """(state, step) of a supervised run."""
+    objective, optimizer = jv.objectives.supervised(model), jv.train.sgd(0.1)
+    return jv.train.init(objective, optimizer, BATCH, key=KEY), jv.train.make_step(objective, optimizer, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "remat"), [("vit", ("shortcut",)), ("vit", ("attention", "hidden")), ("resnet", ("shortcut",)), ("vit", ())]
+)
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}], ids=["whole", "accumulated"])
+def test_a_step_is_the_same_step(name, remat, options):
+    state, plain = begun(MODELS[name], **options)
+    _, light = begun(MODELS[name], remat=remat, **options)
+    expected, metrics = jax.jit(plain)(state, BATCH, KEY)
+    found, metrics_found = jax.jit(light)(state, BATCH, KEY)
+    assert float(metrics["loss"]) == pytest.approx(float(metrics_found["loss"]), rel=1e-5)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_two_devices_are_one():
+    state, step = begun(MODELS["vit"], remat=("shortcut",))
+    single = jv.train.compile_step(step, devices=jax.devices()[:1])(jax.tree.map(jnp.copy, state), BATCH, KEY)[1]
+    double = jv.train.compile_step(step, driver="shard_map", devices=jax.devices()[:2])(state, BATCH, KEY)[1]
+    assert float(single["gradient_norm"]) == pytest.approx(float(double["gradient_norm"]), rel=1e-5)
+
+
+def test_what_is_computed_again_takes_no_memory():
+    deep, many = MODELS["vit"].clone(depth=12), {name: np.repeat(values, 8, axis=0) for name, values in BATCH.items()}
+
+    def memory(remat) -> int:
+        state, step = begun(deep, remat=remat)
+        return jax.jit(step).lower(state, many, KEY).compile().memory_analysis().temp_size_in_bytes
+
+    whole = memory(None)
+    assert memory(("shortcut",)) < 0.5 * whole
+    assert memory(("shortcut",)) < memory(("shortcut", "attention", "hidden")) < whole
+
+
+def test_a_name_that_is_not_there_is_refused_with_those_that_are():
+    state, step = begun(MODELS["vit"], remat=("shortcuts",))
+    with pytest.raises(ValueError, match="remat: found 'shortcuts', expected names of values of this model: attention, hidden, shortcut"):
+        step(state, BATCH, KEY)
+
+
+def test_names_of_ones_own_count():
+    def loss(params, carry, batch, *, key, step):
+        hidden = checkpoint_name(jnp.sin(batch["image"].reshape(8, -1) @ params["w"]), "mine")
+        return jnp.mean(jnp.sin(hidden)), jv.Aux(carry, {})
+
+    light = jv.train.rematerialized(loss, ("mine",))
+    params = {"w": np.random.default_rng(1).random((32 * 32 * 3, 4), np.float32)}
+    slope = lambda function: jax.grad(lambda params: function(params, None, BATCH, key=KEY, step=0)[0])(params)["w"]  # noqa: E731
+    np.testing.assert_allclose(slope(light), slope(loss), rtol=1e-6)
+
+
+def test_an_experiment_says_what_it_keeps_and_may_go_on_with_another_choice(tmp_path):
+    source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
+    model = MODELS["vit"]
+    options = {"epochs": 1, "batch_size": 8, "guard": False}
+    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, **options, remat=("shortcut",))
+    assert int(jv.train.run(experiment, tmp_path).step) == 1
+    again = dataclasses.replace(experiment, remat=None)
+    assert int(jv.train.run(again, tmp_path).step) == 1  # the same run, complete
