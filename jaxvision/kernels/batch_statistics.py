@@ -50,7 +50,7 @@ def moments(x: Float[Array, "... C"]) -> tuple[Float[Array, "C"], Float[Array, "
     """Mean and variance [C], each over all axes but the last; the variance is that of the sample, not an estimate (Ioffe & Szegedy, 2015,
     algorithm 1).
 
-    Compiled: both in one pass, as sums of x less a number near the mean, that of the first image or of a few rows, so that no digits cancel.
+    Compiled: both in one pass, as sums of x less a number near the mean, of the first image or of some rows, so that no digits cancel.
     """
     if x.ndim < 2 or not x.size or not native.wanted(x):
         return plain_moments(x)

@@ -19,6 +19,7 @@ from jaxvision.layers.patch import PatchStem
 from jaxvision.layers.pooling import average_pool, global_mean, grid_pool, max_pool
 from jaxvision.layers.position import LearnedPosition, blocked_grid_position, grid_position, resize_position, sinusoidal_position
 from jaxvision.layers.projector import Projector, PrototypeHead
+from jaxvision.layers.repetition import repeated
 from jaxvision.layers.response_norm import local_response_norm
 from jaxvision.layers.shortcut import joined
 from jaxvision.layers.squeeze import SqueezeExcite
@@ -78,6 +79,7 @@ __all__ = [
     "local_response_norm",
     "max_pool",
     "only_visible",
+    "repeated",
     "resize_position",
     "shift_right",
     "show",

@@ -17,6 +17,7 @@ from jaxvision.layers import (
     check_input,
     check_patches,
     drop_path_rates,
+    repeated,
     resize_position,
 )
 from jaxvision.layers.initializers import truncated_normal
@@ -103,8 +104,13 @@ class ViT(nn.Module):
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
+    scan: bool = False  # the blocks as one program (``repeated``)
 
     def setup(self):
+        if self.scan and self.drop_path_rate:
+            raise ValueError(
+                f"scan: blocks that drop paths at rates of their own are not equal; found drop_path_rate={self.drop_path_rate}"
+            )
         form, side = Form(*self.form), self.image_size // self.patch_size
         self.stem = Stem(self.width, self.patch_size, (side, side), form, self.dtype)
         for index, rate in enumerate(drop_path_rates(self.drop_path_rate, (self.depth,))[0]):
@@ -123,8 +129,11 @@ class ViT(nn.Module):
         if keep is not None and (keep.ndim != 2 or len(keep) != len(image) or not jnp.issubdtype(keep.dtype, jnp.integer)):
             raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
         tokens = self.stem(image, keep)
-        for index in range(self.depth):
-            tokens = getattr(self, f"block{index + 1}")(tokens, train=train)
+        blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
+        if self.scan and not (self.is_initializing() or self.is_mutable_collection("attention")):  # which each block shows by itself
+            return repeated(blocks, tokens, train=train)
+        for block in blocks:
+            tokens = block(tokens, train=train)
         return tokens
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
@@ -199,10 +208,12 @@ def build(
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
     dtype: Any = None,
+    scan: bool = False,
 ) -> ViT:
     """A row of the table, with another ``image_size`` (that its table of positions is learned for) or ``patch_size`` on request.
 
-    ``pool``: "token" or "mean". Raises ValueError for another pool, or a patch size that does not divide the image size.
+    ``pool``: "token" or "mean". ``scan``: the blocks are one program that runs ``depth`` times, which compiles sooner; not with
+    ``drop_path_rate``. Raises ValueError for another pool, or a patch size that does not divide the image size.
     """
     size, patch, image, form = MODELS[name]
     patch = patch if patch_size is None else patch_size
@@ -223,4 +234,5 @@ def build(
         drop_path_rate=drop_path_rate,
         dtype=dtype,
         in_channels=in_channels,
+        scan=scan,
     )

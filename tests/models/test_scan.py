@@ -1,0 +1,71 @@
+"""A ViT whose blocks are one program is the same ViT."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvision as jv
+
+SMALL = {"image_size": 32, "patch_size": 8, "num_classes": 5}
+IMAGE = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
+
+
+def networks(name: str = "vit_tiny_patch16_224", **options) -> tuple:
+    """(blocks one by one, blocks as one program, parameters of either)."""
+    plain, scanned = (jv.create_model(name, **SMALL, **options, scan=scan).clone(width=24, heads=3, depth=4) for scan in (False, True))
+    params = jax.jit(scanned.init)(jax.random.key(0), IMAGE)["params"]
+    kinds = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (params, jax.eval_shape(plain.init, jax.random.key(0), IMAGE)["params"]))
+    assert kinds[0] == kinds[1]
+    return plain, scanned, params
+
+
+def count(program) -> int:
+    """Equations, those of inner programs once."""
+    inner = (value for equation in program.eqns for value in jax.tree.leaves(equation.params, is_leaf=lambda one: hasattr(one, "eqns")))
+    return len(program.eqns) + sum(count(one) for one in inner if hasattr(one, "eqns"))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "deit_tiny_distilled_patch16_224"])
+def test_logits_features_and_gradients_are_the_same(name):
+    plain, scanned, params = networks(name)
+    results = []
+    for network in (plain, scanned):
+
+        @jax.jit
+        def run(params, network=network):
+            loss = lambda params: jnp.sum(jnp.sin(network.apply({"params": params}, IMAGE, train=False)))  # noqa: E731
+            features = network.apply({"params": params}, IMAGE, keep=jnp.array([[0, 3, 5]] * 3), method="features")
+            return loss(params), features.tokens, jax.grad(loss)(params)
+
+        results.append(run(params))
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * max(1, np.abs(one).max()))
+
+
+def test_the_program_does_not_grow_with_the_depth():
+    plain, scanned, params = networks()
+    sizes = [count(jax.make_jaxpr(lambda params: network.apply({"params": params}, IMAGE))(params).jaxpr) for network in (plain, scanned)]  # noqa: B023
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_what_blocks_show_they_show_one_by_one():
+    plain, scanned, params = networks()
+    found, expected = (jv.models.class_attention(network, {"params": params}, IMAGE) for network in (scanned, plain))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_values_named_within_the_program_are_kept_by_name():
+    plain, scanned, _ = networks()
+    batch, optimizer = {"image": IMAGE, "label": np.arange(3)}, jv.train.sgd(0.1)
+    found = []
+    for network, remat in ((plain, None), (scanned, ("shortcut",))):
+        objective = jv.objectives.supervised(network)
+        state = jv.train.init(objective, optimizer, batch, key=jax.random.key(0))
+        found.append(jax.jit(jv.train.make_step(objective, optimizer, remat=remat))(state, batch, jax.random.key(0))[1]["gradient_norm"])
+    assert float(found[0]) == pytest.approx(float(found[1]), rel=1e-4)
+
+
+def test_blocks_that_drop_paths_are_not_equal():
+    with pytest.raises(ValueError, match="scan: blocks that drop paths at rates of their own are not equal; found drop_path_rate=0.1"):
+        jv.create_model("vit_tiny_patch16_224", scan=True, drop_path_rate=0.1).init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))
