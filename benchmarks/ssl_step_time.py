@@ -82,11 +82,11 @@ def _first_losses(method: str, objective, params: dict, carry, batch: dict, netw
     key = jax.random.key(0)
 
     @jax.jit
-    def value_and_grad(params, batch):
+    def value_and_grad(params, carry, batch):
         return jax.value_and_grad(lambda params: objective.loss(params, carry, batch, key=key, step=jnp.int32(0))[0])(params)
 
-    loss, gradient = value_and_grad(params, batch)
-    lower = value_and_grad(jax.tree.map(lambda leaf, slope: leaf - _DESCENT * slope, params, gradient), batch)[0]
+    loss, gradient = value_and_grad(params, carry, batch)
+    lower = value_and_grad(jax.tree.map(lambda leaf, slope: leaf - _DESCENT * slope, params, gradient), carry, batch)[0]
     views, options = [torch.from_numpy(np.array(view)) for view in _views_of(batch)], {}
     if method == "mae":
         count = (views[0].shape[-1] // 16) ** 2
