@@ -211,7 +211,7 @@ def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_thei
     np.testing.assert_array_equal(after["stage2"]["norm1"]["scale"], before["stage2"]["norm1"]["scale"])
     assert np.any(after["stem"]["bias"] != 0) and np.any(after["head"]["kernel"] != before["head"]["kernel"])
     for stage, width in zip(("stage1", "stage2", "stage3"), speedrun.WIDTHS, strict=True):
-        assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-5)
+        assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-4)
 
 
 @pytest.mark.long

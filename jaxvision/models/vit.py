@@ -25,7 +25,8 @@ from jaxvision.typing import Array, Features, at_least_float32
 
 
 class Form(NamedTuple):
-    """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU.
+    """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU,
+    blocks that are one program (``layers.repeated``).
 
     With registers the learned positions are those of the patches alone.
     """
@@ -34,6 +35,7 @@ class Form(NamedTuple):
     registers: int = 0
     layer_scale: float = 0.0
     gated: bool = False
+    scan: bool = False
 
     @property
     def prefix(self) -> int:
@@ -104,14 +106,11 @@ class ViT(nn.Module):
     drop_path_rate: float = 0.0  # of the last block; rises linearly from 0
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
-    scan: bool = False  # the blocks as one program (``repeated``)
 
     def setup(self):
-        if self.scan and self.drop_path_rate:
-            raise ValueError(
-                f"scan: blocks that drop paths at rates of their own are not equal; found drop_path_rate={self.drop_path_rate}"
-            )
         form, side = Form(*self.form), self.image_size // self.patch_size
+        if form.scan and self.drop_path_rate:
+            raise ValueError(f"scan: blocks that drop paths at rates of their own differ; found drop_path_rate={self.drop_path_rate}")
         self.stem = Stem(self.width, self.patch_size, (side, side), form, self.dtype)
         for index, rate in enumerate(drop_path_rates(self.drop_path_rate, (self.depth,))[0]):
             setattr(self, f"block{index + 1}", TransformerBlock(self.heads, form.layer_scale, form.gated, rate, self.dtype))
@@ -130,7 +129,9 @@ class ViT(nn.Module):
             raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
         tokens = self.stem(image, keep)
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
-        if self.scan and not (self.is_initializing() or self.is_mutable_collection("attention")):  # which each block shows by itself
+        if Form(*self.form).scan and not (
+            self.is_initializing() or self.is_mutable_collection("attention")
+        ):  # which each block shows by itself
             return repeated(blocks, tokens, train=train)
         for block in blocks:
             tokens = block(tokens, train=train)
@@ -227,12 +228,11 @@ def build(
         *size,
         patch_size=patch,
         image_size=image,
-        form=form,
+        form=form._replace(scan=scan),
         num_classes=num_classes,
         pool=pool,
         drop_rate=drop_rate,
         drop_path_rate=drop_path_rate,
         dtype=dtype,
         in_channels=in_channels,
-        scan=scan,
     )
