@@ -5,7 +5,8 @@
 Both sides take uint8 images in memory and give float views in [0, 1]; they take turns in one process, and every figure is the ratio of
 their times in one round (ours / torchvision's; below 1 we are faster): median, smallest and largest. torchvision runs once for every image
 and view with draws of its own: on uint8 tensors (two threads inside each operation; two Python threads with one each), on float tensors
-and on Pillow images. "batched" draws once for a whole batch and is another augmentation: it is only reported.
+and on Pillow images, always on the CPU; ours runs where JAX does. "batched" draws once for a whole batch and is another augmentation: it is
+only reported.
 """
 
 import argparse
@@ -17,8 +18,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import numpy as np
@@ -110,12 +109,13 @@ def main() -> None:
     """Measure, print, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=COUNT, help="images")
     arguments = parser.parse_args()
-    pixels, mine, theirs = images(), ours(), _torchvision()
+    pixels, mine, theirs = images(arguments.count), ours(arguments.count), _torchvision()
     import torch
     import torchvision
 
-    print("our program:", passes(mine.program.as_text(), COUNT * SIZE * SIZE), flush=True)
+    print("our program:", passes(mine.program.as_text(), arguments.count * SIZE * SIZE), flush=True)
     mine(pixels)
     for function in theirs.values():
         function(pixels[:8])
@@ -129,10 +129,10 @@ def main() -> None:
     path = folder / f"augment_time-{jax.devices()[0].platform}-{versions}.csv"
     with path.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["torchvision form", "ours / theirs, median", "smallest", "largest", "rounds", "cores", "torchvision"])
+        table.writerow(["torchvision form", "ours / theirs, median", "smallest", "largest", "rounds", "images", "cores", "torchvision"])
         for form, ratios in found.items():
             figures = [f"{value:.3f}" for value in (np.median(ratios), min(ratios), max(ratios))]
-            table.writerow([form, *figures, arguments.rounds, os.cpu_count(), torchvision.__version__.partition("+")[0]])
+            table.writerow([form, *figures, arguments.rounds, arguments.count, os.cpu_count(), torchvision.__version__.partition("+")[0]])
             print(f"{form:36s} {figures[0]} ({figures[1]} to {figures[2]})")
     print(f"written to {path}")
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import jaxvision as jv
+from benchmarks import reference
 from jaxvision.train.folder import fresh, read_json
 from jaxvision.train.journal import Journal
 from tests.oracles import torch_layouts
@@ -24,12 +25,7 @@ from tests.oracles import torch_layouts
 
 def network_like(params: dict) -> torch.nn.Module:
     """torchvision's ResNet-18 with the CIFAR stem and the given weights."""
-    from tests.conftest import HAS_TORCH  # declares torchvision's missing operators
-
-    assert HAS_TORCH
-    import torchvision
-
-    network = torchvision.models.resnet18(num_classes=10)
+    network = reference.torchvision().models.resnet18(num_classes=10)
     network.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     network.maxpool = torch.nn.Identity()
     # The layout is read from PyTorch's side: tag every PyTorch element with its number, translate the tags, and invert. Eleven million

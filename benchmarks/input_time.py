@@ -5,7 +5,7 @@
 Both read the same files with the same number of workers (threads here, processes there) and make as many batches of 64 in every round; the
 rounds of all take turns, the ratio is that of one round, and the figures are medians over the rounds. The photographs (short side at
 least 300) are cut to the sizes below and saved as JPEG of quality 90 first. torchvision's row "uint8" ends in PILToTensor, as ours; the
-row "float" in ToTensor, as most recipes do.
+row "float" in ToTensor, as most recipes do. With ``--accelerator`` the batches of both sides end on it.
 """
 
 import argparse
@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import jaxvision as jv
+from benchmarks import reference
 from jaxvision.data import decoding, folders, storage
-from tests.conftest import HAS_TORCH  # declares torchvision's missing operators
 
 BATCH, CROP = 64, 224
 SIZES = {(500, 375): 512, (2000, 1500): 128}  # width and height: how many files; the first is about ImageNet's average
@@ -65,19 +65,19 @@ def write_files(data: Path, folder: Path, size: tuple[int, int], count: int) -> 
     return statistics.mean(lengths)
 
 
-def ours(folder: Path, count: int, workers: int) -> Callable[[], None]:
+def ours(folder: Path, count: int, workers: int, place: Callable) -> Callable[[], None]:
     """One round of jaxvision; every round a further epoch."""
     source, rounds = jv.data.random_crops(jv.data.image_folder(folder), CROP), iter(range(10**9))
 
     def run() -> None:
         steps = count // BATCH
         for batch in jv.data.batches(source, BATCH, start=next(rounds) * steps, steps=steps, threads=workers):
-            assert batch["image"].shape == (BATCH, CROP, CROP, 3)
+            assert place(batch["image"]).shape == (BATCH, CROP, CROP, 3)
 
     return run
 
 
-def theirs(folder: Path, workers: int, last: str) -> Callable[[], None]:
+def theirs(folder: Path, workers: int, last: str, place: Callable) -> Callable[[], None]:
     """One round of torchvision; its processes stay from round to round."""
     import torch
     from torchvision import datasets, transforms
@@ -88,7 +88,7 @@ def theirs(folder: Path, workers: int, last: str) -> Callable[[], None]:
 
     def run() -> None:
         for image, _ in loader:
-            assert image.shape == (BATCH, 3, CROP, CROP)
+            assert place(image).shape == (BATCH, 3, CROP, CROP)
 
     return run
 
@@ -106,12 +106,22 @@ def measure(runs: dict[str, Callable], count: int, rounds: int) -> dict[str, lis
     return found
 
 
-def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds: int) -> Iterator[dict]:
+def _places(accelerator: bool) -> tuple[Callable, Callable]:
+    """What either side does with a batch. Without an accelerator JAX is not started: its threads would not outlive PyTorch's forks."""
+    if not accelerator:
+        return (lambda image: image,) * 2
+    import jax
+
+    return lambda image: jax.block_until_ready(jax.device_put(image)), lambda image: image.to(reference.device())
+
+
+def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds: int, places: tuple[Callable, Callable]) -> Iterator[dict]:
     """The table's rows for one size and number of workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kilobytes = write_files(data, folder, size, count)
-        runs = {"jaxvision": ours(folder, count, workers)} | {kind: theirs(folder, workers, kind) for kind in ("uint8", "float")}
+        runs = {"jaxvision": ours(folder, count, workers, places[0])}
+        runs |= {kind: theirs(folder, workers, kind, places[1]) for kind in ("uint8", "float")}
         found = measure(runs, count, rounds)
     cores = min(workers, os.cpu_count() or 1)
     for kind in ("uint8", "float"):
@@ -138,19 +148,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder or .zip of photographs")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each side, taking turns")
+    parser.add_argument("--accelerator", action="store_true", help="the batches of both sides end on it")
     arguments = parser.parse_args()
-    if not HAS_TORCH:
-        raise SystemExit("this benchmark needs torch and torchvision")
+    reference.torchvision()
     rows = []
     for size, count in SIZES.items():
         for workers in WORKERS:
-            for row in rows_of(arguments.data, size, count, workers, arguments.rounds):
+            for row in rows_of(arguments.data, size, count, workers, arguments.rounds, _places(arguments.accelerator)):
                 rows.append(row)
                 spread = f"{row['smallest_ratio']} to {row['largest_ratio']}, n = {row['rounds']}"
                 what = f"{row['width']} x {row['height']}, {workers} workers, {row['torchvision']}"
                 print(f"{what}: {row['ours_images_per_second_a_core']} images/s a core, ratio {row['ratio']} ({spread})", flush=True)
             assert not multiprocessing.active_children(), "worker processes are left over"
-    versions = f"cpu-jax{importlib.metadata.version('jax')}-torch{importlib.metadata.version('torch').partition('+')[0]}"
+    device = "gpu" if arguments.accelerator else "cpu"
+    versions = f"{device}-jax{importlib.metadata.version('jax')}-torch{importlib.metadata.version('torch').partition('+')[0]}"
     path = Path(__file__).parent / "results" / f"input_time-{versions}.csv"
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

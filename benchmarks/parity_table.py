@@ -19,8 +19,8 @@ from pathlib import Path
 import jax
 
 import jaxvision as jv
+from benchmarks import reference
 from jaxvision.weights.rules import shapes_of
-from tests.conftest import HAS_TORCH  # declares torchvision's missing operators
 from tests.oracles import parity, references
 
 VERSIONS = {name: importlib.metadata.version(name).partition("+")[0] for name in ("jax", "flax", "torch", "torchvision", "timm")}
@@ -145,8 +145,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also what was measured with these versions")
     parser.add_argument("--table", action="store_true", help="measure nothing, write docs/parity.md")
     arguments = parser.parse_args()
-    if not HAS_TORCH:
-        raise SystemExit("PyTorch, torchvision and timm are not installed: pip install 'jaxvision[test]' (Python 3.11)")
+    reference.torchvision()
     wanted, known = rows(), {} if arguments.again else read()
     asked = [row for row in wanted if fnmatch.fnmatch(row[0], arguments.only) and not fnmatch.fnmatch(row[0], arguments.skip)]
     left = [] if arguments.table else [row for row in asked if row not in known]

@@ -33,8 +33,8 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
     """SimCLR's loss of two views [B, D], with the whole matrix of similarities in memory."""
     views = functional.normalize(torch.cat([z1, z2]), dim=1)
     scores = views @ views.T / TEMPERATURE
-    scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool), -torch.inf)
-    return functional.cross_entropy(scores, torch.arange(len(views)).roll(len(z1)))
+    scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool, device=views.device), -torch.inf)
+    return functional.cross_entropy(scores, torch.arange(len(views), device=views.device).roll(len(z1)))
 
 
 def dino(student: torch.Tensor, teacher: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
@@ -89,7 +89,7 @@ class MAE(nn.Module):
         tokens = self.patch_embed(image).flatten(1, 2)  # [B, N, D]
         count = tokens.shape[1]
         if keep is None:
-            keep = torch.rand(tokens.shape[:2]).argsort(1)[:, : count // 4]
+            keep = torch.rand(tokens.shape[:2], device=tokens.device).argsort(1)[:, : count // 4]
         place = keep[..., None].expand(-1, -1, tokens.shape[-1])
         seen = (tokens + self.pos_embed[:, 1:]).gather(1, place)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(image), -1, -1)
@@ -102,7 +102,7 @@ class MAE(nn.Module):
         side = image.shape[-1] // 16
         target = image.reshape(len(image), 3, side, 16, side, 16).permute(0, 2, 4, 3, 5, 1).reshape(len(image), count, -1)
         target = (target - target.mean(-1, keepdim=True)) / (target.var(-1, keepdim=True) + 1e-6).sqrt()
-        hidden = torch.ones(len(image), count).scatter(1, keep, 0.0)
+        hidden = torch.ones(len(image), count, device=image.device).scatter(1, keep, 0.0)
         return ((prediction - target).square().mean(-1) * hidden).sum() / hidden.sum()
 
 
@@ -130,6 +130,7 @@ class DINO(nn.Module):
 
     def loss(self, views: list) -> torch.Tensor:
         if self.teacher is None:
+            self.__dict__["center"] = self.center.to(views[0].device)
             self.__dict__["teacher"] = copy.deepcopy(nn.ModuleList([self.backbone, self.head])).requires_grad_(False)
         with torch.no_grad():
             told = self.teacher[1](self.teacher[0](torch.cat(views[:2])))

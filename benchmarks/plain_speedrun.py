@@ -96,7 +96,7 @@ class Training:
     def __init__(self, network: SpeedNet, image, label, *, steps: int, batch_size: int, whitening_steps: int, rates: dict, decay: float):
         self.network, self.label, self.steps, self.count = network, label, steps, 0
         self.image = functional.pad(image, (2, 2, 2, 2), mode="reflect")
-        self.mirrored_first = torch.rand(len(image)) < 0.5
+        self.mirrored_first = torch.rand(len(image), device=image.device) < 0.5
         kernels = [module.weight for name, module in network.named_modules() if "conv" in name]
         biases = [module.bias for name, module in network.named_modules() if "norm" in name]
         self.muon = Muon(kernels, rates["rate"], beta=0.6)
@@ -112,8 +112,8 @@ class Training:
     def views(self, index, epoch):
         """The images at ``index``, moved by up to two pixels, every other one mirrored."""
         image, size = self.image[index], 32
-        moved = torch.empty(len(index), 3, size, size)
-        down, right = torch.randint(0, 5, (len(index),)), torch.randint(0, 5, (len(index),))
+        moved = torch.empty(len(index), 3, size, size, device=image.device)
+        down, right = (torch.randint(0, 5, (len(index),), device=image.device) for _ in range(2))
         for row in range(5):
             for column in range(5):
                 chosen = (down == row) & (right == column)
@@ -121,7 +121,7 @@ class Training:
         flip = (self.mirrored_first[index].long() + epoch) % 2 == 1
         return torch.where(flip[:, None, None, None], moved.flip(3), moved)
 
-    def step(self, view, label) -> float:
+    def step(self, view, label):
         """One update on images that are ready; the loss."""
         for group, first, length in zip(
             (*self.sgd.param_groups, *self.muon.param_groups), self.first, (*self.lengths, self.steps), strict=True
@@ -135,4 +135,4 @@ class Training:
         loss.backward()
         for optimizer in (self.sgd, self.muon):
             optimizer.step()
-        return loss.item()
+        return loss.detach()

@@ -23,3 +23,19 @@ def torchvision():
 
         found.declared = library  # the declaration dies with this object
     return found
+
+
+def device():
+    """Where PyTorch computes: on the GPU that JAX computes on, else on the CPU."""
+    import jax
+    import torch
+
+    return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
+
+
+def wait(where) -> None:
+    """Until PyTorch's device has done everything that it was asked for."""
+    import torch
+
+    if where.type == "cuda":
+        torch.cuda.synchronize()

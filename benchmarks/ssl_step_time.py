@@ -87,11 +87,12 @@ def _first_losses(method: str, objective, params: dict, carry, batch: dict, netw
 
     loss, gradient = value_and_grad(params, carry, batch)
     lower = value_and_grad(jax.tree.map(lambda leaf, slope: leaf - _DESCENT * slope, params, gradient), carry, batch)[0]
-    views, options = [torch.from_numpy(np.array(view)) for view in _views_of(batch)], {}
+    where = reference.device()
+    views, options = [torch.from_numpy(np.array(view)).to(where) for view in _views_of(batch)], {}
     if method == "mae":
         count = (views[0].shape[-1] // 16) ** 2
         kept, _ = draw_kept(fold_name(key, "mask"), len(views[0]), count, count // 4)
-        options["keep"] = torch.from_numpy(np.array(kept, np.int64))
+        options["keep"] = torch.from_numpy(np.array(kept, np.int64)).to(where)
     before = network.loss(views, **options)
     network.zero_grad(set_to_none=True)
     before.backward()
@@ -112,6 +113,8 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
     import torch
 
     weights = jv.weights.method_from_torch(encoder, {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()})
+    where = reference.device()
+    network.to(where)
     key, optimizer = jax.random.key(0), jv.train.adamw(_RATE, weight_decay=0.0)
     raw = {"image": np.random.default_rng(0).integers(0, 256, (given.batch, given.size, given.size, 3)).astype(np.uint8)}
     raw = jax.device_put(raw | {"index": np.arange(given.batch, dtype=np.int32)})
@@ -130,12 +133,13 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
         state, _ = jax.block_until_ready(step(state, raw, key))
 
     def theirs() -> None:
-        views = [torch.stack([view(image) for image in pixels]) for view in transforms]
+        views = [torch.stack([view(image) for image in pixels]).to(where) for view in transforms]
         adam.zero_grad(set_to_none=True)
         network.loss(views).backward()
         adam.step()
         if method == "dino":
             network.after()
+        reference.wait(where)
 
     return side_by_side.paces({"jaxvision": Side(ours, dict), "PyTorch": Side(theirs, dict)}, lambda: None, turns=turns), worst
 

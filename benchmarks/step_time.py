@@ -88,7 +88,7 @@ def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: st
     """PyTorch's side in one of its forms: "eager", "channels_last" or "compiled" (with channels_last)."""
     import torch
 
-    device = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
+    device = reference.device()
     order = torch.contiguous_format if form == "eager" else torch.channels_last
     network = copy.deepcopy(network).to(device, memory_format=order).train(mode == "train")
     pixels = torch.from_numpy(image).permute(0, 3, 1, 2).to(device).contiguous(memory_format=order)
@@ -105,8 +105,7 @@ def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: st
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        reference.wait(device)
 
     def result() -> dict[str, np.ndarray]:
         found = {"logits": last} if mode == "infer" else network.state_dict()

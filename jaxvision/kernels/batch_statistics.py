@@ -47,10 +47,10 @@ _rescale = compiled_function("rescale", plain_rescaled, lambda *arrays: [plain_r
 
 
 def moments(x: Float[Array, "... C"]) -> tuple[Float[Array, "C"], Float[Array, "C"]]:
-    """Mean and variance [C], each over all axes but the last; the variance is that of the sample, not an estimate (Ioffe & Szegedy, 2015,
-    algorithm 1).
+    """Mean and variance [C] over all axes but the last; the variance is the sample's own (Ioffe & Szegedy, 2015, algorithm 1).
 
-    Compiled: both in one pass, as sums of x less a number near the mean, of the first image or of some rows, so that no digits cancel.
+    Compiled, where x has two axes or more and any elements: both in one pass, as sums of x less the mean of the first image, or of some
+    rows. Where that lies d deviations from the mean of all, d^2 units in the last place of the variance are lost.
     """
     if x.ndim < 2 or not x.size or not native.wanted(x):
         return plain_moments(x)

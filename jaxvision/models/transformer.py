@@ -23,6 +23,7 @@ from jaxvision.layers import (
     LayerNorm,
     SelfAttention,
     check_tokens,
+    joined,
     shift_right,
     sinusoidal_position,
 )
@@ -53,7 +54,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, tokens: Array, bias: Array, memory: Array | None = None, memory_bias: Array | None = None, *, train: bool) -> Array:
         def join(tokens: Array, branch: Array, name: str) -> Array:
-            return LayerNorm(_EPSILON, self.dtype, name=name)(tokens + Dropout(self.drop_rate)(branch, train=train))
+            return LayerNorm(_EPSILON, self.dtype, name=name)(joined(tokens + Dropout(self.drop_rate)(branch, train=train)))
 
         tokens = join(tokens, SelfAttention(self.heads, self.dtype, _XAVIER, name="attention")(tokens, bias), "norm1")
         if memory is not None:

@@ -23,6 +23,8 @@ from jaxvision.layers import (
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features, at_least_float32
 
+_SHOWN = ("attention", "tokens", "intermediates")  # collections to which each block adds
+
 
 class Form(NamedTuple):
     """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU,
@@ -36,6 +38,10 @@ class Form(NamedTuple):
     layer_scale: float = 0.0
     gated: bool = False
     scan: bool = False
+
+    def __repr__(self) -> str:
+        """Without ``scan``, which is how a network runs and not which one it is: a run may go on with another."""
+        return f"Form({', '.join(f'{name}={value!r}' for name, value in self._asdict().items() if name != 'scan')})"
 
     @property
     def prefix(self) -> int:
@@ -91,6 +97,11 @@ class DistilledHead(nn.Module):
         return logits
 
 
+def _check_scan(form: Form, drop_path_rate: float) -> None:
+    if form.scan and drop_path_rate:
+        raise ValueError(f"scan: blocks that drop paths at rates of their own differ; found drop_path_rate={drop_path_rate}, expected 0")
+
+
 class ViT(nn.Module):
     """A stem of patches, equal blocks, a norm and a linear head on the class token or on the mean of the patches."""
 
@@ -109,8 +120,7 @@ class ViT(nn.Module):
 
     def setup(self):
         form, side = Form(*self.form), self.image_size // self.patch_size
-        if form.scan and self.drop_path_rate:
-            raise ValueError(f"scan: blocks that drop paths at rates of their own differ; found drop_path_rate={self.drop_path_rate}")
+        _check_scan(form, self.drop_path_rate)
         self.stem = Stem(self.width, self.patch_size, (side, side), form, self.dtype)
         for index, rate in enumerate(drop_path_rates(self.drop_path_rate, (self.depth,))[0]):
             setattr(self, f"block{index + 1}", TransformerBlock(self.heads, form.layer_scale, form.gated, rate, self.dtype))
@@ -129,9 +139,7 @@ class ViT(nn.Module):
             raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
         tokens = self.stem(image, keep)
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
-        if Form(*self.form).scan and not (
-            self.is_initializing() or self.is_mutable_collection("attention")
-        ):  # which each block shows by itself
+        if Form(*self.form).scan and not (self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))):
             return repeated(blocks, tokens, train=train)
         for block in blocks:
             tokens = block(tokens, train=train)
@@ -213,7 +221,7 @@ def build(
 ) -> ViT:
     """A row of the table, with another ``image_size`` (that its table of positions is learned for) or ``patch_size`` on request.
 
-    ``pool``: "token" or "mean". ``scan``: the blocks are one program that runs ``depth`` times, which compiles sooner; not with
+    ``pool``: "token" or "mean". ``scan``: the blocks are one program that runs ``depth`` times, which is compiled once; not with
     ``drop_path_rate``. Raises ValueError for another pool, or a patch size that does not divide the image size.
     """
     size, patch, image, form = MODELS[name]
@@ -224,11 +232,13 @@ def build(
     if form.distilled and pool == "mean":
         raise ValueError(f"pool: found 'mean', expected 'token': {name} reads its two tokens")
     check_patches(image, patch)
+    form = form._replace(scan=scan)
+    _check_scan(form, drop_path_rate)
     return ViT(
         *size,
         patch_size=patch,
         image_size=image,
-        form=form._replace(scan=scan),
+        form=form,
         num_classes=num_classes,
         pool=pool,
         drop_rate=drop_rate,

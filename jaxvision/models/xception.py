@@ -5,7 +5,19 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, ConvNorm, DropPath, Head, SeparableConv, check_input, drop_path_rates, global_mean, max_pool
+from jaxvision.layers import (
+    BatchNorm,
+    Conv,
+    ConvNorm,
+    DropPath,
+    Head,
+    SeparableConv,
+    check_input,
+    drop_path_rates,
+    global_mean,
+    joined,
+    max_pool,
+)
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -54,7 +66,7 @@ class Block(nn.Module):
             options = {"use_bias": False, "dtype": self.dtype, "kernel_init": he_normal_fan_out}
             x = Conv(self.widths[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return x + DropPath(self.drop_path_rate)(branch, train=train)
+        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Xception(nn.Module):

@@ -82,7 +82,7 @@ def trace_call(model: nn.Module, inputs: tuple) -> Program:
 
     def evaluate(variables, *arrays):
         with nn.intercept_methods(_marker(calls)):
-            return jax.tree.leaves(model.apply(variables, *arrays))
+            return jax.tree.leaves(model.apply(variables, *arrays, mutable="intermediates")[0])  # so that no blocks share a program
 
     program = jax.make_jaxpr(evaluate)(variables, *inputs)
     return Program(program, calls, variables.get("params", {}), len(jax.tree.leaves(variables)))

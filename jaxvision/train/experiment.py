@@ -85,12 +85,15 @@ class Experiment:
         return {-(-epoch * len(self.train) // self.batch_size): epoch for epoch in range(1, self.epochs + 1)}
 
     def calls(self, start: int) -> Iterator[tuple[int, int]]:
-        """(first, last) step (from 1) of every call after step ``start``: ``steps_per_call`` of them, fewer where an epoch ends."""
+        """(first, last) step (from 1) of every call after step ``start``: ``steps_per_call`` of them, fewer where an epoch ends, and no
+        more than half of what a kill may cost.
+        """
+        most = min(self.steps_per_call, max(1, self.save_interval // 2))
         ends = iter(sorted({*self.epoch_ends(), self.steps}))
         while start < self.steps:
             end = next(end for end in ends if end > start)
             while start < end:
-                first, start = start + 1, min(start + self.steps_per_call, end)
+                first, start = start + 1, min(start + most, end)
                 yield first, start
 
     def judges(self, epoch: int) -> bool:

@@ -25,7 +25,7 @@ from jaxvision.train.experiment import Experiment
 
 _NUMBERS = (
     *("epochs", "batch_size", "seed", "accumulate", "ema", "evaluate_every", "log_every", "save_every", "keep", "best", "patience"),
-    *("driver", "fsdp", "threads", "resident", "broken_share"),
+    *("driver", "fsdp", "remat", "threads", "resident", "steps_per_call", "broken_share"),
 )
 # Options that change how a run is executed and not one number of its result: a run may go on with others.
 EXECUTION = ("driver", "fsdp", "remat", "threads", "resident", "steps_per_call", "broken_share")

@@ -14,7 +14,7 @@ class Journal:
 
     def __init__(self, experiment: Experiment, workdir: Path, *, step: int):
         self.experiment, self._primary = experiment, sharding.is_primary()
-        self._last_row, self._last_time = step, time.perf_counter()
+        self._last_row, self._last_time, self._written = step, time.perf_counter(), False
         if self._primary:
             self._metrics = writers.MetricsFile(workdir / _FILE, step=step)
             self._tensorboard = writers.TensorBoard(workdir, step=step)
@@ -42,15 +42,17 @@ class Journal:
             self._metrics.write(row)
             self._tensorboard.write(row)
 
-    def step(self, step: int, figures: dict) -> None:
-        """A training step: the progress bar always, a row every ``log_every`` steps."""
-        now = time.perf_counter()
-        rate = (step - self._last_row) * self.experiment.batch_size / max(now - self._last_time, 1e-9)
+    def step(self, step: int, figures: dict, *, last: int | None = None) -> None:
+        """A training step: the progress bar always, a row every ``log_every`` steps. ``last``: of its call, whose steps share one rate."""
+        now, last = time.perf_counter(), step if last is None else last
+        rate = (last - self._last_row) * self.experiment.batch_size / max(now - self._last_time, 1e-9)
         if self._primary:
             self._console.update(step, figures | {"images_per_second": rate})
         if step % self.experiment.log_every == 0 or step == self.experiment.steps:
             self.row(step, self.experiment.epoch_of(step), "train", {"learning_rate": None} | figures | {"images_per_second": rate})
-            self._last_row, self._last_time = step, now
+            self._written = True
+        if step == last and self._written:
+            self._last_row, self._last_time, self._written = step, now, False
 
     def epoch(self, split: str, step: int, epoch: int, figures: dict) -> None:
         """An epoch's figures: a row, and a line in the console. Training means are rows of the split "train_epoch"."""

@@ -109,6 +109,9 @@ class _Loop:
             self.feed.runs(metrics["loss"])
             self.read(waiting)
             waiting = (first, metrics)
+            if self.experiment.steps_per_call > 1:  # so long a call is waited for: who asks for an end meanwhile gets it when it is over
+                self.read(waiting)
+                waiting = None
             stop = self.asked_to_stop(interruption, first, number)
             due = number // half > (first - 1) // half or number == experiment.steps
             if number in ends or due or stop:
@@ -133,13 +136,14 @@ class _Loop:
         if waiting is None:
             return
         first, found = waiting[0], {name: np.atleast_1d(values) for name, values in jax.device_get(waiting[1]).items()}
-        for place in range(len(found["loss"])):
-            self.read_step(first + place, {name: float(values[place]) for name, values in found.items()})
+        last = first + len(found["loss"]) - 1
+        for number in range(first, last + 1):
+            self.read_step(number, last, {name: float(values[number - first]) for name, values in found.items()})
 
-    def read_step(self, number: int, metrics: dict[str, float]) -> None:
-        """Log one step's metrics; raises NotFinite after too many skipped updates."""
+    def read_step(self, number: int, last: int, metrics: dict[str, float]) -> None:
+        """Log one step's metrics, whose call ends with step ``last``; raises NotFinite after too many skipped updates."""
         in_row, metrics["skipped"] = int(metrics.pop("skipped_in_row")), int(metrics["skipped"])
-        self.journal.step(number, metrics)
+        self.journal.step(number, metrics, last=last)
         self.guard(number, metrics)
         if in_row == 1:
             self.journal.line(f"step {number}: loss or gradient not finite, update skipped ({metrics['skipped']} so far)")

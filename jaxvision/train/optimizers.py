@@ -205,16 +205,17 @@ def _as_matrix(leaf: Array) -> optax.contrib.MuonDimensionNumbers:
 def muon(
     learning_rate, *, beta=0.95, nesterov=True, rms=0.2, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, **options
 ) -> optax.GradientTransformation:
-    """Muon (Jordan et al., 2024): the momentum of a kernel, a matrix of inputs times outputs, made orthogonal by five Newton-Schulz steps.
+    """Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024), with AdamW beside it.
 
+    The momentum of a kernel, a matrix of inputs times outputs, is made orthogonal by five Newton-Schulz steps.
     An update is scaled by ``rms`` sqrt(max(inputs, outputs)), the size of AdamW's, so that its rates and decay serve (Liu et al., "Muon is
-    Scalable for LLM Training", 2025, equation 4); ``rms`` None: by sqrt(max(1, outputs / inputs)). Heads, and leaves that are no kernels,
-    get AdamW with ``beta1``, ``beta2`` and ``epsilon``. Further options as ``sgd``'s.
+    Scalable for LLM Training", 2025, equation 4); ``rms`` None: by sqrt(max(1, outputs / inputs)). Heads, filters of single channels,
+    and leaves that are no kernels get AdamW with ``beta1``, ``beta2`` and ``epsilon``. Further options as ``sgd``'s.
     """
 
     def label(params):
         def kind(path, leaf) -> str:
-            kernel = jnp.ndim(leaf) > 1 and _names(path)[-1] not in _NOT_DECAYED and _place_in_model(path)[1] != "head"
+            kernel = _names(path)[-1] == "kernel" and leaf.shape[-2] > 1 and _place_in_model(path)[1] != "head"
             return "orthogonal" if kernel else "adam"
 
         return jax.tree_util.tree_map_with_path(kind, params)

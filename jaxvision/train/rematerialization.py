@@ -24,6 +24,8 @@ def rematerialized(loss: Callable, names: tuple[str, ...]) -> Callable:
 
     Raises ValueError, at the first call, for a name that the loss has not.
     """
+    if isinstance(names, str):
+        raise ValueError(f"remat: found {names!r}, expected a tuple of names: ({names!r},)")
     light = jax.checkpoint(loss, policy=jax.checkpoint_policies.save_only_these_names(*names))
 
     def checked(*arguments, **options):

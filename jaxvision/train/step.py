@@ -98,7 +98,7 @@ def make_step(
     """
     if accumulate < 1:
         raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
-    loss = objective.loss if remat is None else rematerialized(objective.loss, tuple(remat))
+    loss = objective.loss if remat is None else rematerialized(objective.loss, remat)
 
     def step(state, batch: Batch, key: Key):
         keys = draws(key, batch, state.step)

@@ -53,8 +53,27 @@ def test_the_program_does_not_grow_with_the_depth():
 
 def test_what_blocks_show_they_show_one_by_one():
     plain, scanned, params = networks()
-    found, expected = (jv.models.class_attention(network, {"params": params}, IMAGE) for network in (scanned, plain))
-    np.testing.assert_array_equal(found, expected)
+    for ask in (jv.models.class_attention, jv.models.intermediate_tokens):
+        found, expected = (jax.tree.leaves(ask(network, {"params": params}, IMAGE)) for network in (scanned, plain))
+        assert len(found) == len(expected) > 0
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    reports = [jv.report(network, image_shape=(32, 32, 3)) for network in (scanned, plain)]
+    assert str(reports[0]) == str(reports[1]) and reports[0].params == sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_weights_and_run_folders_know_no_difference():
+    plain, scanned, params = networks("vit_small_patch16_224")
+    assert repr(plain) == repr(scanned)
+    tensors = jv.weights.to_torch(scanned, {"params": params}, layout="torchvision")
+    for one, other in zip(*(jax.tree.leaves(jv.weights.from_torch(network, tensors)) for network in (plain, scanned)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_half_precision_is_the_same():
+    plain, scanned, params = networks(dtype="bfloat16")
+    one, other = (network.apply({"params": params}, IMAGE) for network in (plain, scanned))
+    np.testing.assert_allclose(one, other, atol=0.02 * float(jnp.abs(one).max()))
 
 
 def test_values_named_within_the_program_are_kept_by_name():

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from experiments import transformer_characters
+from jaxvision.train.feed import Feed
 from jaxvision.train.journal import Journal
 
 
@@ -86,11 +87,18 @@ def train_rows(folder) -> list[dict]:
 
 
 @pytest.mark.parametrize("driver, steps", [("jit", 5), ("shard_map", 4), ("pmap", 100)])
-def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps):
+def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, monkeypatch):
+    honest, seen = Feed.calls, []
+    monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
     options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
     single = jv.train.run(experiment_of(**options), tmp_path / "single")
+    assert seen == [(step, step) for step in range(1, 13)]
+    seen.clear()
     several = jv.train.run(experiment_of(steps_per_call=steps, resident=steps == 4, **options), tmp_path / "several")
+    assert seen == {4: [(1, 4), (5, 6), (7, 10), (11, 12)], 5: [(1, 5), (6, 6), (7, 11), (12, 12)], 100: [(1, 6), (7, 12)]}[steps]
     alike(single, several)
+    rates = {row["step"]: row["images_per_second"] for row in train_rows(tmp_path / "several")}
+    assert rates[2] == pytest.approx(rates[1], rel=0.5) and rates[4] == pytest.approx(rates[1], rel=0.5)  # of one call
     for one, other in zip(train_rows(tmp_path / "single"), train_rows(tmp_path / "several"), strict=True):
         assert one["step"] == other["step"] and one["epoch"] == other["epoch"]
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
@@ -101,13 +109,15 @@ def test_calls_end_with_epochs_and_the_run():
     assert list(experiment.calls(0)) == [(1, 3), (4, 5), (6, 8), (9, 10)]
     assert list(experiment.calls(6)) == [(7, 9), (10, 10)]
     assert list(experiment.calls(10)) == []
+    often = dataclasses.replace(experiment, save_every=4)  # a save in flight does not count: two of them
+    assert list(often.calls(0)) == [(1, 2), (3, 4), (5, 5), (6, 7), (8, 9), (10, 10)]
 
 
 def test_a_run_goes_on_from_the_end_of_a_call_with_other_calls(tmp_path, capsys):
     whole = jv.train.run(experiment_of(), tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
-        jv.train.run(experiment_of(steps_per_call=4, save_every=2, evaluate=_stop), tmp_path / "part")  # calls end after steps 4 and 6
-    alike(whole, jv.train.run(experiment_of(steps_per_call=6, save_every=2), tmp_path / "part"))
+        jv.train.run(experiment_of(steps_per_call=4, save_every=8, evaluate=_stop), tmp_path / "part")  # calls end after steps 4 and 6
+    alike(whole, jv.train.run(experiment_of(steps_per_call=6, save_every=8), tmp_path / "part"))
     assert "resumed at step 4 of 12" in capsys.readouterr().out
 
 

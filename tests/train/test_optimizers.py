@@ -155,12 +155,13 @@ def test_muon_is_the_papers_for_kernels_and_adamw_elsewhere(nesterov, rms):
 
 def test_muon_turns_kernels_of_convolutions_but_not_heads_or_tokens():
     drawn = np.random.default_rng(0).standard_normal
-    params = {"stage1": {"kernel": drawn((3, 3, 4, 8))}, "stem": {"position": drawn((5, 4))}, "head": {"kernel": drawn((8, 3))}}
+    params = {"stage1": {"kernel": drawn((3, 3, 4, 8))}, "stage2": {"kernel": drawn((3, 3, 1, 8))}, "head": {"kernel": drawn((8, 3))}}
+    params["stem"] = {"registers": drawn((5, 4))}
     params = {"model": jax.tree.map(np.float32, params)}
     found, adam = (run(make(1.0, weight_decay=0.0), params, [params])[0]["model"] for make in (optimizers.muon, optimizers.adamw))
     moved = (params["model"]["stage1"]["kernel"] - found["stage1"]["kernel"]).reshape(36, 8) / (0.2 * 36**0.5)
     assert np.all(np.abs(np.linalg.svd(moved, compute_uv=False) - 1) < 0.35)  # Newton-Schulz leaves them between 0.7 and 1.2
-    for part, name in (("stem", "position"), ("head", "kernel")):
+    for part, name in (("stem", "registers"), ("stage2", "kernel"), ("head", "kernel")):
         np.testing.assert_allclose(found[part][name], adam[part][name], rtol=1e-6)
 
 

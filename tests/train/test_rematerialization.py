@@ -1,6 +1,7 @@
 """What is kept by name and what is computed again: the same numbers, less memory, and an answer to a name that is not there."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,11 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are():
         step(state, BATCH, KEY)
 
 
+def test_one_name_is_no_tuple_of_letters():
+    with pytest.raises(ValueError, match=r"remat: found 'shortcut', expected a tuple of names: \('shortcut',\)"):
+        begun(MODELS["vit"], remat="shortcut")
+
+
 def test_names_of_ones_own_count():
     def loss(params, carry, batch, *, key, step):
         hidden = checkpoint_name(jnp.sin(batch["image"].reshape(8, -1) @ params["w"]), "mine")
@@ -81,8 +87,16 @@ def test_names_of_ones_own_count():
 def test_an_experiment_says_what_it_keeps_and_may_go_on_with_another_choice(tmp_path):
     source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
     model = MODELS["vit"]
-    options = {"epochs": 1, "batch_size": 8, "guard": False}
-    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, **options, remat=("shortcut",))
-    assert int(jv.train.run(experiment, tmp_path).step) == 1
-    again = dataclasses.replace(experiment, remat=None)
-    assert int(jv.train.run(again, tmp_path).step) == 1  # the same run, complete
+    options = {"epochs": 3, "batch_size": 8, "save_every": 1, "guard": False}
+    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, test=source, **options)
+
+    def stop(infer, source):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        jv.train.run(dataclasses.replace(experiment, remat=("shortcut",), evaluate=stop), tmp_path / "part")
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["settings"]["remat"] == ["shortcut"]
+    resumed, whole = (jv.train.run(experiment, tmp_path / name) for name in ("part", "whole"))
+    assert int(resumed.step) == 3
+    for one, other in zip(jax.tree.leaves(resumed.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

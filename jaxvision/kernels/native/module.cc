@@ -201,10 +201,11 @@ ffi::Error attend_gradients(ffi::ThreadPool pool, Floats queries, Floats keys, F
 using Matrix = ffi::Buffer<ffi::F32, 2>;
 using Row = ffi::Buffer<ffi::F32, 1>;
 
-ffi::ErrorOr<jaxvision::Rows> rows_of(Matrix x, Row scale, Span other, int64_t length, double epsilon) {
+ffi::ErrorOr<jaxvision::Rows> rows_of(Matrix x, Row scale, Span other, int64_t length, double epsilon,
+                                      const char* wrong = "rows, scale and bias do not fit") {
   const Span sizes = x.dimensions();
   if (!std::equal(sizes.begin(), sizes.end(), other.begin()) || scale.dimensions()[0] != sizes[1] || length != sizes[1] || !sizes[1])
-    return ffi::Unexpected(ffi::Error::InvalidArgument("rows, scale and bias do not fit"));
+    return ffi::Unexpected(ffi::Error::InvalidArgument(wrong));
   return jaxvision::Rows{sizes[0], sizes[1], static_cast<float>(epsilon)};
 }
 
@@ -228,19 +229,21 @@ ffi::Error normalize_gradients(ffi::ThreadPool pool, Matrix x, Row scale, Row, M
   });
 }
 
+constexpr char kUnequal[] = "rows, shift, weight and sums do not fit";
+
 ffi::Error batch_moments(ffi::ThreadPool pool, Matrix x, Row shift, ffi::Result<Row> first, ffi::Result<Row> second) {
-  const auto rows = rows_of(x, shift, x.dimensions(), first->dimensions()[0], 0);
+  const auto rows = rows_of(x, shift, x.dimensions(), first->dimensions()[0], 0, kUnequal);
   if (!rows.has_value()) return rows.error();
-  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument("the sums do not fit");
+  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument(kUnequal);
   return guarded([&] {
     chosen().batch.moments(rows.value(), x.typed_data(), shift.typed_data(), first->typed_data(), second->typed_data(), on(pool));
   });
 }
 
 ffi::Error batch_sums(ffi::ThreadPool pool, Matrix x, Row shift, Matrix weight, ffi::Result<Row> first, ffi::Result<Row> second) {
-  const auto rows = rows_of(x, shift, weight.dimensions(), first->dimensions()[0], 0);
+  const auto rows = rows_of(x, shift, weight.dimensions(), first->dimensions()[0], 0, kUnequal);
   if (!rows.has_value()) return rows.error();
-  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument("the sums do not fit");
+  if (second->dimensions()[0] != rows.value().C) return ffi::Error::InvalidArgument(kUnequal);
   return guarded([&] {
     chosen().batch.sums(rows.value(), x.typed_data(), shift.typed_data(), weight.typed_data(), first->typed_data(), second->typed_data(),
                         on(pool));

@@ -20,7 +20,7 @@ _TORCHVISION = (
 
 def torchvision(model) -> tuple:
     """torchvision's rules; it has neither the mean of the patches nor what came after the first paper."""
-    return _TORCHVISION if model.pool == "token" and not any(tuple(model.form)) else ()
+    return _TORCHVISION if model.pool == "token" and not any(model.form._replace(scan=False)) else ()
 
 
 def timm(model) -> tuple:
