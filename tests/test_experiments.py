@@ -200,7 +200,9 @@ def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_thei
     speedrun = importlib.import_module("experiments.speedrun_cifar10")
     experiment = speedrun.config(smoke=True)
     shown = jv.evaluate.prepared(experiment.train.take(np.arange(64))["image"], experiment.recipe)
-    state = Prepared("speedrun_cifar10").fresh()
+    prepared = Prepared("speedrun_cifar10")
+    assert repr(prepared.experiment.model) == repr(experiment.model)  # or a run could not go on in another process
+    state = prepared.fresh()
     before = jax.tree.map(np.array, state.params["model"])
     out = jv.kernels.conv2d(shown, before["stem"]["kernel"]).reshape(-1, 24)
     np.testing.assert_allclose(np.cov(out[:, :12], rowvar=False), np.eye(12), atol=0.02)  # the least variances meet the epsilon
