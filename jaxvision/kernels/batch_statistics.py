@@ -7,6 +7,7 @@ from jaxvision.kernels import native
 from jaxvision.kernels.differentiable import compiled, compiled_function, compiled_values
 from jaxvision.typing import Array, Float
 
+_FEW = 1 << 18  # numbers that lie in a cache: to read them twice costs nothing
 _SOME_ROWS = 16
 
 
@@ -50,11 +51,12 @@ def moments(x: Float[Array, "... C"]) -> tuple[Float[Array, "C"], Float[Array, "
     """Mean and variance [C] over all axes but the last; the variance is the sample's own (Ioffe & Szegedy, 2015, algorithm 1).
 
     Compiled, where x has two axes or more and any elements: both in one pass, as sums of x less the mean of the first image, or of some
-    rows. Where that lies d deviations from the mean of all, d^2 units in the last place of the variance are lost.
+    rows. Where that lies d deviations from the mean of all, d^2 units in the last place of the variance are lost; of few numbers it is the
+    mean of all.
     """
     if x.ndim < 2 or not x.size or not native.wanted(x):
         return plain_moments(x)
-    some = x[: _SOME_ROWS if x.ndim == 2 else 1]
+    some = x if x.size <= _FEW else x[: _SOME_ROWS if x.ndim == 2 else 1]
     shift = jax.lax.stop_gradient(jnp.mean(some, axis=tuple(range(x.ndim - 1))))
     count, (total, squares) = x.size // x.shape[-1], _sums(_rows(x), shift)
     apart = total / count

@@ -20,7 +20,8 @@ _TORCHVISION = (
 
 def torchvision(model) -> tuple:
     """torchvision's rules; it has neither the mean of the patches nor what came after the first paper."""
-    return _TORCHVISION if model.pool == "token" and not any(model.form._replace(scan=False)) else ()
+    distilled, registers, layer_scale, gated, *_ = model.form
+    return _TORCHVISION if model.pool == "token" and not any((distilled, registers, layer_scale, gated)) else ()
 
 
 def timm(model) -> tuple:
