@@ -11,6 +11,13 @@ from jaxvision import axis, kernels
 from jaxvision.typing import Array, at_least_float32
 
 
+def _over_shards(x: Array) -> tuple[Array, Array]:
+    """Mean and variance [C] over all axes but the last and all shards: about the mean of all, not each shard's own, as on one device."""
+    over = tuple(range(x.ndim - 1))
+    mean = axis.mean(jnp.mean(x, axis=over))
+    return mean, axis.mean(jnp.mean(jnp.square(x - mean), axis=over))
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last, with PyTorch's conventions.
 
@@ -32,9 +39,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
         dtype, x = self.dtype or x.dtype, at_least_float32(x)
         if train:
-            own_mean, own_var = kernels.moments(x)  # of this shard
-            mean = axis.mean(own_mean)
-            var = axis.mean(own_var + jnp.square(own_mean - mean))
+            mean, var = kernels.moments(x) if axis.size() == 1 else _over_shards(x)
             count = x.size // features * axis.size()
             if not self.is_initializing():
                 unbiased = var * (count / max(count - 1, 1))
