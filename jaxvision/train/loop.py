@@ -109,7 +109,7 @@ class _Loop:
             self.feed.runs(metrics["loss"])
             self.read(waiting)
             waiting = (first, metrics)
-            if self.experiment.steps_per_call > 1:  # so long a call is waited for: who asks for an end meanwhile gets it when it is over
+            if experiment.steps_per_call > 1:  # so long a call is waited for: who asks for an end meanwhile gets it when it is over
                 self.read(waiting)
                 waiting = None
             stop = self.asked_to_stop(interruption, first, number)

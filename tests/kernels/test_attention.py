@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import attention, native, plain_attention
+from jaxvision.kernels import attention, plain_attention
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
 SIZES = {  # B, N, M, h, d: rows and columns left over of every tile, several blocks of queries, more and fewer keys than queries
     "ViT-S/16": (1, 197, 197, 2, 64),
     "one": (3, 1, 1, 1, 1),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import moments, native, plain_moments, plain_rescaled, rescaled
+from jaxvision.kernels import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
 SHAPES = {
     "a map": (8, 7, 6, 96),
     "rows": (700, 64),

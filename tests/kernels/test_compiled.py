@@ -14,9 +14,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxvision.kernels import conv2d, dense, depthwise, native, plain_conv2d
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
 ROOT = Path(__file__).parents[2]
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
 
 
 class Case(NamedTuple):

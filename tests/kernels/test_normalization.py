@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import layer_norm, native, plain_layer_norm
+from jaxvision.kernels import layer_norm, plain_layer_norm
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
 SHAPES = {
     "tokens": (2, 197, 384),
     "a map": (2, 7, 6, 96),

@@ -8,8 +8,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxvision.kernels import max_pool, native, plain_max_pool
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built (no C++ compiler?): they are NOT tested")
 pytestmark = built
 CASES = {  # image, window, stride, padding (before, after) of rows and of columns
     "ResNet's": ((2, 12, 13, 64), (3, 3), (2, 2), ((1, 1), (1, 1))),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import native, plain_product, product, settled
+from jaxvision.kernels import plain_product, product, settled
 from jaxvision.train.sharding import data_mesh
+from tests.kernels.marks import built
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were NOT built: settling is NOT tested")
 SHAPES = {  # rows, columns of the matrix; both kernel gradients: the narrower operand is turned
     "widening": ((16, 3, 6), 10),
     "narrowing": ((16, 3, 10), 4),
