@@ -1,10 +1,11 @@
-"""Products of rows with a matrix, whose gradients on a CPU are products of operands that lie in memory as they are read.
+"""Products of rows with a matrix: on a CPU compiled kernels, whose gradients are products of operands that are packed as they are read.
 
-XLA's library for them is fast for rows times a matrix, and loses a third and more where an operand would have to be read across: the
-transposed kernel of the input's gradient, the transposed input of the kernel's. There the operand is turned in memory first, which an
-optimisation barrier keeps XLA from undoing.
+Few rows, other types than float32 and everything where no kernels were built are XLA's. Its library for CPUs is fast for rows times a matrix,
+and loses a third and more where an operand would have to be read across: the transposed kernel of the input's gradient, the transposed input
+of the kernel's. There the operand is turned in memory first, which an optimisation barrier keeps XLA from undoing.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -12,8 +13,13 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxvision.kernels import native
+from jaxvision.kernels.parts import in_parts_of
+from jaxvision.kernels.primitives import split_program
 from jaxvision.kernels.settling import settled
 from jaxvision.typing import Array, Float
+
+FEWEST_ROWS = 64  # with fewer, packing the matrix costs more than it saves
 
 
 def plain_product(rows: Array, matrix: Array) -> Array:
@@ -38,25 +44,64 @@ def _to_matrix(rows: Array, gradient: Array) -> Array:
     return jnp.tensordot(_turned(gradient), rows, rows.ndim - 1).T
 
 
-def _primitive(name: str, form) -> Primitive:
-    found = Primitive(name)
-    program = jax.jit(form)
-    found.def_impl(program)
-    found.def_abstract_eval(lambda a, b: jax.core.ShapedArray(jax.eval_shape(form, a, b).shape, a.dtype))
-    mlir.register_lowering(found, mlir.lower_fun(form, multiple_results=False))
-    batching.primitive_batchers[found] = lambda arguments, places: (jax.vmap(form, in_axes=places)(*arguments), 0)
+def compiled(rows: Array, matrix: Array) -> bool:
+    """Whether the compiled kernels take rows [..., C] and a matrix, or other rows."""
+    return native.wanted(rows, matrix) and rows.size // max(rows.shape[-1], 1) >= FEWEST_ROWS
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(-1, array.shape[-1])
+
+
+def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
+    """``plain(a, b)``, computed by the kernel ``target`` of two matrices where that takes them; ``rule`` as in ``parts.in_parts_of``."""
+
+    def call(a: Array, b: Array) -> list[Array]:
+        return [native.call(target, jax.eval_shape(plain, a, b).shape, a, b)]
+
+    split = in_parts_of(call, rule)
+
+    def compute(a: Array, b: Array, *, within) -> Array:
+        if not compiled(a, b):
+            return plain(a, b)
+        return split(_flat(a), _flat(b))[0].reshape(jax.eval_shape(plain, a, b).shape)
+
+    def mapped(arguments, places, *, within):
+        a, b = arguments
+        if places[1] is None and not rule.startswith("bk, bn"):
+            return found.bind(jnp.moveaxis(a, places[0], 0), b, within=within), 0
+        return jax.vmap(plain, in_axes=places)(a, b), 0
+
+    found = Primitive(target)
+    program = jax.jit(lambda a, b, within: found.bind(a, b, within=within), static_argnums=2)
+    found.def_impl(lambda a, b, *, within: program(a, b, within))
+    found.def_abstract_eval(lambda a, b, *, within: jax.core.ShapedArray(jax.eval_shape(plain, a, b).shape, a.dtype))
+    mlir.register_lowering(found, mlir.lower_fun(compute, multiple_results=False))
+    batching.primitive_batchers[found] = mapped
     return found
 
 
 @cache
 def _product() -> Primitive:
     """Three functions that are linear in either argument, of which each one's derivatives are the other two."""
-    forward = _primitive("rows_times_matrix", plain_product)
-    to_rows = _primitive("rows_times_turned_matrix", _to_rows)
-    to_matrix = _primitive("turned_rows_times_rows", _to_matrix)
-    ad.defbilinear(forward, lambda g, a, b: to_rows.bind(g, b), lambda g, a, b: to_matrix.bind(a, g))
-    ad.defbilinear(to_rows, lambda g, a, b: forward.bind(g, b), lambda g, a, b: to_matrix.bind(g, a))
-    ad.defbilinear(to_matrix, lambda g, a, b: to_rows.bind(b, g), lambda g, a, b: forward.bind(a, g))
+    forward = _primitive("jaxvision_product", plain_product, "bk, kn -> bn")
+    to_rows = _primitive("jaxvision_product_rows_gradient", _to_rows, "bn, kn -> bk")
+    to_matrix = _primitive("jaxvision_product_matrix_gradient", _to_matrix, "bk, bn -> kn")
+    ad.defbilinear(
+        forward,
+        lambda g, a, b, within: to_rows.bind(g, b, within=within),
+        lambda g, a, b, within: to_matrix.bind(a, g, within=within),
+    )
+    ad.defbilinear(
+        to_rows,
+        lambda g, a, b, within: forward.bind(g, b, within=within),
+        lambda g, a, b, within: to_matrix.bind(g, a, within=within),
+    )
+    ad.defbilinear(
+        to_matrix,
+        lambda g, a, b, within: to_rows.bind(b, g, within=within),
+        lambda g, a, b, within: forward.bind(a, g, within=within),
+    )
     return forward
 
 
@@ -65,4 +110,5 @@ def product(rows: Float[Array, "... C"], matrix: Float[Array, "C D"]) -> Float[A
     if jax.default_backend() != "cpu" or rows.ndim < 2:
         return plain_product(rows, matrix)
     dtype = jnp.result_type(rows, matrix)
-    return settled(_product().bind(rows.astype(dtype), matrix.astype(dtype)))
+    found = _product().bind(rows.astype(dtype), matrix.astype(dtype), within=split_program())
+    return found if compiled(rows, matrix) else settled(found)

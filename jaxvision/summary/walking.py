@@ -289,7 +289,7 @@ _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer
 _SPELLED_OUT = {  # fast forms: what they do, operation by operation
     "attention": kernels.plain_attention,
     "layer_norm": kernels.plain_layer_norm,
-    "rows_times_matrix": kernels.plain_product,
+    "jaxvision_product": kernels.plain_product,
 }
 _COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {

@@ -10,11 +10,14 @@
 #include "kernels.h"
 
 using jaxvision::Attention;
+using jaxvision::Batch;
 using jaxvision::Convolution;
 using jaxvision::Heads;
 using jaxvision::Kernels;
+using jaxvision::Multiply;
 using jaxvision::Norm;
 using jaxvision::Pool;
+using jaxvision::Product;
 using jaxvision::Rows;
 using jaxvision::Shape;
 using Floats = std::vector<float>;
@@ -180,6 +183,47 @@ bool check(const Norm& kernels, const Rows& s, std::mt19937& random) {
          close(b, to_scale, "the scale's gradient", told) & close(d, to_bias, "the bias's gradient", told);
 }
 
+// Sums of each channel over all rows, in double.
+bool check(const Batch& kernels, const Rows& s, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  Floats x(s.count * s.C), weight(x.size()), shift(s.C);
+  for (Floats* drawn : {&x, &weight, &shift})
+    for (float& value : *drawn) value = normal(random);
+  std::vector<double> sums(s.C), squares(s.C), weights(s.C), alongs(s.C);
+  for (int64_t row = 0; row < s.count; ++row)
+    for (int64_t c = 0; c < s.C; ++c) {
+      const double apart = double(x[row * s.C + c]) - shift[c], by = weight[row * s.C + c];
+      sums[c] += apart, squares[c] += apart * apart, weights[c] += by, alongs[c] += by * apart;
+    }
+  Floats a(s.C), b(s.C), c(s.C), d(s.C);
+  kernels.moments(s, x.data(), shift.data(), a.data(), b.data(), on_threads);
+  kernels.sums(s, x.data(), shift.data(), weight.data(), c.data(), d.data(), on_threads);
+  const Shape told = {s.count, 0, 0, s.C};
+  return close(a, sums, "sum", told) & close(b, squares, "sum of squares", told) & close(c, weights, "sum of weights", told) &
+         close(d, alongs, "sum of weighted", told);
+}
+
+// Rows times a matrix, every sum in double.
+bool check(const Multiply& kernels, const Product& s, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  Floats rows(s.count * s.C), matrix(s.C * s.D), gradient(s.count * s.D);
+  for (Floats* drawn : {&rows, &matrix, &gradient})
+    for (float& value : *drawn) value = normal(random);
+  std::vector<double> output(gradient.size()), to_rows(rows.size()), to_matrix(matrix.size());
+  for (int64_t row = 0; row < s.count; ++row)
+    for (int64_t c = 0; c < s.C; ++c)
+      for (int64_t d = 0; d < s.D; ++d) {
+        const double x = rows[row * s.C + c], w = matrix[c * s.D + d], g = gradient[row * s.D + d];
+        output[row * s.D + d] += x * w, to_rows[row * s.C + c] += g * w, to_matrix[c * s.D + d] += x * g;
+      }
+  Floats a(output.size()), b(to_rows.size()), c(to_matrix.size());
+  kernels.forward(s, rows.data(), matrix.data(), a.data(), on_threads);
+  kernels.rows_gradient(s, gradient.data(), matrix.data(), b.data(), on_threads);
+  kernels.matrix_gradient(s, rows.data(), gradient.data(), c.data(), on_threads);
+  const Shape told = {s.count, 0, 0, s.C, 0, 0, s.D};
+  return close(a, output, "product", told) & close(b, to_rows, "rows' gradient", told) & close(c, to_matrix, "matrix's gradient", told);
+}
+
 bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
   if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -226,6 +270,15 @@ int main() {
     }
     for (int trial = 0; trial < 20; ++trial)
       if (!check(kernels->norm, {between(1, 300), between(2, 400), 1e-6f}, random)) return 1;
+    for (int trial = 0; trial < 20; ++trial)
+      if (!check(kernels->batch, {between(1, 3000), between(1, 100), 0}, random)) return 1;
+    for (int trial = 0; trial < 20; ++trial) {
+      Product s = {between(1, 400), between(1, 200), between(1, 200)};
+      if (trial == 0) s = {6000, 5, 9};                                  // more chunks than are packed together
+      if (trial == 1 || trial == 2) s = {90, trial == 1 ? 900 : 7, trial == 1 ? 7 : 900};  // several steps along the sum, turned and not
+      if (trial == 3) s = {70, 1, 1};
+      if (!check(kernels->multiply, s, random)) return 1;
+    }
     std::printf("%s equal\n", kernels->instructions);
   }
   return checked == 0;

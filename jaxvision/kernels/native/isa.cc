@@ -16,9 +16,13 @@
 namespace jaxvision {
 #include "vectors.inc"
 //
+#include "tiles.inc"
+//
 #include "depthwise.inc"
 //
 #include "dense.inc"
+//
+#include "product.inc"
 //
 #include "pool.inc"
 //
@@ -40,6 +44,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {attention_forward, attention_gradients},
     {norm_forward, norm_gradients},
     {batch_moments, batch_sums},
+    {product_forward, product_rows_gradient, product_matrix_gradient},
 };
 
 }  // namespace jaxvision

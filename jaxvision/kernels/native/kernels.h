@@ -60,6 +60,18 @@ struct Batch {
   void (*sums)(const Rows&, const float* x, const float* shift, const float* weight, float* first, float* second, const Parallel&);
 };
 
+// Rows [count, C], matrix [C, D], output [count, D].
+struct Product {
+  int64_t count, C, D;
+};
+
+// Rows times a matrix; the gradients of either from that of the output.
+struct Multiply {
+  void (*forward)(const Product&, const float* rows, const float* matrix, float* output, const Parallel&);
+  void (*rows_gradient)(const Product&, const float* gradient, const float* matrix, float* output, const Parallel&);
+  void (*matrix_gradient)(const Product&, const float* rows, const float* gradient, float* output, const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
@@ -67,6 +79,7 @@ struct Kernels {
   Attention attention;
   Norm norm;
   Batch batch;
+  Multiply multiply;
 };
 
 extern const Kernels kernels_portable;

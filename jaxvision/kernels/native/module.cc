@@ -250,6 +250,25 @@ ffi::Error batch_sums(ffi::ThreadPool pool, Matrix x, Row shift, Matrix weight, 
   });
 }
 
+using Factor = void (*)(const jaxvision::Product&, const float*, const float*, float*, const jaxvision::Parallel&);
+
+ffi::Error run(Factor factor, Span rows, Span matrix, Span output, ffi::ThreadPool& pool, Matrix a, Matrix b, ffi::Result<Matrix>& to) {
+  if (rows[0] != output[0] || rows[1] != matrix[0] || matrix[1] != output[1]) return ffi::Error::InvalidArgument("rows and matrix do not fit");
+  return guarded([&] { factor({rows[0], rows[1], matrix[1]}, a.typed_data(), b.typed_data(), to->typed_data(), on(pool)); });
+}
+
+ffi::Error multiply(ffi::ThreadPool pool, Matrix rows, Matrix matrix, ffi::Result<Matrix> to) {
+  return run(chosen().multiply.forward, rows.dimensions(), matrix.dimensions(), to->dimensions(), pool, rows, matrix, to);
+}
+
+ffi::Error multiply_rows_gradient(ffi::ThreadPool pool, Matrix gradient, Matrix matrix, ffi::Result<Matrix> to) {
+  return run(chosen().multiply.rows_gradient, to->dimensions(), matrix.dimensions(), gradient.dimensions(), pool, gradient, matrix, to);
+}
+
+ffi::Error multiply_matrix_gradient(ffi::ThreadPool pool, Matrix rows, Matrix gradient, ffi::Result<Matrix> to) {
+  return run(chosen().multiply.matrix_gradient, rows.dimensions(), to->dimensions(), gradient.dimensions(), pool, rows, gradient, to);
+}
+
 // Nothing, in place: a value that XLA must not compute more than once.
 ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
   if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
@@ -277,6 +296,8 @@ auto pooling() {
       .Attr<Span>("stride")
       .Attr<Span>("padding");
 }
+
+auto multiplying() { return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Matrix>().Ret<Matrix>(); }
 
 }  // namespace
 
@@ -320,4 +341,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_batch_moments, batch_moments,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Row>().Ret<Row>().Ret<Row>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_batch_sums, batch_sums,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Matrix>().Arg<Row>().Arg<Matrix>().Ret<Row>().Ret<Row>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product, multiply, multiplying());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product_rows_gradient, multiply_rows_gradient, multiplying());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product_matrix_gradient, multiply_matrix_gradient, multiplying());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_settle, settle, ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
