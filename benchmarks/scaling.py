@@ -21,7 +21,7 @@ from benchmarks import side_by_side
 from benchmarks.side_by_side import Side
 
 DRIVERS, DEVICES = ("jit", "shard_map", "pmap"), (1, 2, 4, 8)
-_BOUND = 1e-3  # of a step's changes: sums in another order
+_BOUND = 5e-3  # of a step's changes: sums in another order; without compiled kernels they differ as much
 
 
 def side(driver: str, devices: int, name: str, batch: dict) -> Side:
