@@ -1,6 +1,6 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
-1x1 and patch convolutions are matrix products, which XLA computes several times faster on CPU. Other dense and depthwise convolutions are
+1x1 and patch convolutions are matrix products (``matrix_product.py``), several times faster on CPU. Other dense and depthwise convolutions are
 compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution.
 """
 

@@ -46,7 +46,7 @@ def _to_matrix(rows: Array, gradient: Array) -> Array:
 
 def compiled(rows: Array, matrix: Array) -> bool:
     """Whether the compiled kernels take rows [..., C] and a matrix, or other rows."""
-    return native.wanted(rows, matrix) and rows.size // max(rows.shape[-1], 1) >= FEWEST_ROWS
+    return native.wanted(rows, matrix) and min(rows.size, matrix.size) > 0 and rows.size // rows.shape[-1] >= FEWEST_ROWS
 
 
 def _flat(array: Array) -> Array:
@@ -55,9 +55,10 @@ def _flat(array: Array) -> Array:
 
 def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
     """``plain(a, b)``, computed by the kernel ``target`` of two matrices where that takes them; ``rule`` as in ``parts.in_parts_of``."""
+    summed = "b" not in rule.split("->")[1]
 
-    def call(a: Array, b: Array) -> list[Array]:
-        return [native.call(target, jax.eval_shape(plain, a, b).shape, a, b)]
+    def call(a: Array, b: Array) -> list[Array]:  # of a device's rows, which may be few
+        return [native.call(target, jax.eval_shape(plain, a, b).shape, a, b) if compiled(a, b) else plain(a, b)]
 
     split = in_parts_of(call, rule)
 
@@ -68,7 +69,7 @@ def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
 
     def mapped(arguments, places, *, within):
         a, b = arguments
-        if places[1] is None and not rule.startswith("bk, bn"):
+        if places[1] is None and not summed:
             return found.bind(jnp.moveaxis(a, places[0], 0), b, within=within), 0
         return jax.vmap(plain, in_axes=places)(a, b), 0
 
@@ -110,5 +111,6 @@ def product(rows: Float[Array, "... C"], matrix: Float[Array, "C D"]) -> Float[A
     if jax.default_backend() != "cpu" or rows.ndim < 2:
         return plain_product(rows, matrix)
     dtype = jnp.result_type(rows, matrix)
-    found = _product().bind(rows.astype(dtype), matrix.astype(dtype), within=split_program())
+    rows, matrix = rows.astype(dtype), matrix.astype(dtype)
+    found = _product().bind(rows, matrix, within=split_program())
     return found if compiled(rows, matrix) else settled(found)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import plain_product, product, settled
+from jaxvision.kernels import native, plain_product, product, settled
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -50,7 +50,7 @@ def test_value_and_gradients_are_numpys(case, dtype, bound):
 
 
 @cases
-@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap", "vmap of one"])
+@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap", "vmap of one", "vmap of rows"])
 def test_every_transformation_is_the_twins(case, transform):
     rows, matrix = (np.float32(array) for array in draw(case))
 
@@ -65,6 +65,8 @@ def test_every_transformation_is_the_twins(case, transform):
             return jax.grad(lambda *given: sum(jnp.sum(jnp.square(part)) for part in slope(*given)), (0, 1))(rows, matrix)
         if transform == "vmap":
             return jax.vmap(slope)(jnp.stack([rows, -rows]), jnp.stack([matrix, 2 * matrix]))
+        if transform == "vmap of rows":
+            return jax.vmap(slope, in_axes=(1, None))(jnp.stack([rows, -rows, 2 * rows], axis=1), matrix)
         return jax.jit(jax.vmap(slope, in_axes=(None, 2)))(rows, jnp.stack([matrix, 2 * matrix], axis=2))
 
     ours, theirs = (jax.tree.leaves(transformed(function)) for function in (product, plain_product))
@@ -74,7 +76,10 @@ def test_every_transformation_is_the_twins(case, transform):
 
 def test_types_that_differ_are_promoted_and_a_vector_is_multiplied_too():
     rows, matrix = draw("two dimensions")
-    assert product(jnp.asarray(rows, jnp.bfloat16), np.float32(matrix)).dtype == np.float32
+    for count in (1, 4):  # few and many rows
+        many = jnp.asarray(np.tile(rows, (count, 1)), jnp.bfloat16)
+        assert product(many, np.float32(matrix)).dtype == np.float32
+        assert product(many, np.zeros((5, 0), np.float32)).shape == (24 * count, 0)
     np.testing.assert_allclose(product(np.float32(rows[0]), np.float32(matrix)), rows[0] @ matrix, rtol=1e-5)
     with pytest.raises(TypeError, match="contract"):
         product(np.float32(rows), np.float32(matrix[1:]))
@@ -99,6 +104,7 @@ def test_devices_multiply_their_own_rows(case):
     whole = NamedSharding(over.mesh, PartitionSpec())
     program = jax.jit(slope, in_shardings=(over, whole), out_shardings=(over, whole)).lower(rows, matrix).compile()
     assert "all-gather" not in program.as_text() and "all-reduce" in program.as_text()
+    assert ("jaxvision_product" in program.as_text()) == (case == "many rows" and native.library() is not None)
     for ours, theirs in zip(program(jax.device_put(rows, over), jax.device_put(matrix, whole)), slope(rows, matrix), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 

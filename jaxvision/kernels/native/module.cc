@@ -250,11 +250,11 @@ ffi::Error batch_sums(ffi::ThreadPool pool, Matrix x, Row shift, Matrix weight, 
   });
 }
 
-using Factor = void (*)(const jaxvision::Product&, const float*, const float*, float*, const jaxvision::Parallel&);
+using Multiplication = void (*)(const jaxvision::Product&, const float*, const float*, float*, const jaxvision::Parallel&);
 
-ffi::Error run(Factor factor, Span rows, Span matrix, Span output, ffi::ThreadPool& pool, Matrix a, Matrix b, ffi::Result<Matrix>& to) {
+ffi::Error run(Multiplication kernel, Span rows, Span matrix, Span output, ffi::ThreadPool& pool, Matrix a, Matrix b, ffi::Result<Matrix>& to) {
   if (rows[0] != output[0] || rows[1] != matrix[0] || matrix[1] != output[1]) return ffi::Error::InvalidArgument("rows and matrix do not fit");
-  return guarded([&] { factor({rows[0], rows[1], matrix[1]}, a.typed_data(), b.typed_data(), to->typed_data(), on(pool)); });
+  return guarded([&] { kernel({rows[0], rows[1], matrix[1]}, a.typed_data(), b.typed_data(), to->typed_data(), on(pool)); });
 }
 
 ffi::Error multiply(ffi::ThreadPool pool, Matrix rows, Matrix matrix, ffi::Result<Matrix> to) {
