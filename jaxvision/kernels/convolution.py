@@ -1,7 +1,7 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
-1x1 and patch convolutions are matrix products (``matrix_product.py``), several times faster on CPU. Other dense and depthwise convolutions are
-compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution.
+1x1 and patch convolutions are matrix products (``matrix_product.py``), several times faster on CPU. Other dense and depthwise
+convolutions are compiled kernels there (``dense.py``, ``depthwise.py``); the rest, and everything elsewhere, is XLA's own convolution.
 """
 
 import jax

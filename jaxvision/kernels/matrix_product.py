@@ -1,8 +1,8 @@
 """Products of rows with a matrix: on a CPU compiled kernels, whose gradients are products of operands that are packed as they are read.
 
-Few rows, other types than float32 and everything where no kernels were built are XLA's. Its library for CPUs is fast for rows times a matrix,
-and loses a third and more where an operand would have to be read across: the transposed kernel of the input's gradient, the transposed input
-of the kernel's. There the operand is turned in memory first, which an optimisation barrier keeps XLA from undoing.
+Few rows, other types than float32 and everything where no kernels were built are XLA's. Its library for CPUs is fast for rows times a
+matrix, and loses a third and more where an operand would have to be read across: the transposed kernel of the input's gradient, the
+transposed input of the kernel's. There the operand is turned in memory first, which an optimisation barrier keeps XLA from undoing.
 """
 
 from collections.abc import Callable
