@@ -11,10 +11,6 @@ _FEW = 1 << 18  # numbers that lie in a cache: to read them twice costs nothing
 _SOME_ROWS = 16
 
 
-def _rows(x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])  # [N, C]
-
-
 def plain_moments(x: Array) -> tuple[Array, Array]:
     """In two passes, as XLA reads it: the twin that the compiled form must equal."""
     over = tuple(range(x.ndim - 1))
@@ -40,7 +36,7 @@ _weighted_sums = compiled_values("batch_sums", _plain_weighted_sums, compiled("j
 
 
 def _gradients(x: Array, mean: Array, factor: Array, bias: Array, gradient: Array) -> list[Array]:
-    total, along = _weighted_sums(_rows(x), mean, _rows(gradient))
+    total, along = _weighted_sums(native.as_rows(x), mean, native.as_rows(gradient))
     return [gradient * factor, -total * factor, along, total]
 
 
@@ -58,7 +54,7 @@ def moments(x: Float[Array, "... C"]) -> tuple[Float[Array, "C"], Float[Array, "
         return plain_moments(x)
     some = x if x.size <= _FEW else x[: _SOME_ROWS if x.ndim == 2 else 1]
     shift = jax.lax.stop_gradient(jnp.mean(some, axis=tuple(range(x.ndim - 1))))
-    count, (total, squares) = x.size // x.shape[-1], _sums(_rows(x), shift)
+    count, (total, squares) = x.size // x.shape[-1], _sums(native.as_rows(x), shift)
     apart = total / count
     return shift + apart, jnp.maximum(squares / count - jnp.square(apart), 0)
 

@@ -49,10 +49,6 @@ def compiled(rows: Array, matrix: Array) -> bool:
     return native.wanted(rows, matrix) and min(rows.size, matrix.size) > 0 and rows.size // rows.shape[-1] >= FEWEST_ROWS
 
 
-def _flat(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1])
-
-
 def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
     """``plain(a, b)``, computed by the kernel ``target`` of two matrices where that takes them; ``rule`` as in ``parts.in_parts_of``."""
     summed = "b" not in rule.split("->")[1]
@@ -65,7 +61,7 @@ def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
     def compute(a: Array, b: Array, *, within) -> Array:
         if not compiled(a, b):
             return plain(a, b)
-        return split(_flat(a), _flat(b))[0].reshape(jax.eval_shape(plain, a, b).shape)
+        return split(native.as_rows(a), native.as_rows(b))[0].reshape(jax.eval_shape(plain, a, b).shape)
 
     def mapped(arguments, places, *, within):
         a, b = arguments

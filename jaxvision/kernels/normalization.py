@@ -21,12 +21,12 @@ def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e
 
 def _forward(x: Array, scale: Array, bias: Array, *, epsilon: float) -> list[Array]:
     call = compiled("jaxvision_layer_norm", (0,), "br, r, r -> br", epsilon=epsilon)
-    return [call(x.reshape(-1, x.shape[-1]), scale, bias)[0].reshape(x.shape)]
+    return [call(native.as_rows(x), scale, bias)[0].reshape(x.shape)]
 
 
 def _gradients(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
     call = compiled("jaxvision_layer_norm_gradients", (0, 1, 2), "br, r, r, br -> br, r, r", epsilon=epsilon)
-    to_x, *rest = call(x.reshape(-1, x.shape[-1]), scale, bias, gradient.reshape(-1, x.shape[-1]))
+    to_x, *rest = call(native.as_rows(x), scale, bias, native.as_rows(gradient))
     return [to_x.reshape(x.shape), *rest]
 
 

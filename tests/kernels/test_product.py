@@ -70,8 +70,9 @@ def test_every_transformation_is_the_twins(case, transform):
         return jax.jit(jax.vmap(slope, in_axes=(None, 2)))(rows, jnp.stack([matrix, 2 * matrix], axis=2))
 
     ours, theirs = (jax.tree.leaves(transformed(function)) for function in (product, plain_product))
+    bound = 3e-6 if case == "compiled, many chunks" else 1e-6  # sums over 7,080 rows there
     for our, their in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(our, their, atol=3e-6 * max(1, np.abs(their).max(initial=0)))
+        np.testing.assert_allclose(our, their, atol=bound * max(1, np.abs(their).max(initial=0)))
 
 
 def test_types_that_differ_are_promoted_and_a_vector_is_multiplied_too():

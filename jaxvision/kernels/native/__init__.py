@@ -54,6 +54,11 @@ def wanted(*arrays: Array) -> bool:
     return all(array.dtype == np.float32 for array in arrays) and present()
 
 
+def as_rows(x: Array) -> Array:
+    """x [..., C] as the matrix [N, C] that kernels of rows take."""
+    return x.reshape(-1, x.shape[-1])
+
+
 def call(target: str, shape: tuple[int, ...], *inputs: Array, **numbers: tuple[int, ...]) -> Array:
     """One call of a compiled kernel: a float32 array of this shape from ``inputs`` and integers by name."""
     result = jax.ShapeDtypeStruct(shape, np.float32)
