@@ -1,24 +1,20 @@
 """Filters over neighbouring pixels: Gaussian blur, sharpness, Sobel's gradient.
 
-Each is a sum of shifted copies of the planes, which compiles to one loop over the pixels.
+Each is a sum of shifted copies of the planes, which compiles to one loop over the pixels; of the blur there is a compiled kernel.
 """
 
 import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision import kernels
+from jaxvision.augment.batching import check_image
 from jaxvision.augment.choice import Parameter, check_parameter, drawn, random_apply
 from jaxvision.augment.pixels import planar
+from jaxvision.kernels.blurring import slid
 from jaxvision.typing import Array
-
-
-def _slid(planes: Array, taps: Array, axis: int) -> Array:
-    """``taps`` [K] slid along one axis of planes that are K - 1 longer there than the result."""
-    length = planes.shape[axis] - len(taps) + 1
-    return sum(tap * jax.lax.slice_in_dim(planes, place, place + length, axis=axis) for place, tap in enumerate(taps))
 
 
 def blurred(image: Array, sigma: float | Array, *, kernel_size: int) -> Array:
@@ -26,19 +22,14 @@ def blurred(image: Array, sigma: float | Array, *, kernel_size: int) -> Array:
 
     As torchvision's ``gaussian_blur``. Raises ValueError where the mirror image is too small for the kernel.
     """
+    check_image(image)
     half = kernel_size // 2
     if min(image.shape[:2]) <= half:
         most = 2 * min(image.shape[:2]) - 1
         raise ValueError(f"kernel_size: found {kernel_size} for {image.shape[0]} x {image.shape[1]} pixels, expected at most {most}")
     distance = jnp.arange(-half, half + 1)
     taps = jnp.exp(-0.5 * (distance / sigma) ** 2)
-    taps = taps / sum(taps)
-
-    def blur(planes):
-        wide = jnp.pad(planes, ((0, 0), (half, half), (half, half)), mode="reflect")
-        return _slid(_slid(wide, taps, 1), taps, 2)
-
-    return planar(blur)(image)
+    return kernels.blur(image, taps / sum(taps))
 
 
 def sharpened(image: Array, factor: float | Array) -> Array:
@@ -53,7 +44,7 @@ def sharpened(image: Array, factor: float | Array) -> Array:
     def sharpen(planes):
         box = jnp.ones(3)
         inner = planes[:, 1:-1, 1:-1]
-        smooth = (_slid(_slid(planes, box, 1), box, 2) + 4 * inner) / 13
+        smooth = (slid(slid(planes, box, 1), box, 2) + 4 * inner) / 13
         changed = jnp.pad(smooth - inner, ((0, 0), (1, 1), (1, 1)))  # nothing changes at the border
         return jnp.clip(planes + (1 - factor) * changed, 0, 1)
 
@@ -69,8 +60,8 @@ def gradient(image: Array) -> Array:
     def slope(planes):
         wide = jnp.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge")
         difference, smooth = jnp.array([-0.5, 0.0, 0.5]), jnp.array([0.25, 0.5, 0.25])
-        down = _slid(_slid(wide, difference, 1), smooth, 2)
-        across = _slid(_slid(wide, smooth, 1), difference, 2)
+        down = slid(slid(wide, difference, 1), smooth, 2)
+        across = slid(slid(wide, smooth, 1), difference, 2)
         return jnp.sqrt(down**2 + across**2)
 
     return planar(slope)(image)

@@ -2,6 +2,8 @@
 
 from jaxvision.kernels.activation import gelu, plain_gelu
 from jaxvision.kernels.batch_statistics import moments, plain_moments, plain_rescaled, rescaled
+from jaxvision.kernels.blurring import blur, plain_blur
+from jaxvision.kernels.colors import jitter, plain_jitter
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention, plain_attention
@@ -18,15 +20,19 @@ from jaxvision.kernels.settling import settled
 
 __all__ = [
     "attention",
+    "blur",
     "conv2d",
     "gelu",
+    "jitter",
     "layer_norm",
     "log_sum_exp_of_others",
     "max_pool",
     "moments",
     "plain_attention",
+    "plain_blur",
     "plain_conv2d",
     "plain_gelu",
+    "plain_jitter",
     "plain_layer_norm",
     "plain_log_sum_exp_of_others",
     "plain_max_pool",

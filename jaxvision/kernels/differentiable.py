@@ -69,9 +69,9 @@ def compiled(target: str, results: tuple[int, ...], rule: str, **attributes: flo
     return in_parts_of(call, rule)
 
 
-def compiled_values(name: str, plain: Callable, computed: Callable) -> Callable[..., list[Array]]:
-    """``plain(*arrays)``, which lists its results, computed by ``computed``; its derivatives are ``plain``'s."""
-    found = _primitive(name, plain, computed, joins=False)
+def compiled_values(name: str, plain: Callable, computed: Callable, *, joins: bool = False) -> Callable[..., list[Array]]:
+    """``plain(*arrays)``, which lists its results, computed by ``computed``; derivatives are ``plain``'s. ``joins``: as in ``_mapped``."""
+    found = _primitive(name, plain, computed, joins)
     return lambda *arrays: found.bind(*arrays, within=split_program())
 
 

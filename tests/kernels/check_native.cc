@@ -1,4 +1,5 @@
 // The compiled kernels without XLA and Python, against plain loops, on threads of its own: what the sanitizers are run over.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -13,9 +14,11 @@ using jaxvision::Attention;
 using jaxvision::Batch;
 using jaxvision::Convolution;
 using jaxvision::Heads;
+using jaxvision::Images;
 using jaxvision::Kernels;
 using jaxvision::Multiply;
 using jaxvision::Norm;
+using jaxvision::Pictures;
 using jaxvision::Pool;
 using jaxvision::Product;
 using jaxvision::Rows;
@@ -228,6 +231,68 @@ bool check(const Multiply& kernels, const Product& s, std::mt19937& random) {
   return close(a, output, "product", told) & close(b, to_rows, "rows' gradient", told) & close(c, to_matrix, "matrix's gradient", told);
 }
 
+// A pixel's hue turned as schools have it: through hue, value and chroma, in double.
+void turn(double* pixel, double shift) {
+  const double value = std::max({pixel[0], pixel[1], pixel[2]}), chroma = value - std::min({pixel[0], pixel[1], pixel[2]});
+  if (chroma <= 0) return;
+  double hue = value == pixel[0]   ? (pixel[1] - pixel[2]) / chroma
+               : value == pixel[1] ? 2 + (pixel[2] - pixel[0]) / chroma
+                                   : 4 + (pixel[0] - pixel[1]) / chroma;
+  hue += 6 * shift;
+  for (int channel = 0; channel < 3; ++channel) {
+    double place = std::fmod(hue + (channel == 0 ? 5 : channel == 1 ? 3 : 1) + 12, 6);
+    pixel[channel] = value - chroma * std::max(0.0, std::min({place, 4 - place, 1.0}));
+  }
+}
+
+// Colours and blur, pixel by pixel in double.
+bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& random) {
+  std::uniform_real_distribution<float> between(0, 1);
+  const int64_t line = s.W * s.C, size = s.H * line;
+  Floats image(s.count * size), factors(s.count * 4), taps(s.count * K), found(image.size());
+  std::vector<int32_t> order;
+  for (float& value : image) value = between(random);
+  for (float& value : factors) value = 0.2f + 1.6f * between(random);
+  for (float& value : taps) value = between(random) / K;
+  std::vector<double> expected(image.begin(), image.end()), down(image.size()), across(image.size());
+  for (int64_t b = 0; b < s.count; ++b) {
+    std::vector<int32_t> own = {0, 1, 2, 3};
+    std::shuffle(own.begin(), own.end(), random);
+    order.insert(order.end(), own.begin(), own.end());
+    factors[4 * b + 3] = between(random) - 0.5f;
+    for (int32_t operation : own) {
+      const double factor = factors[4 * b + operation];
+      double* const first = expected.data() + b * size;
+      const auto gray = [](const double* pixel) { return 0.2989 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]; };
+      double level = 0;
+      for (int64_t p = 0; p < s.H * s.W; ++p) level += gray(first + 3 * p) / (s.H * s.W);
+      for (int64_t p = 0; p < s.H * s.W; ++p) {
+        double* const pixel = first + 3 * p;
+        const double other = operation == 1 ? level : operation == 2 ? gray(pixel) : 0;
+        if (operation == 3) turn(pixel, factor);
+        for (int c = 0; c < 3 && operation != 3; ++c) pixel[c] = std::clamp(factor * pixel[c] + (1 - factor) * other, 0.0, 1.0);
+      }
+    }
+  }
+  const Shape told = {s.count, s.H, s.W, s.C, K, K, s.C};
+  kernels.jitter(s, image.data(), order.data(), factors.data(), found.data(), on_threads);
+  bool equal = true;
+  for (size_t i = 0; i < found.size(); ++i) equal &= std::abs(found[i] - expected[i]) < 1e-4;  // the level is a whole number of 65536ths
+  if (!equal) return std::printf("jitter differs\n"), false;
+  const auto mirrored = [](int64_t at, int64_t size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; };
+  for (int direction = 0; direction < 2; ++direction)
+    for (int64_t place = 0; place < static_cast<int64_t>(image.size()); ++place) {
+      const int64_t c = place % s.C, x = place / s.C % s.W, y = place / line % s.H, b = place / size;
+      for (int64_t k = 0; k < K; ++k) {
+        const int64_t row = direction ? y : mirrored(y + k - K / 2, s.H), column = direction ? mirrored(x + k - K / 2, s.W) : x;
+        const int64_t from = b * size + row * line + column * s.C + c;
+        (direction ? across : down)[place] += taps[b * K + k] * (direction ? down[from] : image[from]);
+      }
+    }
+  kernels.blur(s, image.data(), taps.data(), K, found.data(), on_threads);
+  return close(found, across, "blur", told);
+}
+
 bool supported(const Kernels& kernels) {
 #ifdef __x86_64__
   if (&kernels == &jaxvision::kernels_avx512) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -285,6 +350,10 @@ int main() {
       if (trial == 4) s = {330, 513, 520};  // one part of two chunks
       if (trial == 5) s = {7, 1500, 1500};  // more columns than are summed together
       if (!check(kernels->multiply, s, random)) return 1;
+    }
+    for (int trial = 0; trial < 20; ++trial) {
+      const Images s = {between(1, 4), between(8, 90), between(8, 70), 3};
+      if (!check(kernels->pictures, s, 2 * between(0, 7) + 1, random)) return 1;
     }
     std::printf("%s equal\n", kernels->instructions);
   }

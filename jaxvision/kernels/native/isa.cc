@@ -31,6 +31,8 @@ namespace jaxvision {
 #include "norm.inc"
 //
 #include "batch.inc"
+//
+#include "pictures.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -45,6 +47,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {norm_forward, norm_gradients},
     {batch_moments, batch_sums},
     {product_forward, product_rows_gradient, product_matrix_gradient},
+    {pictures_jitter, pictures_blur},
 };
 
 }  // namespace jaxvision

@@ -72,6 +72,17 @@ struct Multiply {
   void (*matrix_gradient)(const Product&, const float* rows, const float* gradient, float* output, const Parallel&);
 };
 
+// Images [count, H, W, C].
+struct Images {
+  int64_t count, H, W, C;
+};
+
+// The colours of images of three channels, in an order [count, 4], by factors [count, 4]; a blur by taps [count, K] along rows and columns.
+struct Pictures {
+  void (*jitter)(const Images&, const float* from, const int32_t* order, const float* factors, float* to, const Parallel&);
+  void (*blur)(const Images&, const float* from, const float* taps, int64_t K, float* to, const Parallel&);
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense;
@@ -80,6 +91,7 @@ struct Kernels {
   Norm norm;
   Batch batch;
   Multiply multiply;
+  Pictures pictures;
 };
 
 extern const Kernels kernels_portable;

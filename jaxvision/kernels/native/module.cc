@@ -269,6 +269,34 @@ ffi::Error multiply_matrix_gradient(ffi::ThreadPool pool, Matrix rows, Matrix gr
   return run(chosen().multiply.matrix_gradient, rows.dimensions(), to->dimensions(), gradient.dimensions(), pool, rows, gradient, to);
 }
 
+ffi::ErrorOr<jaxvision::Images> images_of(Span from, Span to, int64_t others) {
+  if (!std::equal(from.begin(), from.end(), to.begin()) || others != from[0])
+    return ffi::Unexpected(ffi::Error::InvalidArgument("images and what is done to them do not fit"));
+  return jaxvision::Images{from[0], from[1], from[2], from[3]};
+}
+
+using Orders = ffi::Buffer<ffi::S32, 2>;
+
+ffi::Error jitter(ffi::ThreadPool pool, Floats from, Orders order, Matrix factors, ffi::Result<Floats> to) {
+  const auto images = images_of(from.dimensions(), to->dimensions(), order.dimensions()[0]);
+  if (!images.has_value()) return images.error();
+  const Span sizes = factors.dimensions();
+  if (images.value().C != 3 || order.dimensions()[1] != 4 || sizes[0] != images.value().count || sizes[1] != 4)
+    return ffi::Error::InvalidArgument("expected three channels, four places and four factors an image");
+  return guarded([&] {
+    chosen().pictures.jitter(images.value(), from.typed_data(), order.typed_data(), factors.typed_data(), to->typed_data(), on(pool));
+  });
+}
+
+ffi::Error blur(ffi::ThreadPool pool, Floats from, Matrix taps, ffi::Result<Floats> to) {
+  const auto images = images_of(from.dimensions(), to->dimensions(), taps.dimensions()[0]);
+  if (!images.has_value()) return images.error();
+  const int64_t count = taps.dimensions()[1];
+  if (count % 2 == 0 || count / 2 >= std::min(images.value().H, images.value().W))
+    return ffi::Error::InvalidArgument("expected an odd number of taps, less than twice a side");
+  return guarded([&] { chosen().pictures.blur(images.value(), from.typed_data(), taps.typed_data(), count, to->typed_data(), on(pool)); });
+}
+
 // Nothing, in place: a value that XLA must not compute more than once.
 ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
   if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
@@ -344,4 +372,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_batch_sums, batch_sums,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product, multiply, multiplying());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product_rows_gradient, multiply_rows_gradient, multiplying());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_product_matrix_gradient, multiply_matrix_gradient, multiplying());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_jitter, jitter,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Orders>().Arg<Matrix>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_blur, blur, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Matrix>().Ret<Floats>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_settle, settle, ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
