@@ -1,6 +1,6 @@
-"""Scaled dot-product attention: heads side by side, as a compiled kernel on a CPU, else as one batch of matrix products.
+"""Scaled dot-product attention: a compiled kernel on a CPU, cuDNN's on a GPU in half precision, else one batch of matrix products.
 
-The compiled kernel holds the weights of a few queries at a time; on the way back it computes them again.
+The first two hold the weights of a few queries at a time; on the way back they compute them again.
 """
 
 import jax
@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jaxvision.kernels import native
 from jaxvision.kernels.differentiable import compiled, compiled_function
 from jaxvision.typing import Array, Float
+
+_HALF = (jnp.bfloat16, jnp.float16)
+_AMPERE, _DEEPEST = 8, 128  # what cuDNN asks for: compute capability, numbers of a head
 
 
 def _check(queries: Array, keys: Array, values: Array) -> None:
@@ -43,6 +46,26 @@ _attend = compiled_function(
 )
 
 
+def _flash(*arrays: Array) -> bool:
+    """Whether cuDNN's flash attention takes these: half precision, heads of few numbers, a GPU of Ampere's generation or later."""
+    if jax.default_backend() != "gpu" or arrays[0].dtype not in _HALF or any(array.dtype != arrays[0].dtype for array in arrays):
+        return False
+    generation = str(getattr(jax.local_devices()[0], "compute_capability", "")).partition(".")[0]  # AMD's have a name there
+    depth = arrays[0].shape[3]
+    return generation.isdigit() and int(generation) >= _AMPERE and depth % 8 == 0 and depth <= _DEEPEST and all(a.size for a in arrays)
+
+
+def _by_cudnn(queries: Array, keys: Array, values: Array) -> Array:
+    """JAX refuses the gradients of odd numbers of tokens, a ViT's 197: there one more is added, which the lengths say does not count."""
+    counts, lengths = (queries.shape[1], keys.shape[1]), {}
+    if any(count % 2 for count in counts):
+        even = lambda array: jnp.pad(array, ((0, 0), (0, array.shape[1] % 2), (0, 0), (0, 0)))  # noqa: E731
+        names = ("query_seq_lengths", "key_value_seq_lengths")
+        lengths = {name: jnp.full(len(queries), count, jnp.int32) for name, count in zip(names, counts)}
+        queries, keys, values = even(queries), even(keys), even(values)
+    return jax.nn.dot_product_attention(queries, keys, values, implementation="cudnn", **lengths)[:, : counts[0]]
+
+
 def attention(
     queries: Float[Array, "B N h d"],
     keys: Float[Array, "B M h d"],
@@ -52,10 +75,12 @@ def attention(
 ) -> Float[Array, "B N h d"]:
     """softmax(queries keys^T / sqrt(d) + bias) values, head by head (Vaswani et al., 2017, equation 1).
 
-    ``bias`` is anything that broadcasts to [B, h, N, M]. Scores and softmax are in float32 or wider, whatever the inputs are. Raises
-    ValueError where the shapes do not fit.
+    ``bias`` is anything that broadcasts to [B, h, N, M]. Scores and softmax are in float32 or wider, whatever the inputs are. cuDNN's form
+    has gradients in reverse alone, once. Raises ValueError where the shapes do not fit.
     """
     _check(queries, keys, values)
     if bias is None and keys.size and native.wanted(queries, keys, values):
         return _attend(queries, keys, values)
+    if bias is None and _flash(queries, keys, values):
+        return _by_cudnn(queries, keys, values)
     return _by_products(queries, keys, values, bias)

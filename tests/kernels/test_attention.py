@@ -1,12 +1,14 @@
 """attention against its definition in float64 and PyTorch's."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import attention, plain_attention
+from jaxvision.kernels import attention, dot_product, plain_attention
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -173,3 +175,54 @@ def test_a_bias_and_other_types_are_products_and_the_kernel_itself_refuses_what_
         jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:1], arrays[2][:1])
     with pytest.raises(Exception, match="there are no keys"):
         jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:, :0], arrays[2][:, :0])
+
+
+@pytest.mark.parametrize("sizes", [(2, 5, 5), (2, 4, 7), (1, 8, 6)], ids=str)
+def test_cudnn_is_given_even_numbers_of_tokens_and_the_result_is_the_twins(monkeypatch, sizes):
+    """There is no GPU here: XLA's form stands in for cuDNN's, and refuses as that does."""
+    plain, (batch, queries, keys) = jax.nn.dot_product_attention, sizes
+
+    def stand_in(*arrays, implementation, **lengths):
+        assert implementation == "cudnn" and not any(array.shape[1] % 2 for array in arrays)
+        return plain(*arrays, implementation="xla", **lengths)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    monkeypatch.setattr(dot_product, "_flash", lambda *arrays: True)
+    random = np.random.default_rng(0)
+    arrays = [jnp.asarray(random.standard_normal((batch, count, 3, 8)), jnp.bfloat16) for count in (queries, keys, keys)]
+
+    def found(function):
+        value, back = jax.vjp(function, *arrays)
+        return value, *back(jnp.cos(value))
+
+    for ours, theirs in zip(found(attention), found(plain_attention), strict=True):
+        assert ours.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.float32(ours), np.float32(theirs), atol=5e-2)
+
+
+@pytest.mark.parametrize(
+    ("backend", "capability", "dtype", "depth", "taken"),
+    [
+        ("gpu", "9.0", "bfloat16", 64, True),
+        ("gpu", "8.0", "float16", 128, True),
+        ("gpu", "12.1", "bfloat16", 32, True),
+        ("gpu", "7.5", "bfloat16", 64, False),  # too old
+        ("gpu", "gfx942", "bfloat16", 64, False),  # AMD
+        ("gpu", "9.0", "float32", 64, False),
+        ("gpu", "9.0", "bfloat16", 12, False),
+        ("gpu", "9.0", "bfloat16", 256, False),
+        ("tpu", "9.0", "bfloat16", 64, False),
+        ("cpu", "9.0", "bfloat16", 64, False),
+    ],
+)
+def test_cudnn_is_chosen_for_what_it_takes(monkeypatch, backend, capability, dtype, depth, taken):
+    asked = []
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(compute_capability=capability)])
+    monkeypatch.setattr(dot_product, "_by_cudnn", lambda *arrays: asked.append(arrays))
+    monkeypatch.setattr(dot_product, "_by_products", lambda *arrays: None)
+    arrays = [jnp.ones((1, 197, 2, depth), dtype)] * 3
+    attention(*arrays)
+    attention(*arrays, bias=jnp.zeros(()))  # with a bias never
+    attention(*arrays[:2], arrays[2].astype("float32"))  # nor with types that differ
+    assert len(asked) == taken
