@@ -47,7 +47,7 @@ def adjust_hue(image: Array, shift: float | Array) -> Array:
 
 
 def jittered(image: Array, order: Array, factors: Array) -> Array:
-    """An image [H, W, C] after brightness, contrast, saturation and hue (0 to 3), in the ``order`` [4] given.
+    """An image [H, W, C] after brightness (0), contrast (1), saturation (2) and hue (3) in the ``order`` [4] given.
 
     ``factors`` [4]: of each, in the order of their names.
     """

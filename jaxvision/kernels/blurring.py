@@ -27,10 +27,13 @@ _blur = compiled_values(
 
 
 def blur(image: Float[Array, "H W C"], taps: Float[Array, "K"]) -> Float[Array, "H W C"]:
-    """``taps``, an odd number of them, along both sides of an image, mirrored at the border; half of them must be less than a side.
+    """``taps``, an odd number of them, along both sides of an image, mirrored at the border.
 
-    Computed in float32 or wider; the dtype of ``image`` comes back.
+    Computed in float32 or wider; the dtype of ``image`` comes back. Raises ValueError where half of the taps are not less than a side.
     """
+    if len(taps) % 2 == 0 or min(image.shape[:2]) <= len(taps) // 2:
+        most = 2 * min(image.shape[:2]) - 1
+        raise ValueError(f"taps: found {len(taps)} for {image.shape[0]} x {image.shape[1]} pixels, expected an odd number up to {most}")
     wide = at_least_float32(image)
     found = _blur(wide[None], taps[None])[0][0] if image.size and native.wanted(wide, taps) else plain_blur(wide, taps)
     return found.astype(image.dtype)

@@ -59,7 +59,7 @@ def turned(planes: Array, shift: float | Array) -> Array:
 
 
 def plain_jitter(image: Array, order: Array, factors: Array) -> Array:
-    """Every step is a blend with some gray and a turn, with factors that make one of them idle: the twin that the compiled form must equal.
+    """Every step is a blend with some gray or none, and a turn that may be idle: the twin that the compiled form must equal.
 
     In a batch, whose images take the steps in different orders, each step is then one pass over the pixels.
     """
@@ -68,7 +68,7 @@ def plain_jitter(image: Array, order: Array, factors: Array) -> Array:
         operation, factor = place
         grays = gray(planes)
         other = jnp.where(operation == CONTRAST, level(grays), jnp.where(operation == SATURATION, grays, 0))
-        mixed = blended(planes, jnp.where(operation == HUE, 1, factor), other)
+        mixed = jnp.where(operation == HUE, planes, blended(planes, factor, other))
         return turned(mixed, jnp.where(operation == HUE, factor, 0)), None
 
     return jnp.moveaxis(jax.lax.scan(step, jnp.moveaxis(image, 2, 0), (order, factors[order]))[0], 0, 2)
@@ -85,8 +85,11 @@ _jitter = compiled_values(
 def jitter(image: Float[Array, "H W C"], order: Int[Array, "4"], factors: Float[Array, "4"]) -> Float[Array, "H W C"]:
     """An image in [0, 1] after brightness, contrast, saturation and hue (0 to 3) in any ``order``, by ``factors`` in their own order.
 
-    Computed in float32 or wider; the dtype of ``image`` comes back. Raises ValueError for other channels than one or three.
+    Computed in float32 or wider; the dtype of ``image`` comes back. Each number is in ``order`` once, which is not looked at. Raises
+    ValueError for other channels than one or three, or not four numbers in ``order`` and ``factors``.
     """
+    if order.shape != (4,) or factors.shape != (4,):
+        raise ValueError(f"order, factors: found shapes {order.shape} and {factors.shape}, expected (4,) and (4,), one a step")
     wide = at_least_float32(image)
     if image.shape[2] == 3 and image.size and native.wanted(wide, factors):
         found = _jitter(wide[None], order.astype(jnp.int32)[None], factors[None])[0][0]

@@ -9,7 +9,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxvision.kernels.parts import in_parts_of
-from jaxvision.kernels.primitives import split_program
+from jaxvision.kernels.primitives import run_alone, split_program
 from jaxvision.typing import Array
 
 
@@ -29,8 +29,9 @@ def _mapped(found: Primitive, plain: Callable, joins: bool) -> Callable:
             jnp.broadcast_to(array, (count, *array.shape)) if place is None else jnp.moveaxis(array, place, 0)
             for array, place in zip(arguments, places)
         ]
-        joined = found.bind(*(array.reshape(-1, *array.shape[2:]) for array in rows), **static)
-        return [array.reshape(count, len(array) // count, *array.shape[1:]) for array in joined], [0] * len(joined)
+        size = rows[0].shape[1]
+        joined = found.bind(*(array.reshape(count * size, *array.shape[2:]) for array in rows), **static)
+        return [array.reshape(count, size, *array.shape[1:]) for array in joined], [0] * len(joined)
 
     return rule
 
@@ -46,11 +47,7 @@ def _primitive(name: str, plain: Callable, computed: Callable, joins: bool) -> P
         tangents = jax.jvp(partial(plain, **static), tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))[1]
         return found.bind(*primals, **static), tangents
 
-    @cache
-    def program(**static) -> Callable:
-        return jax.jit(partial(found.bind, **static))
-
-    found.def_impl(lambda *arrays, **static: program(**static)(*arrays))
+    run_alone(found)
     found.def_abstract_eval(lambda *arrays, **static: [_abstract(one) for one in jax.eval_shape(partial(plain, **static), *arrays)])
     mlir.register_lowering(found, mlir.lower_fun(computed, multiple_results=True))
     batching.primitive_batchers[found] = _mapped(found, plain, joins)

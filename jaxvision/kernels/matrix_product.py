@@ -15,7 +15,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxvision.kernels import native
 from jaxvision.kernels.parts import in_parts_of
-from jaxvision.kernels.primitives import split_program
+from jaxvision.kernels.primitives import run_alone, split_program
 from jaxvision.kernels.settling import settled
 from jaxvision.typing import Array, Float
 
@@ -70,8 +70,7 @@ def _primitive(target: str, plain: Callable, rule: str) -> Primitive:
         return jax.vmap(plain, in_axes=places)(a, b), 0
 
     found = Primitive(target)
-    program = jax.jit(lambda a, b, within: found.bind(a, b, within=within), static_argnums=2)
-    found.def_impl(lambda a, b, *, within: program(a, b, within))
+    run_alone(found)
     found.def_abstract_eval(lambda a, b, *, within: jax.core.ShapedArray(jax.eval_shape(plain, a, b).shape, a.dtype))
     mlir.register_lowering(found, mlir.lower_fun(compute, multiple_results=False))
     batching.primitive_batchers[found] = mapped

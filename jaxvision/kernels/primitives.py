@@ -34,6 +34,20 @@ def _mapped(primitive: Primitive, folded: bool) -> Callable:
     return rule
 
 
+def run_alone(found: Primitive) -> None:
+    """Makes a primitive outside of any program a program of its own, under ``jax.disable_jit`` too."""
+
+    @cache
+    def program(**static) -> Callable:
+        return jax.jit(partial(found.bind, **static))
+
+    def run(*arrays: Array, **static):
+        with jax.disable_jit(False):
+            return program(**static)(*arrays)
+
+    found.def_impl(run)
+
+
 def primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
     """The compiled kernel ``target`` of two arrays; ``rule`` as ``parts.in_parts`` wants it. Call it by ``bind``."""
     alone = lambda a, b, shape, options: native.call(target, shape, a, b, **dict(options))  # noqa: E731
@@ -42,11 +56,7 @@ def primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
     def compute(a: Array, b: Array, *, shape, options, within) -> Array:
         return called(a, b, shape, options)
 
-    @cache
-    def program(**static) -> Callable:
-        return jax.jit(partial(found.bind, **static))
-
-    found.def_impl(lambda a, b, **static: program(**static)(a, b))
+    run_alone(found)
     found.def_abstract_eval(lambda a, b, *, shape, **static: jax.core.ShapedArray(shape, a.dtype))
     mlir.register_lowering(found, mlir.lower_fun(compute, multiple_results=False))
     batching.primitive_batchers[found] = _mapped(found, folded=not summed)

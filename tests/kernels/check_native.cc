@@ -260,7 +260,7 @@ bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& ra
     std::shuffle(own.begin(), own.end(), random);
     order.insert(order.end(), own.begin(), own.end());
     factors[4 * b + 3] = between(random) - 0.5f;
-    for (int32_t operation : own) {
+    for (int32_t operation : s.C == 3 ? own : std::vector<int32_t>()) {
       const double factor = factors[4 * b + operation];
       double* const first = expected.data() + b * size;
       const auto gray = [](const double* pixel) { return 0.2989 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]; };
@@ -275,9 +275,9 @@ bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& ra
     }
   }
   const Shape told = {s.count, s.H, s.W, s.C, K, K, s.C};
-  kernels.jitter(s, image.data(), order.data(), factors.data(), found.data(), on_threads);
   bool equal = true;
-  for (size_t i = 0; i < found.size(); ++i) equal &= std::abs(found[i] - expected[i]) < 1e-4;  // the level is a whole number of 65536ths
+  if (s.C == 3) kernels.jitter(s, image.data(), order.data(), factors.data(), found.data(), on_threads);
+  for (size_t i = 0; s.C == 3 && i < found.size(); ++i) equal &= std::abs(found[i] - expected[i]) < 1e-4;  // the level is a whole number of 65536ths
   if (!equal) return std::printf("jitter differs\n"), false;
   const auto mirrored = [](int64_t at, int64_t size) { return at < 0 ? -at : at >= size ? 2 * size - 2 - at : at; };
   for (int direction = 0; direction < 2; ++direction)
@@ -352,8 +352,11 @@ int main() {
       if (!check(kernels->multiply, s, random)) return 1;
     }
     for (int trial = 0; trial < 20; ++trial) {
-      const Images s = {between(1, 4), between(8, 90), between(8, 70), 3};
-      if (!check(kernels->pictures, s, 2 * between(0, 7) + 1, random)) return 1;
+      Images s = {between(1, 4), between(1, 90), between(1, 70), trial % 3 ? 3 : between(1, 5)};
+      if (trial == 1) s = {2, 1, 1, 3};
+      if (trial == 2) s = {1, 8, 130, 3};  // as many taps as there may be
+      const int64_t most = std::min(s.H, s.W) - 1;
+      if (!check(kernels->pictures, s, 2 * (trial == 2 ? most : between(0, std::min<int64_t>(most, 11))) + 1, random)) return 1;
     }
     std::printf("%s equal\n", kernels->instructions);
   }

@@ -15,7 +15,8 @@ from tests.kernels.marks import built
 
 FORMS = {"jitter": (jitter, plain_jitter), "blur": (blur, plain_blur)}
 forms = pytest.mark.parametrize("name", FORMS)
-SHAPES = [(224, 224, 3), (13, 37, 3), (9, 8, 3), (20, 5, 3), (24, 33, 1), (10, 12, 4)]
+SHAPES = [(224, 224, 3), (13, 37, 3), (9, 8, 3), (20, 5, 3), (3, 64, 3), (24, 33, 1), (10, 12, 4)]
+pytestmark = built  # else most of this compares the twins with themselves
 
 
 def draw(name: str, shape: tuple[int, ...], count: int = 24, taps: int = 5) -> list[np.ndarray]:
@@ -94,14 +95,34 @@ def test_every_transformation_is_the_twins(name, transform):
         np.testing.assert_allclose(our, their, atol=1e-5 * max(1, np.abs(their).max()))
 
 
-def test_what_is_not_a_number_stays_in_its_image():
-    images, order, factors = draw("jitter", (13, 37, 3), count=2)
-    images[0, 4, 5, 1] = np.nan
-    found = jax.vmap(jitter)(images, order, factors)
-    assert np.isnan(found[0, 4, 5, 1]) and not np.isnan(found[1]).any()
+@forms
+def test_what_is_not_a_number_and_what_is_no_colour_are_the_twins(name):
+    images, *others = draw(name, (13, 37, 3))
+    images = 1.2 * images - 0.1
+    images[::2, 4, 5, 1] = np.nan
+    ours, theirs = (jax.vmap(form)(images, *others) for form in FORMS[name])
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert np.isnan(ours[0]).any() and not np.isnan(ours[1]).any()
 
 
-@built
+@forms
+def test_no_images_are_no_images_and_nothing_needs_a_compiler(name):
+    images, *others = draw(name, (13, 37, 3), count=3)
+    assert jax.vmap(FORMS[name][0])(images[:0], *(array[:0] for array in others)).shape == (0, 13, 37, 3)
+    with jax.disable_jit():
+        eager = FORMS[name][0](images[0], *(array[0] for array in others))
+    np.testing.assert_allclose(eager, FORMS[name][1](images[0], *(array[0] for array in others)), atol=5e-6)
+
+
+def test_what_does_not_fit_is_named():
+    image = np.zeros((4, 9, 3), np.float32)
+    with pytest.raises(ValueError, match=r"order, factors: found shapes \(2,\) and \(4,\)"):
+        jitter(image, np.arange(2), np.ones(4, np.float32))
+    for taps in (2, 9):
+        with pytest.raises(ValueError, match=f"taps: found {taps} for 4 x 9 pixels, expected an odd number up to 7"):
+            blur(image, np.ones(taps, np.float32))
+
+
 @forms
 def test_devices_change_their_own_images_and_the_numbers_stay(name):
     given = draw(name, (13, 37, 3), count=16)
