@@ -86,7 +86,7 @@ def main() -> None:
         for row in compare(name, batch=given.batch, size=given.size, times=given.times):
             table.append(row)
             print(f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS), flush=True)
-    print(f"written to {side_by_side.write('compile_time', table)}")
+    print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
 
 
 if __name__ == "__main__":

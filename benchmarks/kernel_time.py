@@ -168,7 +168,8 @@ def main() -> None:
                 row |= {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
                 table.append(row)
                 print(f"{name}, {which}: ratio ours/PyTorch {over['PyTorch']}, ours/XLA {over['XLA']}", flush=True)
-    print(f"written to {side_by_side.write(f'kernel_time_{made_of}'.replace(' ', '_'), table)}")
+    path = side_by_side.write(f"kernel_time_{made_of}".replace(" ", "_"), table, named_by=("kind", "layer", *Layer._fields, "pass"))
+    print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 

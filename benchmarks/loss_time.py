@@ -130,7 +130,7 @@ def main() -> None:
                 f"which {equal} rows ({equal // batch} times as many) would fill",
                 flush=True,
             )
-    print(f"written to {side_by_side.write('loss_time', table)}")
+    print(f"written to {side_by_side.write('loss_time', table, named_by=('loss', 'batch'))}")
     print(f"ratio ours/PyTorch {quotient}")
 
 

@@ -118,7 +118,7 @@ def main() -> None:
                 print(
                     f"{kind}, {name}, {which}: " + ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items()), flush=True
                 )
-    print(f"jaxvision {jv.__version__}, written to {side_by_side.write('operation_time', table)}")
+    print(f"jaxvision {jv.__version__}, written to {side_by_side.write('operation_time', table, named_by=('kind', 'operation', 'pass'))}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 

@@ -75,7 +75,7 @@ def main() -> None:
         row = {"model": given.model, "driver": driver, "devices": count, "batch": given.batch, "size": given.size}
         table.append(row | {"ratio_over_jit_on_one_device": str(quotient), "compile_seconds": f"{pace.compiling:.1f}"})
         print(f"{driver} on {count} devices: ratio over jit on 1 device {quotient}", flush=True)
-    print(f"written to {side_by_side.write('scaling', table)}")
+    print(f"written to {side_by_side.write('scaling', table, named_by=('model', 'driver', 'devices', 'batch', 'size'))}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import ctypes
 import os
 import platform
+import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,12 @@ class Ratio(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f}, n {self.count})"
+
+    @classmethod
+    def of(cls, text: str) -> "Ratio":
+        """The ratio that a table holds as text."""
+        median, low, high, count = re.fullmatch(r"(\S+) \((\S+)-(\S+), n (\d+)\)", text).groups()
+        return cls(float(median), float(low), float(high), int(count))
 
 
 class Side(NamedTuple):
@@ -166,15 +173,32 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def write(what: str, rows: list[dict]) -> Path:
-    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv."""
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table that is there; none where there is no table."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
+    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv, in the place of rows there that are equal in ``named_by``.
+
+    Other rows that are there stay, unless their columns are others.
+    """
     about = machine()
     path = RESULTS / f"{what}-{jax.devices()[0].platform}-jax{about['jax']}-torch{about['torch']}.csv"
     path.parent.mkdir(exist_ok=True)
+    columns = [*rows[0], *about]
+    there = [row for row in read(path) if list(row) == columns]
+    found: dict[tuple[str, ...], list[dict]] = {}  # in the order that is there, new ones last
+    for known in (there, rows):
+        named = [tuple(str(row[name]) for name in named_by) for row in known]
+        found |= {name: [row | about if known is rows else row for row, own in zip(known, named) if own == name] for name in named}
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [*rows[0], *about])
+        table = csv.DictWriter(file, columns)
         table.writeheader()
-        table.writerows(row | about for row in rows)
+        table.writerows(row for group in found.values() for row in group)
     return path
 
 

@@ -162,7 +162,7 @@ def main() -> None:
         row |= {f"peak_{side}_mib": f"{pace.mebibytes:.0f}" for side, pace in found.items()}
         table.append(row)
         print(f"{method}, batch {sizes.batch}, equal to {worst:.0e}: ratio ours/PyTorch {quotient}", flush=True)
-    print(f"written to {side_by_side.write('ssl_step_time', table)}")
+    print(f"written to {side_by_side.write('ssl_step_time', table, named_by=('method', *Setting._fields))}")
     print(f"ratio ours/PyTorch {quotient}")
 
 

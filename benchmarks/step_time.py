@@ -193,6 +193,11 @@ def rows(found: dict[str, Pace], *, batch: int, work: float, most: tuple[float, 
     return table
 
 
+def label(row: dict[str, str]) -> str:
+    """What a row compares, for people."""
+    return f"{row['model']}, {row['mode']}, {row['side'].removeprefix('PyTorch ')}"
+
+
 def main() -> None:
     """Compare every network and mode, print as it goes, write the table and its chart."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
@@ -205,7 +210,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20, help="steps of each side, taking turns")
     parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
     given = parser.parse_args()
-    table, labels, ratios, most = [], [], [], peak(given.dtype)
+    table, most = [], peak(given.dtype)
     for name in given.models:
         for mode in given.mode:
             options = {"mode": mode, "dtype": given.dtype, "batch": given.batch, "size": given.size}
@@ -213,17 +218,16 @@ def main() -> None:
             work = flops(name, mode=mode, batch=given.batch, size=given.size)
             measured = rows(found, batch=given.batch, work=work, most=most, worst=worst)
             table += [{"model": name, **options, **row} for row in measured]
-            for side in list(found)[1:]:
-                ratios.append(side_by_side.ratio(found["jaxvision"], found[side]))
-                labels.append(f"{name}, {mode}, {side.removeprefix('PyTorch ')}")
-                print(
-                    f"{labels[-1]}, batch {given.batch}, {given.dtype}, equal to {worst:.0e}: ratio ours/PyTorch {ratios[-1]}", flush=True
-                )
-    path = side_by_side.write(given.out, table)
+            for row in table[-len(found) + 1 :]:
+                about = f"batch {given.batch}, {given.dtype}, equal to {worst:.0e}"
+                print(f"{label(row)}, {about}: ratio ours/PyTorch {row['ratio_ours_over_this']}", flush=True)
+    path = side_by_side.write(given.out, table, named_by=("model", *options, "side"))
     about = ", ".join(f"{key} {value}" for key, value in side_by_side.machine().items())
-    side_by_side.chart(labels, ratios, path.with_suffix(".png"), title=about)
+    others = [row for row in side_by_side.read(path) if row["side"] != "jaxvision"]
+    ratios = [side_by_side.Ratio.of(row["ratio_ours_over_this"]) for row in others]
+    side_by_side.chart([label(row) for row in others], ratios, path.with_suffix(".png"), title=about)
     print(f"{about}\nwritten to {path} and {path.with_suffix('.png').name}")
-    print(f"ratio ours/PyTorch {ratios[-1]}")
+    print(f"ratio ours/PyTorch {table[-1]['ratio_ours_over_this']}")
 
 
 if __name__ == "__main__":

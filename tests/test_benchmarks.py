@@ -56,6 +56,22 @@ def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypa
 
 
 @needs_torch
+def test_a_table_keeps_the_rows_that_were_not_measured_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(side_by_side, "RESULTS", tmp_path)
+    epoch = lambda run, number, seconds: {"run": run, "epoch": number, "seconds": seconds}  # noqa: E731
+    side_by_side.write("trial", [epoch(1, 1, 3.0), epoch(1, 2, 5.0), epoch(2, 1, 4.0)], named_by=("run",))
+    path = side_by_side.write("trial", [epoch(3, 1, 6.0), epoch(1, 1, 2.0)], named_by=("run",))
+    found = [(row["run"], row["epoch"], row["seconds"]) for row in side_by_side.read(path)]
+    assert found == [("1", "1", "2.0"), ("2", "1", "4.0"), ("3", "1", "6.0")]
+    path = side_by_side.write("trial", [{"run": 1, "minutes": 1}], named_by=("run",))
+    assert [row["minutes"] for row in side_by_side.read(path)] == ["1"]  # other columns: another table
+
+
+def test_a_ratio_is_read_as_it_is_written():
+    assert Ratio.of(str(Ratio(0.42, 0.4, 1.44, 6))) == Ratio(0.42, 0.4, 1.44, 6)
+
+
+@needs_torch
 def test_the_table_says_on_what_and_the_last_line_is_the_ratio(eager, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(side_by_side, "RESULTS", tmp_path)
     monkeypatch.setattr(

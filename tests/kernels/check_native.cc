@@ -308,11 +308,12 @@ int main() {
 #ifdef __x86_64__
   all.insert(all.end(), {&jaxvision::kernels_avx2, &jaxvision::kernels_avx512});
 #endif
-  std::mt19937 random(0);
+  std::mt19937 random;
   const auto between = [&](int low, int high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
   int checked = 0;
   for (const Kernels* kernels : all) {
     if (!supported(*kernels)) continue;
+    random.seed(0);
     for (int trial = 0; trial < 80; ++trial) {
       const bool depthwise = trial % 2;
       Shape s = {between(1, 3), between(1, 40), between(1, 40), between(1, 40), between(1, 8), between(1, 8), between(1, 80),
@@ -357,6 +358,15 @@ int main() {
       if (trial == 2) s = {1, 8, 130, 3};  // as many taps as there may be
       const int64_t most = std::min(s.H, s.W) - 1;
       if (!check(kernels->pictures, s, 2 * (trial == 2 ? most : between(0, std::min<int64_t>(most, 11))) + 1, random)) return 1;
+    }
+    for (int trial = 0; trial < 20; ++trial) {
+      Shape s = {between(1, 5), between(1, 20), between(1, 20), between(1, 70), 3, 3, between(1, 80), 0, 0, 1, 1, between(0, 2), between(0, 2)};
+      if (trial == 0) s = {1, 5, 6, 600, 3, 3, 230, 0, 0, 1, 1, 1, 1};  // more weights than are transformed at once
+      if (trial == 1) s = {9, 40, 40, 17, 3, 3, 7, 0, 0, 1, 1, 1, 1};   // more tiles than are summed together
+      if (trial == 2) s = {1, 40, 40, 33, 3, 3, 40, 0, 0, 1, 1, 2, 2};  // where dense convolutions are tiled
+      s.h = s.H + 2 * s.pad_rows - 2, s.w = s.W + 2 * s.pad_columns - 2;
+      if (s.h < 1 || s.w < 1) continue;
+      if (!check(trial == 2 ? kernels->dense : kernels->tiled, false, s, random)) return 1;
     }
     std::printf("%s equal\n", kernels->instructions);
   }

@@ -1,7 +1,8 @@
 """The compiled kernels of the CPU: whether they were built, and how XLA finds them.
 
 ``python -m pip install`` builds them where there is a C++ compiler. Without them every function computes by its twin in JAX. Of the
-environment, JAXVISION_NATIVE=0 leaves them aside, JAXVISION_INSTRUCTIONS ("avx512", "avx2", "portable") chooses what they are made of.
+environment, JAXVISION_NATIVE=0 leaves them aside, JAXVISION_INSTRUCTIONS ("avx512", "avx2", "portable") chooses what they are made of,
+and JAXVISION_WINOGRAD=0 keeps 3x3 convolutions from it: half as fast, with a fifth of the rounding.
 """
 
 import ctypes

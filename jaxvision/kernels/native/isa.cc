@@ -24,6 +24,8 @@ namespace jaxvision {
 //
 #include "product.inc"
 //
+#include "winograd.inc"
+//
 #include "pool.inc"
 //
 #include "attention.inc"
@@ -41,7 +43,8 @@ namespace jaxvision {
 extern const Kernels NAMED(JAXVISION_ISA) = {
     WORD(JAXVISION_ISA),
     {depthwise_forward, depthwise_image_gradient, depthwise_kernel_gradient},
-    {dense_forward, dense_image_gradient, dense_kernel_gradient},
+    {convolve, convolve_image_gradient, convolve_kernel_gradient},
+    {winograd_forward, winograd_image_gradient, winograd_kernel_gradient},
     {pool_pick, pool_spread},
     {attention_forward, attention_gradients},
     {norm_forward, norm_gradients},

@@ -85,7 +85,7 @@ struct Pictures {
 
 struct Kernels {
   const char* instructions;
-  Convolution depthwise, dense;
+  Convolution depthwise, dense, tiled;  // tiled: kernels of 3 x 3, no stride, padding up to 2; `dense` takes it where it is faster
   Pool pool;
   Attention attention;
   Norm norm;
