@@ -22,6 +22,7 @@ import numpy as np
 
 import jaxvision as jv
 from benchmarks.two_processes import together
+from jaxvision.kernels import native
 from jaxvision.train import sharding
 from jaxvision.train.step import augmented, draws
 
@@ -85,7 +86,8 @@ def main() -> None:
 
 The first {EXAMPLES:,} examples of {arguments.data.name} (train), batch {BATCH}, cropped to {SIZE + 16} pixels on the host and augmented
 on the devices: SHA-256 (first 16 digits) of indices, labels and float32 pixels bit by bit, and of the pixels rounded to 8 bits.
-All settings of a recipe agree: {"yes" if agree else "NO"}.
+All settings of a recipe agree: {"yes" if agree else "NO"}. Pixels depend, by rounding, on how they were computed: the compiled kernels
+({native.instructions() or "not built"} here) or XLA, and its version.
 
 | recipe | setting | exact | 8 bits |
 |---|---|---|---|

@@ -15,7 +15,7 @@ def slid(planes: Array, taps: Array, axis: int) -> Array:
 
 
 def plain_blur(image: Array, taps: Array) -> Array:
-    """Two sums of shifted copies: the twin that the compiled form must equal."""
+    """``blur`` of [H, W, C] by taps [K] as two sums of shifted copies: the twin that the compiled form must equal."""
     half = len(taps) // 2
     wide = jnp.pad(jnp.moveaxis(image, 2, 0), ((0, 0), (half, half), (half, half)), mode="reflect")
     return jnp.moveaxis(slid(slid(wide, taps, 1), taps, 2), 0, 2)

@@ -33,12 +33,12 @@ def level(gray: Array) -> Array:
 
 
 def blended(planes: Array, factor: float | Array, other: float | Array) -> Array:
-    """``factor`` of the planes and the rest of ``other``; a factor above 1 leads away from it."""
+    """``factor`` of planes [C, H, W] and the rest of ``other``; a factor above 1 leads away from it."""
     return jnp.clip(factor * planes + (1 - factor) * other, 0, 1)
 
 
 def turned(planes: Array, shift: float | Array) -> Array:
-    """Planes whose hue is turned by ``shift`` of the circle, with value and chroma as they were.
+    """Planes [1 or 3, H, W] whose hue is turned by ``shift`` of the circle, with value and chroma as they were.
 
     The hue times the chroma takes the hue's place, so that there is nothing to divide by and gray is no exception. A channel is the value
     less a trapezoid of the distance, on the circle, between that and the opposite of the channel's own colour.
@@ -59,9 +59,9 @@ def turned(planes: Array, shift: float | Array) -> Array:
 
 
 def plain_jitter(image: Array, order: Array, factors: Array) -> Array:
-    """Every step is a blend with some gray or none, and a turn that may be idle: the twin that the compiled form must equal.
+    """``jitter`` of [H, W, 1 or 3] by XLA: the twin that the compiled form must equal.
 
-    In a batch, whose images take the steps in different orders, each step is then one pass over the pixels.
+    Every step is a blend with some gray or none, and a turn that may be idle. In a batch, whose images take the steps in different orders, each step is then one pass over the pixels.
     """
 
     def step(planes, place):
