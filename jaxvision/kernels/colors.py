@@ -61,7 +61,8 @@ def turned(planes: Array, shift: float | Array) -> Array:
 def plain_jitter(image: Array, order: Array, factors: Array) -> Array:
     """``jitter`` of [H, W, 1 or 3] by XLA: the twin that the compiled form must equal.
 
-    Every step is a blend with some gray or none, and a turn that may be idle. In a batch, whose images take the steps in different orders, each step is then one pass over the pixels.
+    Every step is a blend with some gray or none, and a turn that may be idle. In a batch, whose images take the steps in different orders,
+    each step is then one pass over the pixels.
     """
 
     def step(planes, place):
