@@ -182,7 +182,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
-    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv, in the place of rows there that are equal in ``named_by``.
+    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv, in the place of this machine's that are equal in ``named_by``.
 
     Other rows that are there stay, unless their columns are others.
     """
@@ -193,12 +193,15 @@ def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
     there = [row for row in read(path) if list(row) == columns]
     found: dict[tuple[str, ...], list[dict]] = {}  # in the order that is there, new ones last
     for known in (there, rows):
-        named = [tuple(str(row[name]) for name in named_by) for row in known]
-        found |= {name: [row | about if known is rows else row for row, own in zip(known, named) if own == name] for name in named}
-    with path.open("w", newline="", encoding="utf-8") as file:
+        whole = [row | about if known is rows else row for row in known]
+        named = [tuple("" if row[name] is None else str(row[name]) for name in (*named_by, *about)) for row in whole]
+        found |= {name: [row for row, own in zip(whole, named) if own == name] for name in named}
+    beside = path.with_suffix(".part")
+    with beside.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(row for group in found.values() for row in group)
+    os.replace(beside, path)
     return path
 
 

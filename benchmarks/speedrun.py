@@ -196,7 +196,7 @@ def main() -> None:
     ours.begin()
     print(f"both sides agree; ours has compiled {len(lengths)} programs and run them once in {compiling:.1f} s", flush=True)
     table, quotient = run({"jaxvision": ours, "PyTorch": Theirs(experiment, initial, options)}, experiment)
-    about = {"images": len(experiment.train), "batch": experiment.batch_size, "seed": experiment.seed}
+    about = {"images": len(experiment.train), "batch": experiment.batch_size, "epochs": options["epochs"], "seed": experiment.seed}
     path = side_by_side.write("speedrun", [row | about for row in table], named_by=tuple(about))
     draw(table, path.with_suffix(".png"), f"speed run, {len(experiment.train)} images of CIFAR-10, batch {experiment.batch_size}")
     print(f"written to {path}")

@@ -63,6 +63,11 @@ def test_a_table_keeps_the_rows_that_were_not_measured_again(monkeypatch, tmp_pa
     path = side_by_side.write("trial", [epoch(3, 1, 6.0), epoch(1, 1, 2.0)], named_by=("run",))
     found = [(row["run"], row["epoch"], row["seconds"]) for row in side_by_side.read(path)]
     assert found == [("1", "1", "2.0"), ("2", "1", "4.0"), ("3", "1", "6.0")]
+    here = side_by_side.machine()
+    monkeypatch.setattr(side_by_side, "machine", lambda: here | {"device": "another"})
+    side_by_side.write("trial", [epoch(1, 1, 1.0)], named_by=("run",))
+    assert [row["seconds"] for row in side_by_side.read(path)] == ["2.0", "4.0", "6.0", "1.0"]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
     path = side_by_side.write("trial", [{"run": 1, "minutes": 1}], named_by=("run",))
     assert [row["minutes"] for row in side_by_side.read(path)] == ["1"]  # other columns: another table
 

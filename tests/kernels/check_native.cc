@@ -38,6 +38,10 @@ void on_threads(int64_t count, const std::function<void(int64_t)>& task) {
   for (std::thread& helper : helpers) helper.join();
 }
 
+void alone(int64_t count, const std::function<void(int64_t)>& task) {
+  for (int64_t index = count; index-- > 0;) task(index);  // the last first
+}
+
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>
 void each_product(const Shape& s, bool depthwise, Visit visit) {
@@ -89,7 +93,17 @@ bool check(const Convolution& kernels, bool depthwise, const Shape& s, std::mt19
   kernels.forward(s, image.data(), kernel.data(), a.data(), on_threads);
   kernels.image_gradient(s, gradient.data(), kernel.data(), b.data(), on_threads);
   kernels.kernel_gradient(s, image.data(), gradient.data(), c.data(), on_threads);
-  return close(a, output, "forward", s) & close(b, to_image, "image gradient", s) & close(c, to_kernel, "kernel gradient", s);
+  Floats other(a.size());
+  kernels.forward(s, image.data(), kernel.data(), other.data(), alone);
+  bool equal = a == other;
+  other.resize(b.size());
+  kernels.image_gradient(s, gradient.data(), kernel.data(), other.data(), alone);
+  equal &= b == other;
+  other.resize(c.size());
+  kernels.kernel_gradient(s, image.data(), gradient.data(), other.data(), alone);
+  equal &= c == other;
+  if (!equal) std::printf("the number of threads changes a digit\n");
+  return equal & close(a, output, "forward", s) & close(b, to_image, "image gradient", s) & close(c, to_kernel, "kernel gradient", s);
 }
 
 // Max pooling; of equal pixels the first counts, so the pixels here are few different numbers.

@@ -2,7 +2,8 @@
 
 ``python -m pip install`` builds them where there is a C++ compiler. Without them every function computes by its twin in JAX. Of the
 environment, JAXVISION_NATIVE=0 leaves them aside, JAXVISION_INSTRUCTIONS ("avx512", "avx2", "portable") chooses what they are made of,
-and JAXVISION_WINOGRAD=0 keeps 3x3 convolutions from it: half as fast, with a fifth of the rounding.
+and JAXVISION_WINOGRAD=0 computes 3x3 convolutions as the sums they are: at half the speed, with half the rounding or less, and exact zeros.
+Each is read once, at first use.
 """
 
 import ctypes
