@@ -7,9 +7,16 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
+from jaxvision.kernels import native
 from jaxvision.layers import Conv, average_pool
 from jaxvision.models import alexnet, vgg
 from jaxvision.typing import Features
+
+
+@pytest.fixture(autouse=True)
+def exact_zeros(monkeypatch):
+    """XLA's own convolutions: compiled ones in tiles leave rounding where a gradient is zero."""
+    monkeypatch.setattr(native, "present", lambda: False)
 
 
 def positive(model, image) -> dict:
