@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
-SECONDS = 180  # all of it
+SECONDS = 180 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # all of it: three minutes of the whole machine (pytest -n 0)
 TESTING = ("XLA_FLAGS", "OMP_NUM_THREADS")  # what tests/conftest.py sets and a reader's kernel does not have
 
 

@@ -109,6 +109,6 @@ def compiled_convolution(target: str, letters: str) -> Callable[..., Array]:
         sizes = zip(image.shape[1:3], padding, kernel.shape, stride)
         rows, columns = ((extent + 2 * pad - taps) // step + 1 for extent, pad, taps, step in sizes)
         shape = (image.shape[0], rows, columns, kernel.shape[3])
-        return bind(forward, image, kernel, shape, stride=stride, padding=padding)
+        return bind(forward, image, kernel, shape, stride=stride, padding=padding, images=image.shape[:1])
 
     return convolve

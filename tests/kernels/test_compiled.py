@@ -214,9 +214,9 @@ def test_what_does_not_fit_is_refused_by_the_kernel_itself(case):
     image, kernel, _ = draw(case)
     target, shape = f"jaxvision_{'dense' if CASES[case].features else 'depthwise'}", (2, 8, 9, CASES[case].features or 16)
     with pytest.raises(Exception, match="the output's rows or columns do not fit"):
-        native.call(target, shape, image, kernel, stride=(1, 1), padding=(0, 0))
+        native.call(target, shape, image, kernel, stride=(1, 1), padding=(0, 0), images=(2,))
     with pytest.raises(Exception, match="batch or channels do not fit"):
-        native.call(target, shape, image, kernel[..., :8], stride=(1, 1), padding=(1, 1))
+        native.call(target, shape, image, kernel[..., :8], stride=(1, 1), padding=(1, 1), images=(2,))
 
 
 @kinds

@@ -10,9 +10,10 @@ namespace jaxvision {
 using Parallel = std::function<void(int64_t count, const std::function<void(int64_t)>& task)>;
 
 // image [B, H, W, C], kernel [kh, kw, c, D], output [B, h, w, D]; strides and padding of the rows and of the columns. c is 1 and D is C where
-// every channel has a filter of its own (depthwise), else c is C (dense).
+// every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's part of `whole`, which decides how they
+// are computed, so that the number of devices does not; 0 is B.
 struct Shape {
-  int64_t B, H, W, C, kh, kw, D, h, w, stride_rows, stride_columns, pad_rows, pad_columns;
+  int64_t B, H, W, C, kh, kw, D, h, w, stride_rows, stride_columns, pad_rows, pad_columns, whole = 0;
 };
 
 // A convolution and both its gradients.

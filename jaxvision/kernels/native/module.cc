@@ -99,13 +99,16 @@ ffi::ErrorOr<Shape> shape_of(const Sizes& given, bool hanging) {
 }
 
 // Of a convolution; `output` is [B, h, w, D].
-ffi::ErrorOr<Shape> shape_of(Span image, Span kernel, Span output, Span stride, Span padding, bool depthwise) {
+ffi::ErrorOr<Shape> shape_of(Span image, Span kernel, Span output, Span stride, Span padding, Span images, bool depthwise) {
   const auto invalid = [](const char* told) { return ffi::Unexpected(ffi::Error::InvalidArgument(told)); };
-  if (stride.size() != 2 || padding.size() != 2) return invalid("stride, padding: expected two numbers each");
+  if (stride.size() != 2 || padding.size() != 2 || images.size() != 1)
+    return invalid("stride, padding: expected two numbers each, images: one number");
   if (kernel[2] != (depthwise ? 1 : image[3]) || kernel[3] != output[3] || (depthwise && output[3] != image[3]))
     return invalid("batch or channels do not fit");
   if (depthwise && kernel[1] > 64) return invalid("stride, padding or kernel out of range");
-  return shape_of({image, output, kernel[0], kernel[1], stride, padding[0], padding[1]}, false);
+  ffi::ErrorOr<Shape> found = shape_of({image, output, kernel[0], kernel[1], stride, padding[0], padding[1]}, false);
+  if (found.has_value()) found.value().whole = images[0];
+  return found;
 }
 
 // Of pooling with windows of `size`; padding before and after the rows, before and after the columns.
@@ -140,20 +143,20 @@ template <Convolution Kernels::*KIND>
 constexpr bool kDepthwise = KIND == &Kernels::depthwise;
 
 template <Convolution Kernels::*KIND>
-ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding) {
-  const auto shape = shape_of(image.dimensions(), kernel.dimensions(), output->dimensions(), stride, padding, kDepthwise<KIND>);
+ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding, Span images) {
+  const auto shape = shape_of(image.dimensions(), kernel.dimensions(), output->dimensions(), stride, padding, images, kDepthwise<KIND>);
   return run((chosen().*KIND).forward, shape, pool, image, kernel, output);
 }
 
 template <Convolution Kernels::*KIND>
-ffi::Error image_gradient(ffi::ThreadPool pool, Floats gradient, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding) {
-  const auto shape = shape_of(output->dimensions(), kernel.dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
+ffi::Error image_gradient(ffi::ThreadPool pool, Floats gradient, Floats kernel, ffi::Result<Floats> output, Span stride, Span padding, Span images) {
+  const auto shape = shape_of(output->dimensions(), kernel.dimensions(), gradient.dimensions(), stride, padding, images, kDepthwise<KIND>);
   return run((chosen().*KIND).image_gradient, shape, pool, gradient, kernel, output);
 }
 
 template <Convolution Kernels::*KIND>
-ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Span stride, Span padding) {
-  const auto shape = shape_of(image.dimensions(), output->dimensions(), gradient.dimensions(), stride, padding, kDepthwise<KIND>);
+ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Result<Floats> output, Span stride, Span padding, Span images) {
+  const auto shape = shape_of(image.dimensions(), output->dimensions(), gradient.dimensions(), stride, padding, images, kDepthwise<KIND>);
   return run((chosen().*KIND).kernel_gradient, shape, pool, image, gradient, output);
 }
 
@@ -311,7 +314,8 @@ auto binding() {
       .Arg<Floats>()
       .Ret<Floats>()
       .Attr<Span>("stride")
-      .Attr<Span>("padding");
+      .Attr<Span>("padding")
+      .Attr<Span>("images");
 }
 
 auto pooling() {
