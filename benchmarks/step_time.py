@@ -219,16 +219,17 @@ def main() -> None:
             measured = rows(found, batch=given.batch, work=work, most=most, worst=worst)
             table += [{"model": name, **options, **row} for row in measured]
             for row in table[-len(found) + 1 :]:
-                about = f"batch {given.batch}, {given.dtype}, equal to {worst:.0e}"
-                print(f"{label(row)}, {about}: ratio ours/PyTorch {row['ratio_ours_over_this']}", flush=True)
+                quotient = row["ratio_ours_over_this"]
+                print(f"{label(row)}, batch {given.batch}, {given.dtype}, equal to {worst:.0e}: ratio ours/PyTorch {quotient}", flush=True)
     path = side_by_side.write(given.out, table, named_by=("model", *options))
-    about = ", ".join(f"{key} {value}" for key, value in side_by_side.machine().items())
-    equal = {"dtype": given.dtype, "batch": str(given.batch), "size": str(given.size)} | side_by_side.machine()
+    machine = side_by_side.machine()
+    about = ", ".join(f"{key} {value}" for key, value in machine.items())
+    equal = {"dtype": given.dtype, "batch": str(given.batch), "size": str(given.size)} | machine
     others = [row for row in side_by_side.read(path) if row["side"] != "jaxvision" and equal.items() <= row.items()]
     ratios = [side_by_side.Ratio.of(row["ratio_ours_over_this"]) for row in others]
     side_by_side.chart([label(row) for row in others], ratios, path.with_suffix(".png"), title=about)
     print(f"{about}\nwritten to {path} and {path.with_suffix('.png').name}")
-    print(f"ratio ours/PyTorch {table[-1]['ratio_ours_over_this']}")
+    print(f"ratio ours/PyTorch {quotient}")
 
 
 if __name__ == "__main__":
