@@ -16,7 +16,6 @@ import numpy as np
 from benchmarks import reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision import kernels
-from jaxvision.kernels import native
 
 
 class Layer(NamedTuple):
@@ -155,20 +154,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     given = parser.parse_args()
     reference.torchvision()
-    made_of = native.instructions() or "not built"
-    print(f"compiled kernels: {made_of}", flush=True)
+    print(f"compiled kernels: {side_by_side.machine()['compiled kernels']}", flush=True)
     table = []
     for kind in given.layers:
         for name, layer in LAYERS[kind].items():
             for which in PASSES[:2] if kind == "pooling" else PASSES:
                 found = compare(kind, layer, which, turns=given.turns)
                 over = {side: side_by_side.ratio(found["ours"], found[side]) for side in ("PyTorch", "XLA")}
-                row = {"kind": kind, "layer": name, **layer._asdict(), "pass": which, "compiled_kernels": made_of}
+                row = {"kind": kind, "layer": name, **layer._asdict(), "pass": which}
                 row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
                 row |= {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
                 table.append(row)
                 print(f"{name}, {which}: ratio ours/PyTorch {over['PyTorch']}, ours/XLA {over['XLA']}", flush=True)
-    path = side_by_side.write(f"kernel_time_{made_of}".replace(" ", "_"), table, named_by=("kind", "layer", *Layer._fields, "pass"))
+    path = side_by_side.write("kernel_time", table, named_by=("kind", "layer", *Layer._fields, "pass"))
     print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxvision.kernels import native
+
 RESULTS = Path(__file__).parent / "results"
 PAUSE_SECONDS = 0.3  # between turns: the threads of the side that has just run still spin for work (docs/performance.md)
 
@@ -153,13 +155,14 @@ def ratio(ours: Pace, theirs: Pace) -> Ratio:
 
 
 def machine() -> dict[str, str]:
-    """Hardware, versions and threads, for every row of a table."""
+    """Hardware, versions, threads and the instructions that our kernels are made of, for every row of a table."""
     import torch
 
     device = jax.devices()[0]
     return {
         "device": device.device_kind if device.platform != "cpu" else _processor(),
         "cores": str(os.cpu_count()),
+        "compiled kernels": native.instructions() if native.present() else "none",
         "torch threads": str(torch.get_num_threads()),
         "python": platform.python_version(),
         "jax": jax.__version__,

@@ -23,7 +23,7 @@ ARROWS = {  # room: the rooms it may import, beside itself
     "plots": {"typing"},
     "objectives": {"typing", "axis", "core", "losses", "layers"},
     "evaluate": {"typing", "losses", "data", "augment"},
-    "train": {"typing", "axis", "core", "data", "evaluate", "plots"},
+    "train": {"typing", "axis", "core", "kernels", "data", "evaluate", "plots"},
     "__init__": set(),
     "cli": {"typing", "data", "evaluate", "models", "plots", "summary", "train", "__init__"},
 }

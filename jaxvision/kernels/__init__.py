@@ -9,6 +9,7 @@ from jaxvision.kernels.convolution import conv2d, plain_conv2d
 from jaxvision.kernels.dot_product import attention, plain_attention
 from jaxvision.kernels.matrix_product import plain_product, product
 from jaxvision.kernels.normalization import layer_norm, plain_layer_norm, standardized
+from jaxvision.kernels.optimization import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
     plain_prototype_cross_entropy,
@@ -19,6 +20,10 @@ from jaxvision.kernels.prototypes import (
 from jaxvision.kernels.settling import settled
 
 __all__ = [
+    "AdamArrays",
+    "AdamNumbers",
+    "adam",
+    "adam_is_compiled",
     "attention",
     "blur",
     "conv2d",
@@ -28,6 +33,7 @@ __all__ = [
     "log_sum_exp_of_others",
     "max_pool",
     "moments",
+    "plain_adam",
     "plain_attention",
     "plain_blur",
     "plain_conv2d",

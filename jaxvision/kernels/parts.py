@@ -78,3 +78,15 @@ def in_parts_of(function: Callable, rule: str) -> Callable:
     spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (given_letters, result_letters))
     whole.def_partition(partition=partition, sharding_rule=spaced)
     return whole
+
+
+def in_parts_alike(function: Callable, results: int) -> Callable:
+    """``function(*arrays, row)``, which lists so many results, element by element; every array is split as the second is, the row never."""
+
+    def partition(mesh, given, _):
+        split = given[1].sharding
+        return mesh, function, [split] * results, (*[split] * (len(given) - 1), NamedSharding(mesh, PartitionSpec()))
+
+    whole = custom_partitioning(function)
+    whole.def_partition(partition=partition, sharding_rule=", ".join(["..."] * (results + 1)) + ", n -> " + ", ".join(["..."] * results))
+    return whole

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from jaxvision.train import fused
 from jaxvision.typing import Array
 
 _NOT_DECAYED = {"bias", "scale", "class_token", "position", "mask_token"}
@@ -136,20 +137,33 @@ def freeze(optimizer: optax.GradientTransformation, *, train: str | int) -> opta
     return optax.partition({"train": optimizer, "freeze": optax.set_to_zero()}, label)
 
 
-def _build(
+def _parts(
     direction, learning_rate, *, coupled, after=(), weight_decay=0.0, decay_mask=decay_mask, clip_norm=None, layer_rate=None
-) -> optax.GradientTransformation:
+) -> dict[str, optax.GradientTransformation]:
     """clip -> [decay as part of the gradient] -> direction -> [decoupled decay] -> layer scales -> rate -> what comes after the rate."""
-    decay = [optax.add_decayed_weights(weight_decay, decay_mask)] if weight_decay else []
-    return optax.chain(
-        *([optax.clip_by_global_norm(clip_norm)] if clip_norm is not None else []),
-        *(decay if coupled else []),
-        *direction,
-        *([] if coupled else decay),
-        *([scale_by_layer(layer_rate)] if layer_rate is not None else []),
-        scale_by_recorded_rate(learning_rate),
-        *after,
-    )
+    decay = {"decay": optax.add_decayed_weights(weight_decay, decay_mask)} if weight_decay else {}
+    return {
+        **({"clip": optax.clip_by_global_norm(clip_norm)} if clip_norm is not None else {}),
+        **(decay if coupled else {}),
+        **{f"direction{index}": part for index, part in enumerate(direction)},
+        **({} if coupled else decay),
+        **({"layers": scale_by_layer(layer_rate)} if layer_rate is not None else {}),
+        "rate": scale_by_recorded_rate(learning_rate),
+        **{f"after{index}": part for index, part in enumerate(after)},
+    }
+
+
+def _build(direction, learning_rate, **options) -> optax.GradientTransformation:
+    return optax.chain(*_parts(direction, learning_rate, **options).values())
+
+
+def _adam(learning_rate, beta1, beta2, epsilon, *, weight_decay, decay_mask=decay_mask, layer_rate=None, **options) -> fused.FusedAdam:
+    options |= {"weight_decay": weight_decay, "decay_mask": decay_mask, "layer_rate": layer_rate}
+    parts = _parts([optax.scale_by_adam(beta1, beta2, epsilon)], learning_rate, **options)
+    scales = (lambda params: jax.tree.map(lambda _: 1.0, params)) if layer_rate is None else partial(layer_scales, rate=layer_rate)
+    numbers = {"betas": (beta1, beta2), "epsilon": epsilon, "clip_norm": options.get("clip_norm"), "coupled": options["coupled"]}
+    decay = optax.add_decayed_weights(weight_decay)
+    return fused.FusedAdam.of(fused.AdamChain(parts, decay=decay, decay_mask=decay_mask, scales=scales, **numbers))
 
 
 def sgd(learning_rate, *, weight_decay=0.0, **options) -> optax.GradientTransformation:
@@ -168,12 +182,12 @@ def momentum(learning_rate, *, beta=0.9, nesterov=False, weight_decay=0.0, **opt
 
 def adam(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, **options) -> optax.GradientTransformation:
     """Adam (Kingma & Ba, 2015); weight decay, if any, is part of the gradient, as in PyTorch's Adam; further options as ``sgd``'s."""
-    return _build([optax.scale_by_adam(beta1, beta2, epsilon)], learning_rate, coupled=True, weight_decay=weight_decay, **options)
+    return _adam(learning_rate, beta1, beta2, epsilon, coupled=True, weight_decay=weight_decay, **options)
 
 
 def adamw(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, **options) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter, 2019): decay apart from the gradient, times the learning rate; further options as ``sgd``'s."""
-    return _build([optax.scale_by_adam(beta1, beta2, epsilon)], learning_rate, coupled=False, weight_decay=weight_decay, **options)
+    return _adam(learning_rate, beta1, beta2, epsilon, coupled=False, weight_decay=weight_decay, **options)
 
 
 def lars(learning_rate, *, beta=0.9, trust_coefficient=0.001, weight_decay=0.0, decay_mask=decay_mask, **options):

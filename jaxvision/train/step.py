@@ -9,6 +9,7 @@ import optax
 
 from jaxvision import axis
 from jaxvision.core import Objective, fold_name
+from jaxvision.train.fused import averaged, moved, where
 from jaxvision.train.optimizers import learning_rate_of
 from jaxvision.train.rematerialization import rematerialized
 from jaxvision.typing import Array, Batch, Key, to_float
@@ -71,10 +72,6 @@ def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
     return carry, grads, metrics
 
 
-def _average(ema: dict, current: dict, decay: Array) -> dict:
-    return jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), ema, current)
-
-
 def make_step(
     objective: Objective,
     optimizer,
@@ -108,17 +105,15 @@ def make_step(
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
 
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        decay = 0.0 if ema is None else ema(state.step) if callable(ema) else ema
+        params, opt_state, average = moved(
+            optimizer, grads, state.opt_state, state.params, finite=finite, average=state.ema.get("params", {}), decay=decay
+        )
         carry = objective.after(params, carry, state.step)
-        average = state.ema
         if ema is not None:
-            decay = ema(state.step) if callable(ema) else ema
-            average = _average(state.ema, {"params": params, "stats": carry.stats}, decay)
-
-        moved = (params, carry, opt_state, average)
-        kept = (state.params, state.carry, state.opt_state, state.ema)
-        params, carry, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, kept)
+            stats = where(finite, averaged(state.ema["stats"], carry.stats, decay), state.ema["stats"])
+            average = {"params": average, "stats": stats}
+        carry = where(finite, carry, state.carry)
         seen = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
         sums = {name: total + jnp.where(finite, seen[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
         in_row = jnp.where(finite, 0, state.skipped[1] + 1)

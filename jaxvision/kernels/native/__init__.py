@@ -21,7 +21,8 @@ _LIBRARY = "libjaxvision_kernels.so"
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
 _FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "layer_norm") for of in ("", "_gradients")]
 _PRODUCTS = [f"jaxvision_product{of}" for of in ("", "_rows_gradient", "_matrix_gradient")]
-_OTHERS = [f"jaxvision_{name}" for name in ("batch_moments", "batch_sums", "blur", "jitter", "pool", "pool_spread", "settle")]
+_SUMS = [f"jaxvision_{name}" for name in ("batch_moments", "batch_sums")]
+_OTHERS = [f"jaxvision_{name}" for name in ("adam", "adam_average", "blur", "jitter", "pool", "pool_spread", "settle")]
 
 
 @functools.cache
@@ -35,7 +36,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found = ctypes.CDLL(str(path))
     found.jaxvision_instructions.restype = ctypes.c_char_p
-    for target in (*_CONVOLUTIONS, *_FUNCTIONS, *_PRODUCTS, *_OTHERS):
+    for target in (*_CONVOLUTIONS, *_FUNCTIONS, *_PRODUCTS, *_SUMS, *_OTHERS):
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(found, target)), platform="cpu")
     return found
 

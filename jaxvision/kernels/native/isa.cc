@@ -35,6 +35,8 @@ namespace jaxvision {
 #include "batch.inc"
 //
 #include "pictures.inc"
+//
+#include "adam.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -51,6 +53,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {batch_moments, batch_sums},
     {product_forward, product_rows_gradient, product_matrix_gradient},
     {pictures_jitter, pictures_blur},
+    adam_update,
 };
 
 }  // namespace jaxvision

@@ -84,6 +84,17 @@ struct Pictures {
   void (*blur)(const Images&, const float* from, const float* taps, int64_t K, float* to, const Parallel&);
 };
 
+// What an update by Adam needs beside its arrays, in the order of the row that XLA hands over. Nothing moves where `finite` is 0.
+struct AdamNumbers {
+  float beta1, rest1, beta2, rest2, first, second, epsilon, clip, coupled, decoupled, rate, decay, rest, finite;
+};
+
+// Arrays of one size. What is read and what is written in its place may be the same; `average` is null where none is kept.
+struct AdamArrays {
+  const float *gradient, *param, *mean, *square, *average;
+  float *to_param, *to_mean, *to_square, *to_average;
+};
+
 struct Kernels {
   const char* instructions;
   Convolution depthwise, dense, tiled;  // tiled: kernels of 3 x 3, no stride, padding up to 2; `dense` takes it where it is faster
@@ -93,6 +104,7 @@ struct Kernels {
   Batch batch;
   Multiply multiply;
   Pictures pictures;
+  void (*adam)(const AdamNumbers&, const AdamArrays&, int64_t count, const Parallel&);
 };
 
 extern const Kernels kernels_portable;
