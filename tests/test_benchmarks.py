@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, speedrun, ssl_step_time, step_time
+from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, speedrun, ssl_step_time, step_time, update_time
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
 from experiments import speedrun_cifar10
 from jaxvision import kernels
@@ -132,6 +132,17 @@ def test_the_largest_batch_within_a_memory_is_the_last_that_fits():
     loss = loss_time.LOSSES["nt_xent"]
     found = loss_time.largest_within(loss, 4.0, start=64)
     assert found > 64 and loss_time.set_aside(loss, found) <= 4.0 < loss_time.set_aside(loss, 2 * found)
+
+
+@needs_torch
+@pytest.mark.parametrize("average", [False, True])
+def test_an_update_changes_every_weight_as_pytorch_s_does(average, monkeypatch):
+    sides = list(update_time.compare("mobilenet_v3_small", average=average, turns=1))
+    assert sides == ["ours", "chain", "PyTorch", "PyTorch fused"]
+    plain = update_time.theirs
+    monkeypatch.setattr(update_time, "theirs", lambda *given, **options: plain(*given, **options | {"eps": 1e-2}))
+    with pytest.raises(Disagreement, match="mobilenet_v3_small, PyTorch: "):
+        update_time.compare("mobilenet_v3_small", average=average, turns=1)
 
 
 @needs_torch
