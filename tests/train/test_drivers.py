@@ -7,6 +7,7 @@ import pytest
 
 import jaxvision as jv
 from benchmarks import driver_agreement
+from jaxvision.kernels import native
 
 STEPS = 4
 
@@ -42,8 +43,15 @@ def test_micro_batches_have_the_same_members_on_any_number_of_devices():
     assert driver_agreement.difference(four, one) <= driver_agreement.BOUND
 
 
-def test_a_run_moves_from_eight_devices_to_two(tmp_path):
-    """Saved on 8, restored on 2 bit for bit; ten further steps on both agree within 1e-6 of the largest parameter."""
+@pytest.mark.parametrize(("compiled", "bound"), [(False, 1e-6), (True, driver_agreement.BOUND)])
+def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, bound):
+    """Saved on 8, restored on 2 bit for bit; ten further steps on both agree within 1e-6 of the largest parameter.
+
+    Convolutions in tiles round more, so that more units at the kink of their ReLU switch on one side alone: for compiled kernels the
+    bound is that of the drivers (2e-7 to 2e-6 were found for six keys).
+    """
+    if not compiled:
+        monkeypatch.setattr(native, "present", lambda: False)
     objective, optimizer, augment, source = driver_agreement.problem(driver_agreement.CALM)
     key, batches = jax.random.key(0), list(jv.data.batches(source, 32, steps=15, threads=0))
     pure = jv.train.make_step(objective, optimizer, augment=augment)
@@ -64,7 +72,7 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path):
         state, _ = step(state, batch, key)
         moved, _ = step_of_two(moved, batch, key)
     ours, theirs = ([np.asarray(leaf) for leaf in jax.tree.leaves(one.params)] for one in (moved, state))
-    assert driver_agreement.difference(ours, theirs) <= 1e-6
+    assert driver_agreement.difference(ours, theirs) <= bound
 
 
 def test_fsdp_splits_what_is_large_and_keeps_it_split():
