@@ -62,7 +62,7 @@ _update, _update_with_average = _compiled("adam", 3), _compiled("adam_average", 
 
 
 def plain_adam(gradient: Array, moving: AdamArrays, numbers: AdamNumbers) -> AdamArrays:
-    """The twin that the compiled form must equal."""
+    """The twin of ``adam``, of the same arrays, that the compiled form must equal."""
     n = numbers
     gradient = n.clip * gradient + n.coupled * moving.param
     mean = n.beta1 * moving.mean + n.rest1 * gradient
@@ -74,14 +74,15 @@ def plain_adam(gradient: Array, moving: AdamArrays, numbers: AdamNumbers) -> Ada
 
 
 def adam_is_compiled(*arrays: Array) -> bool:
-    """Whether ``adam`` of these arrays is one pass: elsewhere a chain of optax's is as good."""
+    """Whether ``adam`` of these arrays is one pass: on a CPU, where compiled kernels were built, and all are of float32."""
     return native.wanted(*arrays)
 
 
 def adam(gradient: Float[Array, "..."], moving: AdamArrays, numbers: AdamNumbers) -> AdamArrays:
     """What one update makes of a parameter, its moments and its average (Kingma & Ba, 2015, algorithm 1; Loshchilov & Hutter, 2019).
 
-    Compiled where compiled kernels were built for a CPU and every array is of float32: in place, if nothing else reads them.
+    Of arrays of one shape. Compiled where compiled kernels were built for a CPU and every array is of float32, and then in place, if
+    nothing else reads them; elsewhere the twin.
     """
     given = [array for array in moving if array is not None]
     if not adam_is_compiled(gradient, *given):

@@ -1,7 +1,7 @@
 """An update, its application, the check for what is not finite and the average of the weights: of Adam and AdamW one pass over memory.
 
-``moved`` moves parameters by any optax transformation. One that is a ``FusedAdam`` leaves its chain aside for the kernel; the state is the
-chain's own either way.
+``moved`` moves parameters by any optax transformation. A ``FusedAdam`` leaves its chain aside for the kernel where that was compiled for a
+CPU and everything is float32; the state is the chain's own either way.
 """
 
 from collections.abc import Callable
@@ -36,10 +36,10 @@ class AdamChain(NamedTuple):
     scales: Callable  # of the parameters: the factor of each leaf's rate
 
 
-class FusedAdam(optax.GradientTransformation):
-    """optax's chain for Adam or AdamW, which ``moved`` computes by a kernel from what the chain is made of."""
+class FusedAdam(optax.GradientTransformationExtraArgs):
+    """optax's chain for Adam or AdamW; where it knows what it is made of, ``moved`` can compute it by a kernel."""
 
-    made_of: AdamChain
+    made_of: AdamChain | None = None
 
     @classmethod
     def of(cls, chain: AdamChain) -> "FusedAdam":
@@ -71,10 +71,12 @@ def moved(
 ) -> Moved:
     """Parameters, optimizer state and average after an update; all as they are where ``finite`` is false.
 
-    ``average``: the average of the parameters, whose share ``decay`` stays, or {}.
+    ``grads``, ``params`` and ``average`` are trees of one structure; ``finite`` bool []; ``average``: that of the parameters, whose share
+    ``decay`` stays, or {}.
     """
-    if isinstance(optimizer, FusedAdam) and kernels.adam_is_compiled(*jax.tree.leaves((grads, params, average))):
-        return _by_kernel(optimizer.made_of, grads, opt_state, params, finite, average, decay)
+    chain = getattr(optimizer, "made_of", None)
+    if chain is not None and kernels.adam_is_compiled(*jax.tree.leaves((grads, params, average))):
+        return _by_kernel(chain, grads, opt_state, params, finite, average, decay)
     updates, after = optimizer.update(grads, opt_state, params)
     new = optax.apply_updates(params, updates)
     return where(finite, Moved(new, after, averaged(average, new, decay) if average else {}), Moved(params, opt_state, average))

@@ -157,13 +157,15 @@ def _build(direction, learning_rate, **options) -> optax.GradientTransformation:
     return optax.chain(*_parts(direction, learning_rate, **options).values())
 
 
-def _adam(learning_rate, beta1, beta2, epsilon, *, weight_decay, decay_mask=decay_mask, layer_rate=None, **options) -> fused.FusedAdam:
-    options |= {"weight_decay": weight_decay, "decay_mask": decay_mask, "layer_rate": layer_rate}
-    parts = _parts([optax.scale_by_adam(beta1, beta2, epsilon)], learning_rate, **options)
+def _adam(
+    learning_rate, beta1, beta2, epsilon, *, coupled, weight_decay, decay_mask=decay_mask, clip_norm=None, layer_rate=None
+) -> fused.FusedAdam:
+    both = {"coupled": coupled, "decay_mask": decay_mask, "clip_norm": clip_norm}
+    direction = [optax.scale_by_adam(beta1, beta2, epsilon)]
+    parts = _parts(direction, learning_rate, weight_decay=weight_decay, layer_rate=layer_rate, **both)
     scales = (lambda params: jax.tree.map(lambda _: 1.0, params)) if layer_rate is None else partial(layer_scales, rate=layer_rate)
-    numbers = {"betas": (beta1, beta2), "epsilon": epsilon, "clip_norm": options.get("clip_norm"), "coupled": options["coupled"]}
     decay = optax.add_decayed_weights(weight_decay)
-    return fused.FusedAdam.of(fused.AdamChain(parts, decay=decay, decay_mask=decay_mask, scales=scales, **numbers))
+    return fused.FusedAdam.of(fused.AdamChain(parts, betas=(beta1, beta2), epsilon=epsilon, decay=decay, scales=scales, **both))
 
 
 def sgd(learning_rate, *, weight_decay=0.0, **options) -> optax.GradientTransformation:

@@ -89,7 +89,7 @@ def make_step(
     a schedule of step. ``remat``: the names of the values that are kept in memory for the gradients, while everything else is computed
     again (``rematerialized``); by default all are kept.
 
-    A step whose loss or gradient is not finite changes no parameter, no carry and no optimizer state; it is counted in
+    A step whose loss or gradient is not finite changes no parameter, carry, optimizer state or average; it is counted in
     ``state.skipped``. Metrics: the objective's, ``loss``, ``gradient_norm``, ``skipped`` (so far), ``skipped_in_row`` and, where the
     optimizer shows it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the (local) batch.
     """
@@ -106,13 +106,13 @@ def make_step(
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
 
         decay = 0.0 if ema is None else ema(state.step) if callable(ema) else ema
-        params, opt_state, average = moved(
-            optimizer, grads, state.opt_state, state.params, finite=finite, average=state.ema.get("params", {}), decay=decay
-        )
+        old = {} if ema is None else state.ema["params"]
+        params, opt_state, new = moved(optimizer, grads, state.opt_state, state.params, finite=finite, average=old, decay=decay)
         carry = objective.after(params, carry, state.step)
+        average = state.ema
         if ema is not None:
             stats = where(finite, averaged(state.ema["stats"], carry.stats, decay), state.ema["stats"])
-            average = {"params": average, "stats": stats}
+            average = {"params": new, "stats": stats}
         carry = where(finite, carry, state.carry)
         seen = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
         sums = {name: total + jnp.where(finite, seen[name].astype(jnp.float32), 0) for name, total in state.sums.items()}

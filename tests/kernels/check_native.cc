@@ -259,44 +259,7 @@ void turn(double* pixel, double shift) {
   }
 }
 
-// An update of Adam number by number in double, in place and beside; nothing moves where it is not finite.
-bool check_adam(const Kernels& kernels, int64_t count, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  const jaxvision::AdamNumbers n = {0.9f, 0.1f, 0.98f, 0.02f, 3.7f, 17.f, 1e-3f, 0.7f, 0.3f, 0.2f, 0.05f, 0.95f, 0.05f, 1};
-  Floats gradient(count), param(count), mean(count), square(count), average(count);
-  for (Floats* one : {&gradient, &param, &mean, &square, &average})
-    for (float& value : *one) value = one == &square ? std::fabs(normal(random)) : normal(random);
-  Floats to_param(count), to_mean(count), to_square(count), to_average(count);
-  const auto update = [&](const jaxvision::AdamNumbers& numbers, bool kept, const jaxvision::Parallel& parallel) {
-    kernels.adam(numbers, {gradient.data(), param.data(), mean.data(), square.data(), kept ? average.data() : nullptr, to_param.data(),
-                           to_mean.data(), to_square.data(), kept ? to_average.data() : nullptr}, count, parallel);
-  };
-  bool equal = true;
-  for (const bool kept : {true, false}) {
-    update(n, kept, on_threads);
-    for (int64_t i = 0; i < count; ++i) {
-      const double slope = double(n.clip) * gradient[i] + double(n.coupled) * param[i];
-      const double first = double(n.beta1) * mean[i] + double(n.rest1) * slope, second = double(n.beta2) * square[i] + double(n.rest2) * slope * slope;
-      const double direction = n.first * first / (std::sqrt(n.second * second) + n.epsilon);
-      const double moved = param[i] - n.rate * (direction + double(n.decoupled) * param[i]);
-      const double expected[] = {moved, first, second, double(n.decay) * average[i] + n.rest * moved};
-      const float found[] = {to_param[i], to_mean[i], to_square[i], to_average[i]};
-      for (int k = 0; k < (kept ? 4 : 3); ++k) equal = equal && std::fabs(found[k] - expected[k]) <= 2e-6 * (1 + std::fabs(expected[k]));
-    }
-  }
-  const Floats before[] = {param, mean, square, average};
-  const Floats beside[] = {to_param, to_mean, to_square};
-  kernels.adam(n, {gradient.data(), param.data(), mean.data(), square.data(), nullptr, param.data(), mean.data(), square.data(), nullptr}, count,
-               alone);
-  equal = equal && param == beside[0] && mean == beside[1] && square == beside[2];
-  param = before[0], mean = before[1], square = before[2];
-  jaxvision::AdamNumbers none = n;
-  none.finite = 0;
-  update(none, true, on_threads);
-  equal = equal && to_param == before[0] && to_mean == before[1] && to_square == before[2] && to_average == before[3];
-  if (!equal) std::printf("%s: an update of %lld numbers differs\n", kernels.instructions, static_cast<long long>(count));
-  return equal;
-}
+#include "check_adam.inc"
 
 // Colours and blur, pixel by pixel in double.
 bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& random) {

@@ -78,7 +78,7 @@ def test_donated_arrays_are_written_in_place_and_others_are_kept():
     compiled = program.lower(gradient, moving, NUMBERS).compile()
     assert compiled.memory_analysis().alias_size_in_bytes >= 4 * gradient.nbytes
     assert compiled.memory_analysis().temp_size_in_bytes < gradient.nbytes
-    given = jax.tree.map(jnp.asarray, moving)
+    given = jax.tree.map(jnp.array, moving)
     found = jax.jit(adam)(gradient, given, NUMBERS)
     for kept, before in zip(given, moving, strict=True):
         np.testing.assert_array_equal(kept, before)

@@ -51,7 +51,12 @@ def moves(optimizer, *, ema: bool, poison: int | None = None) -> fused.Moved:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_the_kernel_is_the_chain(make, options, monkeypatch):
     optimizer = make(SCHEDULE, **options)
+    assert isinstance(optimizer, optax.GradientTransformationExtraArgs)
+    calls = []
+    original = fused.kernels.adam
+    monkeypatch.setattr(fused.kernels, "adam", lambda *given: calls.append(1) or original(*given))
     ours = moves(optimizer, ema=True, poison=2)
+    assert len(calls) == len(jax.tree.leaves(PARAMS))  # traced once
     theirs = moves(optax.GradientTransformation(*optimizer), ema=True, poison=2)
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for (path, our), their in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
@@ -68,8 +73,18 @@ def test_without_an_average_none_comes_back_and_the_rate_is_shown():
 
 
 @built
-def test_the_step_takes_the_kernel_and_other_types_take_the_chain():
+def test_the_step_takes_the_kernel():
+    objective, optimizer = jv.objectives.supervised(jv.create_model("lenet5", num_classes=10)), jv.train.adamw(0.1)
+    batch, key = {"image": np.zeros((2, 32, 32, 1), np.float32), "label": np.zeros(2, np.int32)}, jax.random.key(0)
+    for ema, name in ((None, "adam["), (0.9, "adam_average[")):
+        state = jv.train.init(objective, optimizer, batch, key=key, ema=ema)
+        assert name in str(jax.make_jaxpr(jv.train.make_step(objective, optimizer, ema=ema))(state, batch, key))
+
+
+@built
+def test_other_types_and_what_was_made_anew_take_the_chain():
     optimizer = jv.train.adamw(0.1)
+    assert optimizer._replace(update=optimizer.update).made_of is None
     text = lambda params: str(  # noqa: E731
         jax.make_jaxpr(lambda tree: fused.moved(optimizer, tree, optimizer.init(tree), tree, finite=True))(params)
     )
@@ -92,5 +107,11 @@ def test_on_devices_it_is_the_same(driver, options):
     many, _ = jv.train.compile_step(pure, driver=driver, **options)(begin(), batch, key)
     for ours, theirs in zip(jax.tree.leaves(many.opt_state), jax.tree.leaves(one.opt_state), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(np.abs(theirs).max(), 1e-6))
-    moved = jax.tree.map(jnp.subtract, many.ema["params"], begin().params)
-    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(moved))
+    expected = jax.tree.map(lambda old, new: 0.9 * np.asarray(old) + 0.1 * np.asarray(new), begin().params, many.params)
+    for ours, theirs in zip(jax.tree.leaves(many.ema["params"]), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_an_option_that_there_is_not_is_refused():
+    with pytest.raises(TypeError, match="after"):
+        jv.train.adamw(0.1, after=[optax.scale(0.5)])

@@ -68,13 +68,14 @@ def test_accumulation_is_the_same_update_and_the_carry_flows_through():
         run(least_squares(), jv.train.adam(0.1), batches, accumulate=3)
 
 
-def test_an_update_that_is_not_finite_changes_nothing_and_is_counted():
-    objective, optimizer = least_squares(poison=9.0), jv.train.adam(0.1)
+@pytest.mark.parametrize("optimizer", [jv.train.adam(0.1), jv.train.sgd(0.1)], ids=["adam", "sgd"])
+def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(optimizer):
+    objective = least_squares(poison=9.0)
     good, bad = batch_of(), batch_of() | {"label": np.full(8, 9.0, np.float32)}
-    state, _ = run(objective, optimizer, [good])
-    step = jax.jit(jv.train.make_step(objective, optimizer))
+    state, _ = run(objective, optimizer, [good], ema=0.9)
+    step = jax.jit(jv.train.make_step(objective, optimizer, ema=0.9))
     same, metrics = step(state, bad, KEY)
-    for name in ("params", "carry", "opt_state", "sums"):
+    for name in ("params", "carry", "opt_state", "ema", "sums"):
         jax.tree.map(np.testing.assert_array_equal, getattr(same, name), getattr(state, name))
     assert int(same.step) == 2 and same.skipped.tolist() == [1, 1] and int(metrics["skipped_in_row"]) == 1
     same, _ = step(same, bad, KEY)
@@ -95,14 +96,24 @@ def test_gradients_that_are_not_finite_are_skipped_although_the_loss_is():
 def test_the_weight_average_follows_its_formula():
     batches = [batch_of(seed=seed) for seed in range(4)]
     for decay in (0.9, lambda step: 1 - 1 / (step + 2.0)):
-        expected, objective, optimizer = np.zeros(2), least_squares(), jv.train.sgd(0.1)
+        expected, sums, objective, optimizer = np.zeros(2), 0.0, least_squares(), jv.train.sgd(0.1)
         for count in range(1, 5):
-            params = run(objective, optimizer, batches[:count])[0].params["model"]["w"]
+            one = run(objective, optimizer, batches[:count])[0]
             now = decay(count - 1) if callable(decay) else decay
-            expected = now * expected + (1 - now) * np.asarray(params)
+            expected = now * expected + (1 - now) * np.asarray(one.params["model"]["w"])
+            sums = now * sums + (1 - now) * float(one.carry.stats["model"]["sum"])
         state, _ = run(objective, optimizer, batches, ema=decay)
         np.testing.assert_allclose(state.ema["params"]["model"]["w"], expected, rtol=1e-5)
+        np.testing.assert_allclose(state.ema["stats"]["model"]["sum"], sums, rtol=1e-5)
         np.testing.assert_array_equal(jv.train.variables(state)["params"]["w"], state.ema["params"]["model"]["w"])
+
+
+@pytest.mark.parametrize("optimizer", [jv.train.adam(0.1), jv.train.sgd(0.1)], ids=["adam", "sgd"])
+def test_a_step_without_an_average_leaves_one_that_is_there_alone(optimizer):
+    objective, batch = least_squares(), batch_of()
+    state, _ = run(objective, optimizer, [batch], ema=0.9)
+    after, _ = jax.jit(jv.train.make_step(objective, optimizer))(state, batch, KEY)
+    jax.tree.map(np.testing.assert_array_equal, after.ema, state.ema)
 
 
 def test_sums_add_up_over_an_epoch():

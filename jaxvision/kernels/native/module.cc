@@ -300,37 +300,7 @@ ffi::Error blur(ffi::ThreadPool pool, Floats from, Matrix taps, ffi::Result<Floa
   return guarded([&] { chosen().pictures.blur(images.value(), from.typed_data(), taps.typed_data(), count, to->typed_data(), on(pool)); });
 }
 
-using Any = ffi::Buffer<ffi::F32>;
-using Updated = ffi::Result<Any>;
-
-ffi::Error adam_of(ffi::ThreadPool& pool, Any gradient, Any param, Any mean, Any square, const float* average, Row row, Updated& to_param,
-                   Updated& to_mean, Updated& to_square, float* to_average) {
-  jaxvision::AdamNumbers numbers;
-  const size_t count = param.element_count();
-  const size_t counts[] = {gradient.element_count(), mean.element_count(),     square.element_count(),
-                           to_param->element_count(), to_mean->element_count(), to_square->element_count()};
-  if (std::any_of(std::begin(counts), std::end(counts), [count](size_t one) { return one != count; }) || row.size_bytes() != sizeof numbers)
-    return ffi::Error::InvalidArgument("the arrays or the numbers of an update do not fit");
-  std::memcpy(&numbers, row.typed_data(), sizeof numbers);
-  return guarded([&] {
-    chosen().adam(numbers,
-                  {gradient.typed_data(), param.typed_data(), mean.typed_data(), square.typed_data(), average, to_param->typed_data(),
-                   to_mean->typed_data(), to_square->typed_data(), to_average},
-                  count, on(pool));
-  });
-}
-
-ffi::Error adam(ffi::ThreadPool pool, Any gradient, Any param, Any mean, Any square, Row row, Updated to_param, Updated to_mean,
-                Updated to_square) {
-  return adam_of(pool, gradient, param, mean, square, nullptr, row, to_param, to_mean, to_square, nullptr);
-}
-
-ffi::Error adam_average(ffi::ThreadPool pool, Any gradient, Any param, Any mean, Any square, Any average, Row row, Updated to_param,
-                        Updated to_mean, Updated to_square, Updated to_average) {
-  if (average.element_count() != param.element_count() || to_average->element_count() != param.element_count())
-    return ffi::Error::InvalidArgument("the average of an update does not fit");
-  return adam_of(pool, gradient, param, mean, square, average.typed_data(), row, to_param, to_mean, to_square, to_average->typed_data());
-}
+#include "adam_door.inc"
 
 // Nothing, in place: a value that XLA must not compute more than once.
 ffi::Error settle(ffi::AnyBuffer from, ffi::Result<ffi::AnyBuffer> to) {
