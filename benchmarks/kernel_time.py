@@ -139,12 +139,7 @@ def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, sid
         "XLA": ours(plain, layer, given, which),
         "PyTorch": theirs(layer, given, which, pooling=pooling),
     }
-
-    def check() -> None:
-        for side in ("XLA", "PyTorch"):
-            side_by_side.check_equal(sides["ours"].result(), sides[side].result(), bound=_BOUND, what=f"{layer}, {side}")
-
-    return side_by_side.paces(sides, check, turns=turns)
+    return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(layer), turns=turns)
 
 
 def main() -> None:

@@ -98,11 +98,7 @@ def compare(loss: Loss, batch: int, *, turns: int) -> dict[str, side_by_side.Pac
         "ours": functions.ours(loss.ours, given, loss.wanted, signal),
         "PyTorch": functions.theirs(loss.theirs, given, loss.wanted, signal),
     }
-
-    def check() -> None:
-        side_by_side.check_equal(sides["ours"].result(), sides["PyTorch"].result(), bound=_BOUND, what=f"batch of {batch}")
-
-    return side_by_side.paces(sides, check, turns=turns)
+    return side_by_side.paces_of_equals(sides, bound=_BOUND, what=f"batch of {batch}", turns=turns)
 
 
 def main() -> None:

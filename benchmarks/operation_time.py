@@ -85,12 +85,7 @@ def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, si
     sides = {"ours": functions.ours(operation.ours, given, *rest)}
     sides |= {"twin": functions.ours(operation.twin, given, *rest)} if operation.twin else {}
     sides["PyTorch"] = functions.theirs(operation.theirs, given, *rest)
-
-    def check() -> None:
-        for side in list(sides)[1:]:
-            side_by_side.check_equal(sides["ours"].result(), sides[side].result(), bound=_BOUND, what=f"{operation.shapes}, {side}")
-
-    return side_by_side.paces(sides, check, turns=turns)
+    return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(operation.shapes), turns=turns)
 
 
 def main() -> None:

@@ -50,12 +50,7 @@ def compare(name: str, *, drivers, devices, size: int, batch: int, turns: int) -
     given = {"image": random.standard_normal((batch, size, size, 3), np.float32), "label": random.integers(0, 10, batch)}
     kinds = [("jit", 1), *((driver, count) for driver in drivers for count in devices if (driver, count) != ("jit", 1))]
     sides = {f"{driver}, {count}": side(driver, count, name, given) for driver, count in kinds}
-
-    def check() -> None:
-        for which, one in list(sides.items())[1:]:
-            side_by_side.check_equal(sides["jit, 1"].result(), one.result(), bound=_BOUND, what=f"{name}, {which}")
-
-    return side_by_side.paces(sides, check, turns=turns)
+    return side_by_side.paces_of_equals(sides, bound=_BOUND, what=name, turns=turns)
 
 
 def main() -> None:

@@ -147,6 +147,17 @@ def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int,
     return {name: Pace(begins[name], compiling[name], np.array(found[name]), grown[name]) for name in sides}
 
 
+def paces_of_equals(sides: Mapping[str, Side], *, bound: float, what: str, turns: int) -> dict[str, Pace]:
+    """``paces`` of sides whose results must be the first one's, as ``check_equal`` has it. Raises Disagreement where they are not."""
+    (_, first), *others = sides.items()
+
+    def check() -> None:
+        for name, other in others:
+            check_equal(first.result(), other.result(), bound=bound, what=f"{what}, {name}")
+
+    return paces(sides, check, turns=turns)
+
+
 def ratio(ours: Pace, theirs: Pace) -> Ratio:
     """Times of ours over times of theirs, turn by turn."""
     quotients = ours.turns / theirs.turns

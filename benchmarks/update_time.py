@@ -85,12 +85,7 @@ def compare(name: str, *, average: bool, turns: int) -> dict[str, side_by_side.P
         "PyTorch": theirs(weights, grads, average=average),
         "PyTorch fused": theirs(weights, grads, average=average, fused=True),
     }
-
-    def check() -> None:
-        for side in list(sides)[1:]:
-            side_by_side.check_equal(sides["ours"].result(), sides[side].result(), bound=_BOUND, what=f"{name}, {side}")
-
-    return side_by_side.paces(sides, check, turns=turns)
+    return side_by_side.paces_of_equals(sides, bound=_BOUND, what=name, turns=turns)
 
 
 def main() -> None:
