@@ -3,27 +3,23 @@
     python -m benchmarks.augment_time [--rounds 9]
 
 Both sides take uint8 images in memory and give float views in [0, 1]; they take turns in one process, and every figure is the ratio of
-their times in one round (ours / torchvision's; below 1 we are faster): median, smallest and largest. torchvision runs once for every image
+their times in one round (ours / torchvision's; below 1 we are faster): median and quartiles. torchvision runs once for every image
 and view with draws of its own: on uint8 tensors (two threads inside each operation; two Python threads with one each), on float tensors
 and on Pillow images, always on the CPU; ours runs where JAX does. "batched" draws once for a whole batch and is another augmentation: it is
 only reported. Memory that either side frees is kept for its next run (``jv.train.keep_memory``), as in training.
 """
 
-import argparse
 import collections
-import csv
-import os
 import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import reference
+from benchmarks import command, reference, side_by_side
 
 COUNT, SIZE = 512, 224
 _WORK = ("fusion", "dot", "convolution", "custom-call", "gather", "scatter", "sort", "reduce-window", "while", "call")
@@ -100,6 +96,7 @@ def _torchvision() -> dict[str, Callable]:
 
 
 def _seconds(function: Callable, *arguments) -> float:
+    time.sleep(side_by_side.PAUSE_SECONDS)
     begun = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - begun
@@ -107,36 +104,29 @@ def _seconds(function: Callable, *arguments) -> float:
 
 def main() -> None:
     """Measure, print, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--count", type=int, default=COUNT, help="images")
+    parser = command.parser(__doc__)
+    parser.add_argument("--rounds", type=command.positive, default=9)
+    parser.add_argument("--count", type=command.positive, default=COUNT, help="images")
     arguments = parser.parse_args()
     jv.train.keep_memory()
     pixels, mine, theirs = images(arguments.count), ours(arguments.count), _torchvision()
-    import torch
-    import torchvision
-
     print("our program:", passes(mine.program.as_text(), arguments.count * SIZE * SIZE), flush=True)
     mine(pixels)
     for function in theirs.values():
         function(pixels[:8])
-    found: dict[str, list[float]] = {form: [] for form in theirs}
+    found: dict[str, list[tuple[float, float]]] = {form: [] for form in theirs}
     for round in range(arguments.rounds):
         for form, function in theirs.items():
-            found[form].append(_seconds(mine, pixels, round) / _seconds(function, pixels))
-        print(f"round {round + 1}:", ", ".join(f"{form} {ratios[-1]:.2f}" for form, ratios in found.items()), flush=True)
-    folder = Path(__file__).parent / "results"
-    versions = f"jax{jax.__version__}-torch{torch.__version__.partition('+')[0]}"
-    path = folder / f"augment_time-{jax.devices()[0].platform}-{versions}.csv"
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["torchvision form", "ours / theirs, median", "smallest", "largest", "rounds", "images", "cores", "torchvision"])
-        for form, ratios in found.items():
-            figures = [f"{value:.3f}" for value in (np.median(ratios), min(ratios), max(ratios))]
-            table.writerow([form, *figures, arguments.rounds, arguments.count, os.cpu_count(), torchvision.__version__.partition("+")[0]])
-            print(f"{form:36s} {figures[0]} ({figures[1]} to {figures[2]})")
-    print(f"written to {path}")
+            found[form].append((_seconds(mine, pixels, round), _seconds(function, pixels)))
+        told = ", ".join(f"{form} {times[-1][0] / times[-1][1]:.2f}" for form, times in found.items())
+        print(f"round {round + 1}: {told}", flush=True)
+    ratios = {form: side_by_side.Ratio.over(*zip(*times)) for form, times in found.items()}
+    rows = [{"form": form, "images": arguments.count, "ratio_over_this": str(quotient)} for form, quotient in ratios.items()]
+    for form, quotient in ratios.items():
+        print(f"{form}: ratio ours/torchvision {quotient}")
+    print(f"written to {side_by_side.write('augment_time', rows, named_by=('form', 'images'))}")
+    print(f"ratio ours/PyTorch {next(iter(ratios.values()))}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

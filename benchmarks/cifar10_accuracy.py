@@ -7,7 +7,6 @@ The PyTorch side (torchvision's ResNet-18 with the CIFAR stem, torch.optim.SGD) 
 very batches that the run read, crops and flips included; everything after the pixels is PyTorch's.
 """
 
-import argparse
 import csv
 import platform
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 import jaxvision as jv
-from benchmarks import reference
+from benchmarks import command, reference
 from jaxvision.train.folder import fresh, read_json
 from jaxvision.train.journal import Journal
 from tests.oracles import torch_layouts
@@ -88,9 +87,9 @@ def train(experiment: jv.train.Experiment, learning_rate: float, weight_decay: f
 
 def main() -> None:
     """Train the PyTorch side of a finished run and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--run", type=Path, required=True, help="a finished run of experiments.resnet18_cifar10")
-    parser.add_argument("--threads", type=int, default=2, help="PyTorch's threads")
+    parser.add_argument("--threads", type=command.positive, default=2, help="PyTorch's threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     options = read_json(arguments.run / "config.json")["experiment"]["options"]
@@ -114,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -5,7 +5,6 @@
 Two convolutions, or a small ViT, on the embedded digits at 8 x 8 pixels, batches of 32, two views an image; on one CPU device.
 """
 
-import argparse
 import math
 import platform
 import time
@@ -18,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 import jaxvision as jv
+from benchmarks import command
 
 SIZE, BATCH, RATE = 8, 32, 1e-3
 DOCUMENT = Path(__file__).parents[1] / "docs" / "collapse.md"
@@ -178,9 +178,9 @@ Printed again by `{COMMAND}`.
 
 def main() -> None:
     """Run everything and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--healthy-steps", type=int, default=1000)
+    parser = command.parser(__doc__)
+    parser.add_argument("--seeds", type=command.positive, default=3)
+    parser.add_argument("--healthy-steps", type=command.positive, default=1000)
     parser.add_argument("--out", type=Path, default=DOCUMENT)
     options = parser.parse_args()
     begun = time.perf_counter()
@@ -189,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -6,7 +6,6 @@ Each figure is of a process of its own: one with an empty cache, then one with w
 program included. Trace: from Python to XLA's input. Compile: XLA's work, or reading the cache.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import command, side_by_side
 
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 PARTS = ("start", "trace", "compile")
@@ -69,25 +70,24 @@ def compare(name: str, *, batch: int, size: int, times: int) -> list[dict]:
 
 def main() -> None:
     """Measure every model, print as it goes, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
-    parser.add_argument("--times", type=int, default=3, help="pairs of processes")
+    parser = command.parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME")
+    parser.add_argument("--batch", type=command.positive, default=8)
+    parser.add_argument("--size", type=command.positive, default=224, help="side of the images in pixels")
+    parser.add_argument("--times", type=command.positive, default=3, help="pairs of processes")
     parser.add_argument("--one", metavar="NAME", help="measure one model in this process and print its seconds")
     given = parser.parse_args()
     if given.one:
         print(json.dumps(measure(given.one, given.batch, given.size)))
         return
-    from benchmarks import side_by_side
-
     table = []
     for name in given.models:
         for row in compare(name, batch=given.batch, size=given.size, times=given.times):
             table.append(row)
             print(f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS), flush=True)
+    # at the end: what asks for the device here holds an accelerator's memory, which the other processes need
     print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

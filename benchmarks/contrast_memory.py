@@ -6,7 +6,6 @@ Memory: what XLA sets aside for value and gradient of N pairs of 128 features in
 same loss with the whole 2N x 2N matrix in memory, taking turns.
 """
 
-import argparse
 import os
 import time
 
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import command
 from jaxvision.kernels import plain_log_sum_exp_of_others
 from jaxvision.losses import nt_xent
 from jaxvision.losses.directions import unit_rows
@@ -60,8 +60,8 @@ def seconds(pairs: int, repeats: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Print both tables and whether they are within their bounds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=30)
+    parser = command.parser(__doc__)
+    parser.add_argument("--repeats", type=command.positive, default=30)
     arguments = parser.parse_args()
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {os.cpu_count()} cores, D = {FEATURES}, float32, value and gradient")
     amounts = [temporary_bytes(nt_xent, pairs) for pairs in PAIRS]
@@ -82,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -6,7 +6,6 @@ The panels are those of SimCLR's figure 4 (Chen et al., 2020). The committed pic
 domain), a sample image of scikit-image.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import jaxvision as jv
+from benchmarks import command
 
 SIDE = 164  # pixels of a panel on the sheet
 COLORS = 160  # of the palette: a third of the bytes, and hardly a difference to be seen
@@ -57,7 +57,7 @@ def draw(photo: np.ndarray, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command.parser(__doc__)
     parser.add_argument("--image", type=Path, required=True, help="a photograph that Pillow reads")
     parser.add_argument("--out", type=Path, default=Path("docs/images/augmentations.png"))
     options = parser.parse_args()
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

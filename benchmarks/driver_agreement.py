@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
+from benchmarks import command
 from benchmarks.two_processes import together
 
 BATCH, SIZE, CLASSES = 32, 16, 5
@@ -103,8 +104,8 @@ def _magnified(steps: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure every driver on every number of devices and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
+    parser = command.parser(__doc__)
+    parser.add_argument("--steps", type=command.positive, default=20)
     for hidden in ("--worker", "--out", "--coordinator"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
@@ -140,4 +141,4 @@ if __name__ == "__main__":
     if "--worker" not in sys.argv and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
         sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.driver_agreement", *sys.argv[1:]], env=environment).returncode)
-    main()
+    command.run(main)

@@ -6,7 +6,6 @@ Copies photographs of the given folder until there are so many JPEG files in a t
 batches of 64 with 8 threads and notes the resident memory of the process after every batch.
 """
 
-import argparse
 import os
 import resource
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxvision as jv
+from benchmarks import command
 
 BATCH, THREADS, SIZE = 64, 8, 224
 
@@ -58,9 +58,9 @@ def draw(found: list[float], path: Path, title: str) -> None:
 
 def main() -> None:
     """Read an epoch, print the figures, draw them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and in it a sub-folder a class")
-    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--files", type=command.positive, default=20_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         copied(jv.data.image_folder(arguments.data, "train"), arguments.files, Path(folder))
@@ -81,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -8,12 +8,8 @@ least 300) are cut to the sizes below and saved as JPEG of quality 90 first. tor
 row "float" in ToTensor, as most recipes do. With ``--accelerator`` the batches of both sides end on it.
 """
 
-import argparse
-import csv
-import importlib.metadata
 import multiprocessing
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -24,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import jaxvision as jv
-from benchmarks import reference
+from benchmarks import command, reference, side_by_side
 from jaxvision.data import decoding, folders, storage
 
 BATCH, CROP = 64, 224
@@ -93,8 +89,8 @@ def theirs(folder: Path, workers: int, last: str, place: Callable) -> Callable[[
     return run
 
 
-def measure(runs: dict[str, Callable], count: int, rounds: int) -> dict[str, list[float]]:
-    """Images a second of every round, after one that is not counted."""
+def measure(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every round, after one that is not counted."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for run in reversed(runs.values()):  # processes are forked before there are threads
         run()
@@ -102,7 +98,7 @@ def measure(runs: dict[str, Callable], count: int, rounds: int) -> dict[str, lis
         for name, run in runs.items():
             begin = time.perf_counter()
             run()
-            found[name].append(count / (time.perf_counter() - begin))
+            found[name].append(time.perf_counter() - begin)
     return found
 
 
@@ -122,32 +118,21 @@ def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds:
         kilobytes = write_files(data, folder, size, count)
         runs = {"jaxvision": ours(folder, count, workers, places[0])}
         runs |= {kind: theirs(folder, workers, kind, places[1]) for kind in ("uint8", "float")}
-        found = measure(runs, count, rounds)
+        found = measure(runs, rounds)
     cores = min(workers, os.cpu_count() or 1)
+    speeds = {side: f"{count / statistics.median(times) / cores:.1f}" for side, times in found.items()}
+    about = {"width": size[0], "height": size[1], "kilobytes_a_file": f"{kilobytes:.0f}", "images_a_round": count, "workers": workers}
     for kind in ("uint8", "float"):
-        ratios = [our / their for our, their in zip(found["jaxvision"], found[kind], strict=True)]
-        yield {
-            "width": size[0],
-            "height": size[1],
-            "kilobytes_a_file": f"{kilobytes:.0f}",
-            "workers": workers,
-            "torchvision": kind,
-            "ours_images_per_second_a_core": f"{statistics.median(found['jaxvision']) / cores:.1f}",
-            "theirs_images_per_second_a_core": f"{statistics.median(found[kind]) / cores:.1f}",
-            "ratio": f"{statistics.median(ratios):.3f}",
-            "smallest_ratio": f"{min(ratios):.3f}",
-            "largest_ratio": f"{max(ratios):.3f}",
-            "rounds": rounds,
-            "images_a_round": count,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        }
+        quotient = side_by_side.Ratio.over(found["jaxvision"], found[kind])
+        both = {"ours_images_per_second_a_core": speeds["jaxvision"], "theirs_images_per_second_a_core": speeds[kind]}
+        yield {**about, "torchvision": kind, "ratio_over_this": str(quotient), **both}
 
 
 def main() -> None:
     """Measure every size and number of workers, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder or .zip of photographs")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of each side, taking turns")
+    parser.add_argument("--rounds", type=command.positive, default=9, help="rounds of each side, taking turns")
     parser.add_argument("--accelerator", action="store_true", help="the batches of both sides end on it")
     arguments = parser.parse_args()
     reference.torchvision()
@@ -156,20 +141,19 @@ def main() -> None:
         for workers in WORKERS:
             for row in rows_of(arguments.data, size, count, workers, arguments.rounds, _places(arguments.accelerator)):
                 rows.append(row)
-                spread = f"{row['smallest_ratio']} to {row['largest_ratio']}, n = {row['rounds']}"
-                what = f"{row['width']} x {row['height']}, {workers} workers, {row['torchvision']}"
-                print(f"{what}: {row['ours_images_per_second_a_core']} images/s a core, ratio {row['ratio']} ({spread})", flush=True)
+                about = f"{row['width']} x {row['height']}, {row['workers']} workers, {row['torchvision']}"
+                print(
+                    f"{about}: {row['ours_images_per_second_a_core']} images/s a core, ratio ours/PyTorch {row['ratio_over_this']}",
+                    flush=True,
+                )
             assert not multiprocessing.active_children(), "worker processes are left over"
-    device = "gpu" if arguments.accelerator else "cpu"
-    versions = f"{device}-jax{importlib.metadata.version('jax')}-torch{importlib.metadata.version('torch').partition('+')[0]}"
-    path = Path(__file__).parent / "results" / f"input_time-{versions}.csv"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = [{"on_accelerator": str(arguments.accelerator), **row} for row in rows]
+    # at the end: JAX, which tells the machine, must not be running when PyTorch forks
+    named_by = ("on_accelerator", "width", "height", "images_a_round", "workers", "torchvision")
+    path = side_by_side.write("input_time", table, named_by=named_by)
     print(f"written to {path}")
+    print(f"ratio ours/PyTorch {row['ratio_over_this']}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -7,13 +7,12 @@ one turn: of what ``conv2d`` or ``max_pool`` chooses over PyTorch's (eager, its 
 of its own, which computes nothing else; PyTorch's gradient of a pooling is given the places that its forward pass found.
 """
 
-import argparse
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from benchmarks import reference, side_by_side
+from benchmarks import command, reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision import kernels
 
@@ -144,13 +143,12 @@ def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, sid
 
 def main() -> None:
     """Compare every layer and pass, print as it goes, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), choices=list(LAYERS))
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     reference.torchvision()
     print(f"compiled kernels: {side_by_side.machine()['compiled kernels']}", flush=True)
-    table = []
     for kind in given.layers:
         for name, layer in LAYERS[kind].items():
             for which in PASSES[:2] if kind == "pooling" else PASSES:
@@ -159,12 +157,11 @@ def main() -> None:
                 row = {"kind": kind, "layer": name, **layer._asdict(), "pass": which}
                 row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
                 row |= {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
-                table.append(row)
+                path = side_by_side.write("kernel_time", [row], named_by=("kind", "layer", *Layer._fields, "pass"))
                 print(f"{name}, {which}: ratio ours/PyTorch {over['PyTorch']}, ours/XLA {over['XLA']}", flush=True)
-    path = side_by_side.write("kernel_time", table, named_by=("kind", "layer", *Layer._fields, "pass"))
     print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -7,7 +7,6 @@ papers print them, with the whole matrix of similarities or of logits in memory.
 programs also what XLA sets aside, which says by how much the largest batch in the memory of PyTorch's is larger.
 """
 
-import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import functions, reference, side_by_side
+from benchmarks import command, functions, reference, side_by_side
 
 _BOUND = 1e-4
 _WIDTH, _BOTTLENECK, _PROTOTYPES = 128, 256, 65_536
@@ -103,12 +102,11 @@ def compare(loss: Loss, batch: int, *, turns: int) -> dict[str, side_by_side.Pac
 
 def main() -> None:
     """Compare every loss at every batch, print as it goes, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=list(LOSSES))
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     reference.torchvision()
-    table = []
     for name in given.losses:
         loss = LOSSES[name]
         for batch in loss.batches:
@@ -120,15 +118,15 @@ def main() -> None:
             row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.5f}" for side, pace in found.items()}
             row |= {"peak_PyTorch_mib": f"{theirs:.1f}", "peak_ours_mib": f"{found['ours'].mebibytes:.1f}"}
             row |= {"set_aside_ours_mib": f"{set_aside(loss, batch):.1f}", "largest_batch_in_their_memory": equal}
-            table.append(row)
+            path = side_by_side.write("loss_time", [row], named_by=("loss", "batch"))
             print(
                 f"{name}, batch {batch}: ratio ours/PyTorch {quotient}; PyTorch {theirs:.0f} MiB, ours {row['set_aside_ours_mib']} MiB, "
                 f"which {equal} rows ({equal // batch} times as many) would fill",
                 flush=True,
             )
-    print(f"written to {side_by_side.write('loss_time', table, named_by=('loss', 'batch'))}")
+    print(f"written to {path}")
     print(f"ratio ours/PyTorch {quotient}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

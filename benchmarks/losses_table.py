@@ -6,7 +6,6 @@ Rows whose sources and versions have not changed are kept; the last column of th
 where one no longer fits.
 """
 
-import argparse
 import ast
 import fnmatch
 import hashlib
@@ -24,6 +23,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import numpy as np
 
+from benchmarks import command
 from tests.losses import drivers
 from tests.losses.cases import BOUNDS, CASES, errors, truth
 from tests.oracles import differences
@@ -142,7 +142,7 @@ def rows() -> list[Row]:
 
 def main() -> None:
     """Measure what is asked for and is not there, or has changed; then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--only", default="*", help="shell pattern of the rows' names")
     parser.add_argument("--again", action="store_true", help="also what has not changed")
     arguments = parser.parse_args()
@@ -165,4 +165,4 @@ if __name__ == "__main__":
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
         sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.losses_table", *sys.argv[1:]], env=environment).returncode)
-    main()
+    command.run(main)

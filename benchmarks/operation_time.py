@@ -6,7 +6,6 @@ Value, then value and gradients, at the sizes of ViT-S/16 and ConvNeXt-T with 8 
 with the others before anything is timed, then they take turns in one process. The figures are ratios of times in one turn.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import functions, reference, side_by_side
+from benchmarks import command, functions, reference, side_by_side
 from jaxvision import kernels, layers
 
 KINDS = ("gelu", "attention", "layer norm", "batch norm, relu", "product")
@@ -92,11 +91,10 @@ def main() -> None:
     """Compare every operation, print as it goes, write the table."""
     reference.torchvision()
     known = operations()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--operations", nargs="+", default=KINDS, choices=KINDS)
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
-    table = []
     for kind in given.operations:
         for name, operation in known[kind].items():
             for backward in (False, True):
@@ -109,13 +107,12 @@ def main() -> None:
                     f"median_{side}_seconds": f"{found[side].quartiles()[1]:.6f}" if side in found else ""
                     for side in ("ours", "PyTorch", "twin")
                 }
-                table.append(row)
-                print(
-                    f"{kind}, {name}, {which}: " + ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items()), flush=True
-                )
-    print(f"jaxvision {jv.__version__}, written to {side_by_side.write('operation_time', table, named_by=('kind', 'operation', 'pass'))}")
+                path = side_by_side.write("operation_time", [row], named_by=("kind", "operation", "pass"))
+                told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
+                print(f"{kind}, {name}, {which}: {told}", flush=True)
+    print(f"jaxvision {jv.__version__}, written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -6,7 +6,6 @@ One network at a time. Each result is a line of the CSV file at once, and what i
 again: a run that was stopped goes on. The largest need 16 GB of memory and minutes each. --table only writes docs/parity.md anew.
 """
 
-import argparse
 import csv
 import fnmatch
 import functools
@@ -19,7 +18,7 @@ from pathlib import Path
 import jax
 
 import jaxvision as jv
-from benchmarks import reference
+from benchmarks import command, reference
 from jaxvision.weights.rules import shapes_of
 from tests.oracles import parity, references
 
@@ -139,7 +138,7 @@ def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> s
 
 def main() -> None:
     """Measure what is asked for and not there yet; then write the table of all there is."""
-    parser = argparse.ArgumentParser(description="Logits beside torchvision's and timm's.")
+    parser = command.parser(__doc__)
     parser.add_argument("--only", default="*", help="shell pattern of our names")
     parser.add_argument("--skip", default="", help="shell pattern of names to leave out")
     parser.add_argument("--again", action="store_true", help="also what was measured with these versions")
@@ -167,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -5,7 +5,6 @@
 FOLDER holds the files and manifest.json, a list of {"file", "format", "mode", "size", "exif_orientation", "pillow_decodes"}.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import PIL
 
 import jaxvision as jv
+from benchmarks import command
 from tests.oracles.pictures import pillow_alone
 
 
@@ -34,7 +34,7 @@ def row(folder: Path, entry: dict) -> tuple[bool, str]:
 
 def main() -> None:
     """Read every file and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     folder = parser.parse_args().data
     found = [row(folder, entry) for entry in json.loads((folder / "manifest.json").read_text())]
@@ -56,4 +56,4 @@ Written by `python -m benchmarks.photo_table --data FOLDER`.
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

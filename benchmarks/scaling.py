@@ -6,7 +6,6 @@ The devices share the same cores, so that the work is the same and nothing can b
 what splitting, gathering and averaging cost. Every step is compared with that one's before anything is timed, then all take turns.
 """
 
-import argparse
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import side_by_side
+from benchmarks import command, side_by_side
 from benchmarks.side_by_side import Side
 
 DRIVERS, DEVICES = ("jit", "shard_map", "pmap"), (1, 2, 4, 8)
@@ -55,12 +54,12 @@ def compare(name: str, *, drivers, devices, size: int, batch: int, turns: int) -
 
 def main() -> None:
     """Compare, print, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet20", metavar="NAME")
+    parser = command.parser(__doc__)
+    parser.add_argument("--model", default="resnet20", type=command.network, metavar="NAME")
     parser.add_argument("--drivers", nargs="+", default=DRIVERS, choices=DRIVERS)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--size", type=int, default=32, help="side of the images in pixels")
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--batch", type=command.positive, default=64)
+    parser.add_argument("--size", type=command.positive, default=32, help="side of the images in pixels")
+    parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     found = compare(given.model, drivers=given.drivers, devices=DEVICES, size=given.size, batch=given.batch, turns=given.turns)
     table = []
@@ -74,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

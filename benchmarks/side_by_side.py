@@ -7,7 +7,7 @@ import platform
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 PAUSE_SECONDS = 0.3  # between turns: the threads of the side that has just run still spin for work (docs/performance.md)
 
 
-class Disagreement(Exception):
+class Disagreement(ValueError):
     """The two sides compute different things, so that no ratio of their times means anything."""
 
 
@@ -35,6 +35,13 @@ class Ratio(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f}, n {self.count})"
+
+    @classmethod
+    def over(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
+        """Of the times of both sides' turns."""
+        quotients = np.divide(ours, theirs)
+        low, median, high = np.quantile(quotients, (0.25, 0.5, 0.75))
+        return cls(float(median), float(low), float(high), len(quotients))
 
     @classmethod
     def of(cls, text: str) -> "Ratio":
@@ -160,24 +167,27 @@ def paces_of_equals(sides: Mapping[str, Side], *, bound: float, what: str, turns
 
 def ratio(ours: Pace, theirs: Pace) -> Ratio:
     """Times of ours over times of theirs, turn by turn."""
-    quotients = ours.turns / theirs.turns
-    low, median, high = np.quantile(quotients, (0.25, 0.5, 0.75))
-    return Ratio(float(median), float(low), float(high), len(quotients))
+    return Ratio.over(ours.turns, theirs.turns)
 
 
 def machine() -> dict[str, str]:
-    """Hardware, versions, threads and the instructions that our kernels are made of, for every row of a table."""
-    import torch
+    """Hardware, versions, threads and the instructions that our kernels are made of, for every row of a table.
 
+    Of torch "none" where it is not installed: some benchmarks have no other side.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        torch = None
     device = jax.devices()[0]
     return {
         "device": device.device_kind if device.platform != "cpu" else _processor(),
         "cores": str(os.cpu_count()),
         "compiled kernels": native.instructions() if native.present() else "none",
-        "torch threads": str(torch.get_num_threads()),
+        "torch threads": str(torch.get_num_threads()) if torch else "none",
         "python": platform.python_version(),
         "jax": jax.__version__,
-        "torch": torch.__version__.partition("+")[0],
+        "torch": torch.__version__.partition("+")[0] if torch else "none",
     }
 
 
@@ -196,12 +206,13 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
-    """The rows as results/<what>-<platform>-jax<version>-torch<version>.csv, in the place of this machine's that are equal in ``named_by``.
+    """The rows as results/<what>-<platform>-jax<version>[-torch<version>].csv, in the place of this machine's of the same name.
 
-    Other rows that are there stay, unless their columns are others.
+    ``named_by``: the columns that name a row. Other rows that are there stay, unless their columns are others.
     """
     about = machine()
-    path = RESULTS / f"{what}-{jax.devices()[0].platform}-jax{about['jax']}-torch{about['torch']}.csv"
+    beside = "" if about["torch"] == "none" else f"-torch{about['torch']}"
+    path = RESULTS / f"{what}-{jax.devices()[0].platform}-jax{about['jax']}{beside}.csv"
     path.parent.mkdir(exist_ok=True)
     columns = [*rows[0], *about]
     there = [row for row in read(path) if list(row) == columns]
@@ -210,30 +221,38 @@ def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
         whole = [row | about if known is rows else row for row in known]
         named = [tuple("" if row[name] is None else str(row[name]) for name in (*named_by, *about)) for row in whole]
         found |= {name: [row for row, own in zip(whole, named) if own == name] for name in named}
-    beside = path.with_suffix(".part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(row for group in found.values() for row in group)
-    os.replace(beside, path)
+    os.replace(part, path)
     return path
+
+
+def picture(paint: Callable[[object], None], path: Path, *, size: tuple[float, float], title: str) -> None:
+    """What ``paint(axes)`` draws with matplotlib; where that is not installed, a line that says so."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print("no picture: matplotlib is not installed (pip install matplotlib)")
+        return
+    figure = Figure(figsize=size, layout="constrained")
+    paint(figure.subplots())
+    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
+    figure.savefig(path, dpi=100)
+    print(f"drawn in {path}")
 
 
 def chart(labels: list[str], ratios: list[Ratio], path: Path, *, title: str) -> None:
     """Ratios as bars with their quartiles, and a line at 1."""
-    import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def paint(axes) -> None:
+        reach = [[one.median - one.low for one in ratios], [one.high - one.median for one in ratios]]
+        colors = ["tab:green" if one.median <= 1 else "tab:orange" for one in ratios]
+        axes.barh(labels, [one.median for one in ratios], xerr=reach, color=colors)
+        axes.axvline(1, color="black", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_xlabel("time, jaxvision / PyTorch (below 1: jaxvision is faster)")
 
-    figure, axes = pyplot.subplots(figsize=(7, 0.6 + 0.4 * len(labels)), layout="constrained")
-    reach = [[one.median - one.low for one in ratios], [one.high - one.median for one in ratios]]
-    axes.barh(
-        labels, [one.median for one in ratios], xerr=reach, color=["tab:green" if one.median <= 1 else "tab:orange" for one in ratios]
-    )
-    axes.axvline(1, color="black", linewidth=1)
-    axes.invert_yaxis()
-    axes.set_xlabel("time, jaxvision / PyTorch (below 1: jaxvision is faster)")
-    figure.suptitle(textwrap.fill(title, 90), fontsize=9)
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    picture(paint, path, size=(7, 0.6 + 0.4 * len(labels)), title=title)

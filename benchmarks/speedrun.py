@@ -7,7 +7,6 @@ run the logits of test images are compared, and every weight after one step on t
 in the table. Accuracy is judged outside of them too.
 """
 
-import argparse
 import inspect
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import reference, side_by_side
+from benchmarks import command, reference, side_by_side
 from experiments.speedrun_cifar10 import config, whitening_steps
 from jaxvision.core import fold_name
 
@@ -155,37 +154,31 @@ def run(sides: dict, experiment) -> tuple[list[dict], side_by_side.Ratio]:
     for name, turns in times.items():
         for row, spent in zip(table, np.cumsum(turns) / times["PyTorch"].mean(), strict=True):
             row[f"time_{name}"] = round(float(spent), 3)
-    low, median, high = np.quantile(times["jaxvision"] / times["PyTorch"], (0.25, 0.5, 0.75))
-    return table, side_by_side.Ratio(median, low, high, len(table))
+    return table, side_by_side.Ratio.over(times["jaxvision"], times["PyTorch"])
 
 
 def draw(table: list[dict], path: Path, title: str) -> None:
     """Accuracy against time, both sides."""
-    import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def paint(axes) -> None:
+        for name, style in (("jaxvision", "o-"), ("PyTorch", "s--")):
+            axes.plot([row[f"time_{name}"] for row in table], [100 * row[f"top1_{name}"] for row in table], style, label=name)
+        axes.set_xlabel("time in training, in epochs of PyTorch")
+        axes.set_ylabel("test top-1 in %")
+        axes.grid(alpha=0.3)
+        axes.legend()
 
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for name, style in (("jaxvision", "o-"), ("PyTorch", "s--")):
-        axes.plot([row[f"time_{name}"] for row in table], [100 * row[f"top1_{name}"] for row in table], style, label=name)
-    axes.set_xlabel("time in training, in epochs of PyTorch")
-    axes.set_ylabel("test top-1 in %")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    side_by_side.picture(paint, path, size=(6, 4), title=title)
 
 
 def main() -> None:
     """Check, run both, print as it goes, write table and picture."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
     defaults = {name: option.default for name, option in inspect.signature(config).parameters.items()}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 folder or archive, or an .npz file")
     for name in ("epochs", "batch_size", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=defaults[name])
+        parser.add_argument(f"--{name}", type=int if name == "seed" else command.positive, default=defaults[name])
     given = vars(parser.parse_args())
     experiment, options = config(**given), defaults | given
     ours = Ours(experiment)
@@ -206,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

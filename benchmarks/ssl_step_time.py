@@ -9,7 +9,6 @@ timed both sides get the same weights and the same views, and must have the same
 gradient descent. AdamW on both sides, without decay.
 """
 
-import argparse
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import reference, side_by_side
+from benchmarks import command, reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision.core import fold_name
 from jaxvision.objectives.patches import draw_kept
@@ -147,12 +146,11 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
 def main() -> None:
     """Compare every method, print as it goes, write the table."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--batch", type=int, help=f"images a step; by default {_BATCH}")
-    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--batch", type=command.positive, help=f"images a step; by default {_BATCH}")
+    parser.add_argument("--turns", type=command.positive, default=10)
     given = parser.parse_args()
-    table = []
     for method in given.methods:
         sizes = setting(method, given.batch)
         found, worst = compare(method, sizes, turns=given.turns)
@@ -160,11 +158,11 @@ def main() -> None:
         row = {"method": method, **sizes._asdict(), "ratio_over_PyTorch": str(quotient), "largest_difference": f"{worst:.1e}"}
         row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.4f}" for side, pace in found.items()}
         row |= {f"peak_{side}_mib": f"{pace.mebibytes:.0f}" for side, pace in found.items()}
-        table.append(row)
+        path = side_by_side.write("ssl_step_time", [row], named_by=("method", *Setting._fields))
         print(f"{method}, batch {sizes.batch}, equal to {worst:.0e}: ratio ours/PyTorch {quotient}", flush=True)
-    print(f"written to {side_by_side.write('ssl_step_time', table, named_by=('method', *Setting._fields))}")
+    print(f"written to {path}")
     print(f"ratio ours/PyTorch {quotient}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -10,7 +10,6 @@ over the device's peak: the data sheet's for an accelerator, for a CPU a matrix 
 machine with whatever ran on it: only the ratios mean anything.
 """
 
-import argparse
 import copy
 import shutil
 import time
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import reference, side_by_side
+from benchmarks import command, reference, side_by_side
 from benchmarks.side_by_side import Pace, Side
 
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
@@ -34,7 +33,7 @@ _STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths i
 
 
 def theirs_of(name: str):
-    """(PyTorch's network of this name with nothing random in it, the library it is from)."""
+    """(PyTorch's network of this name with nothing random in it, the library it is from). Raises ValueError where none has it."""
     torchvision = reference.torchvision()
     import torch
 
@@ -44,6 +43,8 @@ def theirs_of(name: str):
         return torchvision.models.get_model(name, **options), "torchvision"
     import timm
 
+    if not timm.is_model(name):
+        raise ValueError(f"models: neither torchvision nor timm has a {name} to compare with")
     return timm.create_model(name), "timm"
 
 
@@ -201,36 +202,36 @@ def label(row: dict[str, str]) -> str:
 def main() -> None:
     """Compare every network and mode, print as it goes, write the table and its chart."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
+    parser = command.parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME")
     parser.add_argument("--mode", nargs="+", default=MODES, choices=MODES)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--batch", type=command.positive, default=8)
+    parser.add_argument("--size", type=command.positive, default=224, help="side of the images in pixels")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--turns", type=int, default=20, help="steps of each side, taking turns")
+    parser.add_argument("--turns", type=command.positive, default=20, help="steps of each side, taking turns")
     parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
     given = parser.parse_args()
-    table, most = [], peak(given.dtype)
+    most = peak(given.dtype)
     for name in given.models:
         for mode in given.mode:
             options = {"mode": mode, "dtype": given.dtype, "batch": given.batch, "size": given.size}
             found, worst = compare(name, **options, turns=given.turns)
             work = flops(name, mode=mode, batch=given.batch, size=given.size)
             measured = rows(found, batch=given.batch, work=work, most=most, worst=worst)
-            table += [{"model": name, **options, **row} for row in measured]
-            for row in table[-len(found) + 1 :]:
+            table = [{"model": name, **options, **row} for row in measured]
+            path = side_by_side.write(given.out, table, named_by=("model", *options))
+            for row in table[1:]:
                 quotient = row["ratio_ours_over_this"]
                 print(f"{label(row)}, batch {given.batch}, {given.dtype}, equal to {worst:.0e}: ratio ours/PyTorch {quotient}", flush=True)
-    path = side_by_side.write(given.out, table, named_by=("model", *options))
     machine = side_by_side.machine()
     about = ", ".join(f"{key} {value}" for key, value in machine.items())
     equal = {"dtype": given.dtype, "batch": str(given.batch), "size": str(given.size)} | machine
     others = [row for row in side_by_side.read(path) if row["side"] != "jaxvision" and equal.items() <= row.items()]
     ratios = [side_by_side.Ratio.of(row["ratio_ours_over_this"]) for row in others]
     side_by_side.chart([label(row) for row in others], ratios, path.with_suffix(".png"), title=about)
-    print(f"{about}\nwritten to {path} and {path.with_suffix('.png').name}")
+    print(f"{about}\nwritten to {path}")
     print(f"ratio ours/PyTorch {quotient}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

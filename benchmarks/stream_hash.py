@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
+from benchmarks import command
 from benchmarks.two_processes import together
 from jaxvision.kernels import native
 from jaxvision.train import sharding
@@ -64,7 +65,7 @@ def rows(data: Path, recipe: str) -> list[tuple[str, dict[str, str]]]:
 
 def main() -> None:
     """Take the digests under every setting and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and in it a sub-folder a class")
     for hidden in ("--worker", "--out", "--coordinator"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
@@ -104,4 +105,4 @@ if __name__ == "__main__":
     if "--worker" not in sys.argv and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
         sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.stream_hash", *sys.argv[1:]], env=environment).returncode)
-    main()
+    command.run(main)

@@ -6,7 +6,6 @@ LeNet-5 learns 8,000 of MNIST's digits for five epochs. Near: other digits (embe
 140 a class, what the smaller set has. A linear layer on each stage (`jv.evaluate.transfer`), all test images, 3 draws of the labels.
 """
 
-import argparse
 import platform
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 
 import jaxvision as jv
+from benchmarks import command
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "judging.md"
 MARK = "<!-- measured -->"
@@ -65,7 +65,7 @@ def robust(model, variables: dict, recipe, test) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser(__doc__)
     parser.add_argument("--digits", type=Path, required=True, help="folder of MNIST's idx files")
     parser.add_argument("--clothes", type=Path, required=True, help="folder of Fashion-MNIST's idx files")
     given = parser.parse_args()
@@ -84,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -8,15 +8,13 @@ the average.
 All have the same weights and gradients, and must change the weights equally before anything is timed.
 """
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import jaxvision as jv
-from benchmarks import reference, side_by_side
+from benchmarks import command, reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision.train import fused
 
@@ -92,22 +90,22 @@ def main() -> None:
     """Compare every network's update, print as it goes, write the table."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
     reference.torchvision()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME", help="networks for 224 pixels")
-    parser.add_argument("--turns", type=int, default=20)
+    parser = command.parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME", help="networks for 224 pixels")
+    parser.add_argument("--turns", type=command.positive, default=20)
     given = parser.parse_args()
-    table = []
     for name in given.models:
         for average in (False, True):
             found = compare(name, average=average, turns=given.turns)
             over = {side: side_by_side.ratio(found["ours"], pace) for side, pace in found.items() if side != "ours"}
             row = {"model": name, "average": str(average)} | {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
-            table.append(row | {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()})
+            row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
+            path = side_by_side.write("update_time", [row], named_by=("model", "average"))
             told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
             print(f"{name}, {'with' if average else 'without'} an average: {told}", flush=True)
-    print(f"written to {side_by_side.write('update_time', table, named_by=('model', 'average'))}")
+    print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

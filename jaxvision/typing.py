@@ -8,7 +8,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Shaped
+
+try:
+    from jaxtyping import Bool, Float, Int, Shaped
+except ModuleNotFoundError:  # models, objectives and training need no more than jax, flax, optax, chex, orbax and numpy
+
+    class Shaped:
+        """An annotation that says no more than that this is an array."""
+
+        def __class_getitem__(cls, kind_and_shape: tuple):
+            return kind_and_shape[0]
+
+    Bool = Float = Int = Shaped
 
 Array = jax.Array
 Key = jax.Array  # a typed PRNG key, jax.random.key(seed)

@@ -12,6 +12,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision import cli
+from tests.packages import OPTIONAL, without
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("jax", "flax", "tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "PIL", "rich", "tyro")
@@ -49,19 +50,9 @@ def test_the_import_is_fast():
     assert min(took) - (time.perf_counter() - empty) < 0.5
 
 
-BLOCK = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in {blocked!r}: raise ModuleNotFoundError('No module named ' + name, name=name)
-sys.meta_path.insert(0, Block())
-"""
-OPTIONAL = ("tensorflow_datasets", "PIL", "sklearn", "safetensors", "tyro", "tensorboardX", "matplotlib")  # rich comes with flax
-
-
 def test_a_run_needs_only_the_core_packages(tmp_path):
     code = (
-        BLOCK.format(blocked=OPTIONAL)
+        without(OPTIONAL)
         + f"""
 import jaxvision as jv, flax.linen as nn
 class Linear(nn.Module):
@@ -89,7 +80,7 @@ for call in (lambda: jv.data.digits("train"), lambda: jv.plots.confusion([[1]], 
 
 def test_a_missing_command_line_package_is_named():
     code = "from experiments import lenet_digits\nimport jaxvision as jv\njv.train.main(lenet_digits.config, [])"
-    found = python(BLOCK.format(blocked=("tyro",)) + code)
+    found = python(without(["tyro"]) + code)
     assert found.returncode == 1 and "pip install tyro" in found.stderr
 
 

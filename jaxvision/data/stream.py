@@ -4,7 +4,9 @@ import itertools
 import math
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -101,14 +103,29 @@ def _ahead(read: Callable, count: int, threads: int, buffered: int) -> Iterator:
     if not (threads and buffered):
         yield from map(read, range(count))
         return
-    import grain
-
+    try:
+        import grain
+    except ModuleNotFoundError:
+        yield from _by_pool(read, count, threads, buffered)
+        return
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffered, threads))
     iterator = iter(grain.MapDataset.range(count).map(read).to_iter_dataset(options))
     try:
         yield from iterator
     finally:
         iterator.close()  # threads end after what they have in hand
+
+
+def _by_pool(read: Callable, count: int, threads: int, buffered: int) -> Iterator:
+    """What ``_ahead`` yields, by the standard library's threads: where grain is not installed."""
+    numbers, pool = iter(range(count)), ThreadPoolExecutor(threads)
+    try:
+        waiting = deque(pool.submit(read, number) for number in itertools.islice(numbers, buffered))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(read, number) for number in itertools.islice(numbers, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _rows(read: Callable, batches: int, size: int, threads: int, prefetch: int) -> Iterator[list[_Found]]:

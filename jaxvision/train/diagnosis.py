@@ -12,7 +12,7 @@ import jax
 from jaxvision import data
 from jaxvision.train import checkpoint
 
-_NEEDED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "jaxtyping")
+_NEEDED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy")
 _OPTIONAL = {  # package: what is missing without it
     "pillow": "image files",
     "scikit-learn": "the embedded digits",
@@ -21,6 +21,7 @@ _OPTIONAL = {  # package: what is missing without it
     "rich": "the progress bar",
     "tensorboardX": "TensorBoard events",
     "matplotlib": "plots",
+    "jaxtyping": "shapes in annotations",
 }
 _LEAST_FREE = 2 * 2**30  # bytes
 

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import sys
 import threading
 import time
 
@@ -96,6 +97,19 @@ def test_threads_change_nothing(make):
     inline = list(data.batches(make(13), 6, seed=2, steps=5, threads=0))
     for threads, prefetch in ((2, 2), (8, 1), (3, 0)):
         same(list(data.batches(make(13), 6, seed=2, steps=5, threads=threads, prefetch=prefetch)), inline)
+
+
+@pytest.mark.parametrize("make", [in_memory, Slow, Drawn])
+def test_without_grain_the_stream_is_the_same_and_its_threads_end(make, monkeypatch):
+    inline = list(data.batches(make(13), 6, seed=2, steps=5, threads=0))
+    monkeypatch.setitem(sys.modules, "grain", None)
+    for threads, prefetch in ((2, 2), (8, 1), (3, 0)):
+        before = threading.active_count()
+        same(list(data.batches(make(13), 6, seed=2, steps=5, threads=threads, prefetch=prefetch)), inline)
+        endless = data.batches(make(13), 6, seed=2, threads=threads, prefetch=prefetch)
+        same([next(endless)], inline[:1])
+        endless.close()
+        assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("start", [1, 3, 7])
