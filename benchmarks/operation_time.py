@@ -89,12 +89,12 @@ def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, si
 
 def main() -> None:
     """Compare every operation, print as it goes, write the table."""
-    reference.torchvision()
-    known = operations()
     parser = command.parser(__doc__)
     parser.add_argument("--operations", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
+    reference.torchvision()
+    known = operations()
     for kind in given.operations:
         for name, operation in known[kind].items():
             for backward in (False, True):

@@ -89,11 +89,11 @@ def compare(name: str, *, average: bool, turns: int) -> dict[str, side_by_side.P
 def main() -> None:
     """Compare every network's update, print as it goes, write the table."""
     jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
-    reference.torchvision()
     parser = command.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME", help="networks for 224 pixels")
     parser.add_argument("--turns", type=command.positive, default=20)
     given = parser.parse_args()
+    reference.torchvision()
     for name in given.models:
         for average in (False, True):
             found = compare(name, average=average, turns=given.turns)
