@@ -17,7 +17,7 @@ from jaxvision.kernels import native
 from jaxvision.kernels.parts import in_parts_of
 from jaxvision.kernels.primitives import run_alone, split_program
 from jaxvision.kernels.settling import settled
-from jaxvision.typing import Array, Float
+from jaxvision.typing import Array, Float, at_least_float32
 
 FEWEST_ROWS = 64  # with fewer, packing the matrix costs more than it saves
 
@@ -38,10 +38,11 @@ def _to_rows(gradient: Array, matrix: Array) -> Array:
 
 
 def _to_matrix(rows: Array, gradient: Array) -> Array:
-    """rows [..., C], gradient [..., D] -> [C, D]; the narrower of the two is turned."""
+    """rows [..., C], gradient [..., D] -> [C, D]; the narrower of the two is turned, and all rows are summed in float32 at least."""
+    dtype, rows, gradient = rows.dtype, at_least_float32(rows), at_least_float32(gradient)
     if rows.shape[-1] <= gradient.shape[-1]:
-        return jnp.tensordot(_turned(rows), gradient, rows.ndim - 1)
-    return jnp.tensordot(_turned(gradient), rows, rows.ndim - 1).T
+        return jnp.tensordot(_turned(rows), gradient, rows.ndim - 1).astype(dtype)
+    return jnp.tensordot(_turned(gradient), rows, rows.ndim - 1).T.astype(dtype)
 
 
 def compiled(rows: Array, matrix: Array) -> bool:

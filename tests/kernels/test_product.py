@@ -107,7 +107,7 @@ def test_devices_multiply_their_own_rows(case):
     assert "all-gather" not in program.as_text() and "all-reduce" in program.as_text()
     assert ("jaxvision_product" in program.as_text()) == (case == "many rows" and native.library() is not None)
     for ours, theirs in zip(program(jax.device_put(rows, over), jax.device_put(matrix, whole)), slope(rows, matrix), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(ours, theirs, atol=3e-6 * np.abs(theirs).max())  # sums over 1,440 rows
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
