@@ -5,9 +5,10 @@ import re
 import time
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
+
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: the notebooks are NOT run")
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: the notebooks are NOT run")
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
 SECONDS = 180 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # all of it: three minutes of the whole machine (pytest -n 0)

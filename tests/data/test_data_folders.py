@@ -371,7 +371,7 @@ def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_fact
 
     def refused(path):
         if str(path).endswith("cat"):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
     scandir = os.scandir

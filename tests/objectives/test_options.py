@@ -1,5 +1,6 @@
 """The options of every objective: sizes are those asked for, and what cannot be one is refused where the objective is made."""
 
+import inspect
 import re
 import textwrap
 from functools import partial
@@ -150,7 +151,7 @@ def test_a_puzzle_has_as_many_permutations_as_its_tiles():
 
 
 def test_the_papers_schedules_in_dinos_docstring_run():
-    lines = textwrap.dedent("\n".join(line for line in OF.dino.__doc__.splitlines() if line.startswith(8 * " ")))
+    lines = textwrap.dedent("\n".join(line for line in inspect.getdoc(OF.dino).splitlines() if line.startswith(4 * " ")))
     assert "optax.linear_schedule" in lines and "jv.objectives.dino(encoder, momentum=" in lines
     names = {"jv": jv, "optax": optax, "encoder": ENCODER, "epoch": 10, "steps": 1000}
     exec(lines, names)

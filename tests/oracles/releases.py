@@ -7,7 +7,9 @@ import argparse
 import math
 import re
 
-import torch
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: the releases are NOT compared with it")
 
 
 def _random(*shape: int) -> torch.Tensor:
