@@ -4,12 +4,13 @@
 
 Both sides take uint8 images in memory and give float views in [0, 1]; they take turns in one process, and every figure is the ratio of
 their times in one round (ours / torchvision's; below 1 we are faster): median and quartiles. torchvision runs once for every image
-and view with draws of its own: on uint8 tensors (two threads inside each operation; two Python threads with one each), on float tensors
-and on Pillow images, always on the CPU; ours runs where JAX does. "batched" draws once for a whole batch and is another augmentation: it is
+and view with draws of its own: on uint8 tensors (all cores inside each operation; a Python thread for each core), on float tensors and
+on Pillow images, always on the CPU; ours runs where JAX does. "batched" draws once for a whole batch and is another augmentation: it is
 only reported. Memory that either side frees is kept for its next run (``jv.train.keep_memory``), as in training.
 """
 
 import collections
+import importlib.metadata
 import re
 import time
 from collections.abc import Callable
@@ -75,23 +76,28 @@ def _torchvision() -> dict[str, Callable]:
     ]
     to_float = v2.ToDtype(torch.float32, scale=True)
     late, early, pillow = v2.Compose([*steps, to_float]), v2.Compose([to_float, *steps]), v2.Compose([*steps, v2.ToImage(), to_float])
+    cores = torch.get_num_threads()
 
-    def each(transform: Callable, items, threads: int):
-        torch.set_num_threads(2 if threads == 1 else 1)
-        if threads == 1:
-            return [transform(item) for item in items for _ in range(2)]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda item: (transform(item), transform(item)), items))
+    def each(transform: Callable, items):
+        return [transform(item) for item in items for _ in range(2)]
+
+    def shared(transform: Callable, items):
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(cores) as pool:
+                return list(pool.map(lambda item: (transform(item), transform(item)), items))
+        finally:
+            torch.set_num_threads(cores)
 
     def tensors(pixels: np.ndarray):
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
     return {
-        "uint8 tensors": lambda pixels: each(late, tensors(pixels), 1),
-        "uint8 tensors, 2 Python threads": lambda pixels: each(late, tensors(pixels), 2),
-        "float tensors": lambda pixels: each(early, tensors(pixels), 1),
-        "Pillow, 2 Python threads": lambda pixels: each(pillow, [Image.fromarray(image) for image in pixels], 2),
-        "batched uint8 (one draw a batch)": lambda pixels: each(late, [tensors(pixels)], 1),
+        "uint8 tensors": lambda pixels: each(late, tensors(pixels)),
+        "uint8 tensors, Python threads": lambda pixels: shared(late, tensors(pixels)),
+        "float tensors": lambda pixels: each(early, tensors(pixels)),
+        "Pillow, Python threads": lambda pixels: shared(pillow, [Image.fromarray(image) for image in pixels]),
+        "batched uint8 (one draw a batch)": lambda pixels: each(late, [tensors(pixels)]),
     }
 
 
@@ -102,6 +108,19 @@ def _seconds(function: Callable, *arguments) -> float:
     return time.perf_counter() - begun
 
 
+def tell(found: dict[str, list[tuple[float, float]]], count: int) -> None:
+    """Print and write the ratios over each form of torchvision's of which there is a round."""
+    ratios = {form: side_by_side.Ratio.over(*zip(*times)) for form, times in found.items() if times}
+    if not ratios:
+        return
+    versions = {package: importlib.metadata.version(package) for package in ("torchvision", "pillow")}
+    rows = [{"form": form, "images": count, "ratio_over_this": str(quotient), **versions} for form, quotient in ratios.items()]
+    for form, quotient in ratios.items():
+        print(f"{form}: ratio ours/torchvision {quotient}")
+    print(f"written to {side_by_side.write('augment_time', rows, named_by=('form', 'images'))}")
+    print(f"ratio ours/PyTorch {next(iter(ratios.values()))}")
+
+
 def main() -> None:
     """Measure, print, write the table."""
     parser = command.parser(__doc__)
@@ -109,23 +128,20 @@ def main() -> None:
     parser.add_argument("--count", type=command.positive, default=COUNT, help="images")
     arguments = parser.parse_args()
     jv.train.keep_memory()
-    pixels, mine, theirs = images(arguments.count), ours(arguments.count), _torchvision()
+    theirs, pixels, mine = _torchvision(), images(arguments.count), ours(arguments.count)
     print("our program:", passes(mine.program.as_text(), arguments.count * SIZE * SIZE), flush=True)
     mine(pixels)
     for function in theirs.values():
         function(pixels[:8])
     found: dict[str, list[tuple[float, float]]] = {form: [] for form in theirs}
-    for round in range(arguments.rounds):
-        for form, function in theirs.items():
-            found[form].append((_seconds(mine, pixels, round), _seconds(function, pixels)))
-        told = ", ".join(f"{form} {times[-1][0] / times[-1][1]:.2f}" for form, times in found.items())
-        print(f"round {round + 1}: {told}", flush=True)
-    ratios = {form: side_by_side.Ratio.over(*zip(*times)) for form, times in found.items()}
-    rows = [{"form": form, "images": arguments.count, "ratio_over_this": str(quotient)} for form, quotient in ratios.items()]
-    for form, quotient in ratios.items():
-        print(f"{form}: ratio ours/torchvision {quotient}")
-    print(f"written to {side_by_side.write('augment_time', rows, named_by=('form', 'images'))}")
-    print(f"ratio ours/PyTorch {next(iter(ratios.values()))}")
+    try:
+        for round in range(arguments.rounds):
+            for form, function in theirs.items():
+                found[form].append((_seconds(mine, pixels, round), _seconds(function, pixels)))
+            told = ", ".join(f"{form} {times[-1][0] / times[-1][1]:.2f}" for form, times in found.items())
+            print(f"round {round + 1}: {told}", flush=True)
+    finally:  # of rounds that were not all run, too
+        tell(found, arguments.count)
 
 
 if __name__ == "__main__":

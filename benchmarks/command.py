@@ -5,9 +5,13 @@ import os
 import sys
 from collections.abc import Callable
 
+from jaxvision.train.command import mistakes_in_one_line
+
+_DEVICES = "xla_force_host_platform_device_count"
+
 
 def parser(documentation: str) -> argparse.ArgumentParser:
-    """Of a command that is explained by its module's docstring."""
+    """A parser whose help is a module's docstring."""
     return argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -36,16 +40,21 @@ def network(text: str) -> str:
 def run(main: Callable[[], None]) -> None:
     """``main()``; a wrong value, path or missing package, sides that differ, and Ctrl-C end the process with one line.
 
-    Exit codes: 2, of Ctrl-C 130. JAXVISION_TRACEBACK=1 shows where an error comes from.
+    The exit code is 2, after Ctrl-C 130. JAXVISION_TRACEBACK=1 shows where an error comes from.
     """
     program = os.path.basename(sys.argv[0]).removesuffix(".py")
     try:
-        main()
+        with mistakes_in_one_line(program):
+            main()
     except KeyboardInterrupt:
         print(f"\n{program}: stopped", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get("JAXVISION_TRACEBACK"):
-            raise
-        print(f"{program}: {error} (JAXVISION_TRACEBACK=1 shows where)", file=sys.stderr)
-        sys.exit(2)
+
+
+def run_on_eight_devices(name: str, main: Callable[[], None]) -> None:
+    """``run(main)`` on a CPU that stands for eight devices: this process begins anew as ``benchmarks.<name>`` where it has one."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _DEVICES not in flags:
+        program = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]
+        os.execve(sys.executable, program, os.environ | {"XLA_FLAGS": f"{flags} --{_DEVICES}=8".strip()})
+    run(main)

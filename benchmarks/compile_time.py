@@ -42,12 +42,13 @@ def measure(name: str, batch: int, size: int) -> dict[str, float]:
 
 
 def in_a_process(name: str, batch: int, size: int, cache: str) -> dict[str, float]:
-    """``measure`` in a new process whose compilation cache is the folder ``cache``. Raises RuntimeError where it fails."""
-    command = [sys.executable, "-m", "benchmarks.compile_time", "--one", name, "--batch", str(batch), "--size", str(size)]
+    """``measure`` in a new process whose compilation cache is the folder ``cache``. Raises ValueError where it fails."""
+    program = [sys.executable, "-m", "benchmarks.compile_time", "--one", name, "--batch", str(batch), "--size", str(size)]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    done = subprocess.run(program, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{name}: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+        last = (done.stderr.strip() or "no word of it").splitlines()[-1]
+        raise ValueError(f"{name}: its process ended with exit code {done.returncode}: {last}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -81,12 +82,14 @@ def main() -> None:
         print(json.dumps(measure(given.one, given.batch, given.size)))
         return
     table = []
-    for name in given.models:
-        for row in compare(name, batch=given.batch, size=given.size, times=given.times):
-            table.append(row)
-            print(f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS), flush=True)
-    # at the end: what asks for the device here holds an accelerator's memory, which the other processes need
-    print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
+    try:
+        for name in given.models:
+            for row in compare(name, batch=given.batch, size=given.size, times=given.times):
+                table.append(row)
+                print(f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS), flush=True)
+    finally:  # not before: what asks for the device here holds an accelerator's memory, which the other processes need
+        if table:
+            print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ which a network does not magnify rounding; what happens at 100 times that rate, 
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -138,7 +136,4 @@ Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m 
 
 
 if __name__ == "__main__":
-    if "--worker" not in sys.argv and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
-        sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.driver_agreement", *sys.argv[1:]], env=environment).returncode)
-    command.run(main)
+    command.run_on_eight_devices("driver_agreement", main)

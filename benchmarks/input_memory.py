@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxvision as jv
-from benchmarks import command
+from benchmarks import command, side_by_side
 
 BATCH, THREADS, SIZE = 64, 8, 224
 
@@ -45,15 +45,13 @@ def copied(source, count: int, folder: Path) -> None:
 
 def draw(found: list[float], path: Path, title: str) -> None:
     """Memory in MiB after each batch, from zero up."""
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3), layout="constrained", dpi=100)
-    axis = figure.subplots()
-    axis.plot(np.arange(1, len(found) + 1) * BATCH, found, color="#1f5fa8")
-    axis.set(xlabel="examples read", ylabel="resident memory (MiB)", title=title, xlim=(0, None), ylim=(0, 1.15 * max(found)))
-    axis.grid(alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    def paint(axes) -> None:
+        axes.plot(np.arange(1, len(found) + 1) * BATCH, found, color="#1f5fa8")
+        axes.set(xlabel="examples read", ylabel="resident memory (MiB)", xlim=(0, None), ylim=(0, 1.15 * max(found)))
+        axes.grid(alpha=0.3)
+
+    side_by_side.picture(paint, path, size=(6, 3), title=title)
 
 
 def main() -> None:
@@ -77,7 +75,6 @@ def main() -> None:
     print(f"{early:.0f} in the second tenth of the epoch, {late:.0f} in the last (median), at most {max(found):.0f}; peak {peak:.0f} MiB")
     path = Path(__file__).parents[1] / "docs" / "images" / "input_memory.png"
     draw(found, path, f"{arguments.files:,} files of 500 x 375, batch {BATCH}, {THREADS} threads")
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ least 300) are cut to the sizes below and saved as JPEG of quality 90 first. tor
 row "float" in ToTensor, as most recipes do. With ``--accelerator`` the batches of both sides end on it.
 """
 
+import importlib.metadata
 import multiprocessing
 import os
 import statistics
@@ -128,6 +129,14 @@ def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds:
         yield {**about, "torchvision": kind, "ratio_over_this": str(quotient), **both}
 
 
+def tell(rows: list[dict]) -> None:
+    """Write the table; print its last ratio."""
+    versions = {f"{package} version": importlib.metadata.version(package) for package in ("torchvision", "pillow")}
+    named_by = ("on_accelerator", "width", "height", "images_a_round", "workers", "torchvision")
+    print(f"written to {side_by_side.write('input_time', [row | versions for row in rows], named_by=named_by)}")
+    print(f"ratio ours/PyTorch {rows[-1]['ratio_over_this']}")
+
+
 def main() -> None:
     """Measure every size and number of workers, print and write the table."""
     parser = command.parser(__doc__)
@@ -137,22 +146,18 @@ def main() -> None:
     arguments = parser.parse_args()
     reference.torchvision()
     rows = []
-    for size, count in SIZES.items():
-        for workers in WORKERS:
-            for row in rows_of(arguments.data, size, count, workers, arguments.rounds, _places(arguments.accelerator)):
-                rows.append(row)
-                about = f"{row['width']} x {row['height']}, {row['workers']} workers, {row['torchvision']}"
-                print(
-                    f"{about}: {row['ours_images_per_second_a_core']} images/s a core, ratio ours/PyTorch {row['ratio_over_this']}",
-                    flush=True,
-                )
-            assert not multiprocessing.active_children(), "worker processes are left over"
-    table = [{"on_accelerator": str(arguments.accelerator), **row} for row in rows]
-    # at the end: JAX, which tells the machine, must not be running when PyTorch forks
-    named_by = ("on_accelerator", "width", "height", "images_a_round", "workers", "torchvision")
-    path = side_by_side.write("input_time", table, named_by=named_by)
-    print(f"written to {path}")
-    print(f"ratio ours/PyTorch {row['ratio_over_this']}")
+    try:
+        for size, count in SIZES.items():
+            for workers in WORKERS:
+                for row in rows_of(arguments.data, size, count, workers, arguments.rounds, _places(arguments.accelerator)):
+                    rows.append(row)
+                    about = f"{row['width']} x {row['height']}, {row['workers']} workers, {row['torchvision']}"
+                    speed = f"{row['ours_images_per_second_a_core']} images/s a core"
+                    print(f"{about}: {speed}, ratio ours/PyTorch {row['ratio_over_this']}", flush=True)
+                assert not multiprocessing.active_children(), "worker processes are left over"
+    finally:  # not before: JAX, which tells the machine, must not be running when PyTorch forks
+        if rows:
+            tell([{"on_accelerator": str(arguments.accelerator), **row} for row in rows])
 
 
 if __name__ == "__main__":

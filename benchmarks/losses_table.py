@@ -13,8 +13,6 @@ import importlib
 import inspect
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -162,7 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
-        sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.losses_table", *sys.argv[1:]], env=environment).returncode)
-    command.run(main)
+    command.run_on_eight_devices("losses_table", main)

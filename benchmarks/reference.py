@@ -6,11 +6,12 @@ import sys
 
 @functools.cache
 def torchvision():
-    """torchvision; the operators that a CPU install lacks are declared first. Raises SystemExit where PyTorch is not installed."""
+    """torchvision; the operators that a CPU install lacks are declared first. Raises ModuleNotFoundError where PyTorch is not installed."""
     try:
         import torch
     except ImportError:
-        raise SystemExit("this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'") from None
+        told = "this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'"
+        raise ModuleNotFoundError(told) from None
     try:
         import torchvision as found
     except RuntimeError:

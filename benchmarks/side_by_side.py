@@ -38,7 +38,7 @@ class Ratio(NamedTuple):
 
     @classmethod
     def over(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
-        """Of the times of both sides' turns."""
+        """Of the times of ours and of theirs, turn by turn."""
         quotients = np.divide(ours, theirs)
         low, median, high = np.quantile(quotients, (0.25, 0.5, 0.75))
         return cls(float(median), float(low), float(high), len(quotients))
@@ -166,14 +166,14 @@ def paces_of_equals(sides: Mapping[str, Side], *, bound: float, what: str, turns
 
 
 def ratio(ours: Pace, theirs: Pace) -> Ratio:
-    """Times of ours over times of theirs, turn by turn."""
+    """``Ratio.over`` the turns of both."""
     return Ratio.over(ours.turns, theirs.turns)
 
 
 def machine() -> dict[str, str]:
     """Hardware, versions, threads and the instructions that our kernels are made of, for every row of a table.
 
-    Of torch "none" where it is not installed: some benchmarks have no other side.
+    torch is "none" where it is not installed: some benchmarks have no other side.
     """
     try:
         import torch
@@ -206,7 +206,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
-    """The rows as results/<what>-<platform>-jax<version>[-torch<version>].csv, in the place of this machine's of the same name.
+    """The rows as results/<what>-<platform>-jax<version>[-torch<version>].csv, where they replace this machine's rows of the same name.
 
     ``named_by``: the columns that name a row. Other rows that are there stay, unless their columns are others.
     """
@@ -231,7 +231,7 @@ def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
 
 
 def picture(paint: Callable[[object], None], path: Path, *, size: tuple[float, float], title: str) -> None:
-    """What ``paint(axes)`` draws with matplotlib; where that is not installed, a line that says so."""
+    """Save what ``paint(axes)`` draws with matplotlib at ``path``, ``size`` in inches; where that is not installed, say so in a line."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -240,6 +240,7 @@ def picture(paint: Callable[[object], None], path: Path, *, size: tuple[float, f
     figure = Figure(figsize=size, layout="constrained")
     paint(figure.subplots())
     figure.suptitle(textwrap.fill(title, 90), fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     print(f"drawn in {path}")
 

@@ -180,6 +180,7 @@ def main() -> None:
     for name in ("epochs", "batch_size", "seed"):
         parser.add_argument(f"--{name}", type=int if name == "seed" else command.positive, default=defaults[name])
     given = vars(parser.parse_args())
+    reference.torchvision()  # which must be there
     experiment, options = config(**given), defaults | given
     ours = Ours(experiment)
     initial = jax.tree.map(np.array, ours.state.params["model"])

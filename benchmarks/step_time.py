@@ -211,6 +211,8 @@ def main() -> None:
     parser.add_argument("--turns", type=command.positive, default=20, help="steps of each side, taking turns")
     parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
     given = parser.parse_args()
+    for name in given.models:
+        theirs_of(name)  # which there must be, before anything is measured
     most = peak(given.dtype)
     for name in given.models:
         for mode in given.mode:

@@ -10,8 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -102,7 +100,4 @@ Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m 
 
 
 if __name__ == "__main__":
-    if "--worker" not in sys.argv and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
-        sys.exit(subprocess.run([sys.executable, "-m", "benchmarks.stream_hash", *sys.argv[1:]], env=environment).returncode)
-    command.run(main)
+    command.run_on_eight_devices("stream_hash", main)

@@ -1,5 +1,6 @@
 """The benchmarks as their user meets them: help, mistakes that are one line, an install without the optional packages, Ctrl-C."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -7,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import command, side_by_side, step_time
+from benchmarks import command, compile_time, reference, side_by_side, step_time
 from tests.conftest import HAS_TORCH
 from tests.packages import OPTIONAL, without
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "command.run(main)" in path.read_text())
+COMMANDS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "command.run" in path.read_text())
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the benchmark's command is NOT run")
 
 
@@ -47,7 +48,51 @@ def test_a_mistake_is_one_line(name, options, told, monkeypatch, capsys, tmp_pat
     monkeypatch.setattr(sys, "argv", [name, *options])
     with pytest.raises(SystemExit) as left:
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
-    assert left.value.code == 2 and told in capsys.readouterr().err.splitlines()[-1]
+    *usage, last = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2 and told in last
+    assert not usage or usage[0].startswith("usage: ") and "argument" in last  # argparse's own come with it
+
+
+@pytest.mark.parametrize("name", ["augment_time", "kernel_time", "loss_time", "operation_time", "speedrun", "step_time", "update_time"])
+def test_without_pytorch_a_comparison_says_so_before_it_measures(name, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(sys, "argv", [name, *(["--data", "none.npz"] if name == "speedrun" else [])])
+    reference.torchvision.cache_clear()
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2 and line.startswith(f"{name}: this benchmark compares with PyTorch, which is not installed: ")
+
+
+def test_sides_that_differ_and_a_process_that_fails_are_one_line(tmp_path, capsys):
+    def differ():
+        side_by_side.check_equal({"x": 1.0}, {"x": 2.0}, bound=1e-3, what="trial")
+
+    def fail():
+        compile_time.in_a_process("vit_tiny_patch16_224", 2, 100, str(tmp_path))
+
+    for main, told in (
+        (differ, "trial: x differs by 5.00e-01"),
+        (fail, "its process ended with exit code 2: compile_time: image: found shape"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            command.run(main)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert left.value.code == 2 and told in line
+
+
+def test_what_needs_eight_devices_begins_anew_with_them(monkeypatch):
+    begun = []
+    monkeypatch.setattr(os, "execve", lambda *given: begun.append(given))
+    monkeypatch.setattr(sys, "argv", ["trial", "--steps", "3"])
+    monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
+    command.run_on_eight_devices("trial", lambda: None)
+    ((program, arguments, environment),) = begun
+    assert program == sys.executable and arguments == [sys.executable, "-m", "benchmarks.trial", "--steps", "3"]
+    assert environment["XLA_FLAGS"] == "--xla_other=1 --xla_force_host_platform_device_count=8"
+    monkeypatch.setenv("XLA_FLAGS", environment["XLA_FLAGS"])
+    command.run_on_eight_devices("trial", lambda: begun.append("here"))
+    assert begun[1:] == ["here"]
 
 
 def test_a_mistake_in_the_program_is_no_line(monkeypatch):

@@ -1,4 +1,4 @@
-"""Batches: grain's threads read ahead, in an order that no thread can change."""
+"""Batches: threads (grain's, where it is installed) read ahead, in an order that no thread can change."""
 
 import itertools
 import math
@@ -106,9 +106,12 @@ def _ahead(read: Callable, count: int, threads: int, buffered: int) -> Iterator:
     try:
         import grain
     except ModuleNotFoundError:
+        grain = None
+    buffered = max(buffered, threads)
+    if grain is None:
         yield from _by_pool(read, count, threads, buffered)
         return
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(buffered, threads))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffered)
     iterator = iter(grain.MapDataset.range(count).map(read).to_iter_dataset(options))
     try:
         yield from iterator
@@ -122,8 +125,9 @@ def _by_pool(read: Callable, count: int, threads: int, buffered: int) -> Iterato
     try:
         waiting = deque(pool.submit(read, number) for number in itertools.islice(numbers, buffered))
         while waiting:
-            yield waiting.popleft().result()
+            first = waiting.popleft()
             waiting.extend(pool.submit(read, number) for number in itertools.islice(numbers, 1))
+            yield first.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

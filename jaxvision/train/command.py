@@ -4,7 +4,8 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -77,20 +78,28 @@ def main(config: Callable[..., Experiment], arguments: list[str] | None = None) 
     program = f"python -m {folder.origin_of(config, {})['module'] or module.__file__}"
     options = tyro.cli(_with_run_options(config), prog=program, args=arguments, description=(module.__doc__ or "").strip() or None)
     own = {name: options.pop(name) for name in _RUN_OPTIONS}
-    try:
+    with mistakes_in_one_line(_name(config)):
         sharding.initialize_distributed(own["coordinator"], own["processes"], own["process"])
         _cache_compilations()
         experiment = config(**options)
         experiment = dataclasses.replace(experiment, **{name: own[name] for name in folder.EXECUTION if own[name] is not None})
         workdir = own["workdir"] or Path("runs") / (_name(config) + ("-smoke" if options.get("smoke") else ""))
-        run(experiment, workdir, origin=folder.origin_of(config, options))
-    except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
-        raise
+        try:
+            run(experiment, workdir, origin=folder.origin_of(config, options))
+        except Interrupted as stopped:
+            print(stopped, file=sys.stderr)
+            raise
+
+
+@contextmanager
+def mistakes_in_one_line(program: str) -> Iterator[None]:
+    """What a user can mend ends the process with one line and exit code 2; with JAXVISION_TRACEBACK=1 it is raised, to show where."""
+    try:
+        yield
     except (ValueError, OSError, NotFinite, ModuleNotFoundError) as error:
         if os.environ.get("JAXVISION_TRACEBACK"):
             raise
-        print(f"{_name(config)}: {error} (JAXVISION_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(f"{program}: {error} (JAXVISION_TRACEBACK=1 shows where)", file=sys.stderr)
         sys.exit(2)
 
 

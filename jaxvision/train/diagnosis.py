@@ -21,6 +21,7 @@ _OPTIONAL = {  # package: what is missing without it
     "rich": "the progress bar",
     "tensorboardX": "TensorBoard events",
     "matplotlib": "plots",
+    "grain": "threads of its own that read ahead (the standard library's do it)",
     "jaxtyping": "shapes in annotations",
 }
 _LEAST_FREE = 2 * 2**30  # bytes

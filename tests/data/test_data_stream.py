@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxvision import data
+from jaxvision.data import stream
 
 
 class Slow:
@@ -110,6 +111,21 @@ def test_without_grain_the_stream_is_the_same_and_its_threads_end(make, monkeypa
         same([next(endless)], inline[:1])
         endless.close()
         assert threading.active_count() == before
+
+
+def test_without_grain_as_many_are_read_ahead_as_are_buffered(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    begun = []
+    for threads, buffered in ((1, 1), (2, 1), (2, 3)):
+        begun.clear()
+        found = stream._ahead(begun.append, 20, threads, buffered)
+        next(found)
+        deadline = time.monotonic() + 5
+        while len(begun) < 1 + max(threads, buffered) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.05)
+        assert sorted(begun) == list(range(1 + max(threads, buffered)))  # the next ones, while the first is held; no more
+        found.close()
 
 
 @pytest.mark.parametrize("start", [1, 3, 7])

@@ -27,7 +27,7 @@ using Floats = std::vector<float>;
 
 namespace {
 
-void on_threads(int64_t count, const std::function<void(int64_t)>& task) {
+void share_out(int64_t count, const std::function<void(int64_t)>& task) {
   std::atomic<int64_t> next{0};
   auto work = [&] {
     for (int64_t index; (index = next.fetch_add(1)) < count;) task(index);
@@ -38,9 +38,11 @@ void on_threads(int64_t count, const std::function<void(int64_t)>& task) {
   for (std::thread& helper : helpers) helper.join();
 }
 
-void alone(int64_t count, const std::function<void(int64_t)>& task) {
-  for (int64_t index = count; index-- > 0;) task(index);  // the last first
+void backwards(int64_t count, const std::function<void(int64_t)>& task) {
+  for (int64_t index = count; index-- > 0;) task(index);
 }
+
+const jaxvision::Parallel on_threads = {40, share_out}, alone = {1, backwards};  // 40: work is cut as for many
 
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>

@@ -6,8 +6,13 @@
 
 namespace jaxvision {
 
-// Calls the function with 0 .. count - 1, on any threads, and returns when all have returned.
-using Parallel = std::function<void(int64_t count, const std::function<void(int64_t)>& task)>;
+// Calls a task with 0 .. count - 1, on any threads, and returns when all have returned. `threads` take part at most: work may be cut for so
+// many where that changes no digit.
+struct Parallel {
+  int64_t threads;
+  std::function<void(int64_t count, const std::function<void(int64_t)>& task)> call;
+  void operator()(int64_t count, const std::function<void(int64_t)>& task) const { call(count, task); }
+};
 
 // image [B, H, W, C], kernel [kh, kw, c, D], output [B, h, w, D]; strides and padding of the rows and of the columns. c is 1 and D is C where
 // every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's part of `whole`, which decides how they

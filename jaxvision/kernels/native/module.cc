@@ -41,7 +41,7 @@ const Kernels& chosen() {
 
 // On XLA's threads and this one. This one takes part and waits only for tasks that have begun, so that a busy pool cannot block it.
 jaxvision::Parallel on(ffi::ThreadPool& pool) {
-  return [&pool](int64_t count, const std::function<void(int64_t)>& task) {
+  const auto call = [&pool](int64_t count, const std::function<void(int64_t)>& task) {
     const int64_t helpers = std::min<int64_t>(pool.num_threads(), count) - 1;
     struct Progress {
       std::atomic<int64_t> next{0}, done{0};
@@ -70,6 +70,7 @@ jaxvision::Parallel on(ffi::ThreadPool& pool) {
     progress->finished.wait(lock, [&] { return progress->done.load() == count; });
     if (progress->failure) std::rethrow_exception(progress->failure);
   };
+  return {pool.num_threads(), call};
 }
 
 using Span = ffi::Span<const int64_t>;
