@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <random>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "kernels.h"
+#include "threads.h"
 
 using jaxvision::Attention;
 using jaxvision::Batch;
@@ -27,14 +29,11 @@ using Floats = std::vector<float>;
 
 namespace {
 
-void share_out(int64_t count, const std::function<void(int64_t)>& task) {
-  std::atomic<int64_t> next{0};
-  auto work = [&] {
-    for (int64_t index; (index = next.fetch_add(1)) < count;) task(index);
-  };
+#include "check_threads.inc"
+
+void four(int64_t count, const std::function<void(int64_t)>& task) {
   std::vector<std::thread> helpers;
-  for (int helper = 0; helper < 3; ++helper) helpers.emplace_back(work);
-  work();
+  jaxvision::share_out(count, 4, [&](std::function<void()> work) { helpers.emplace_back(work); }, task);
   for (std::thread& helper : helpers) helper.join();
 }
 
@@ -42,7 +41,7 @@ void backwards(int64_t count, const std::function<void(int64_t)>& task) {
   for (int64_t index = count; index-- > 0;) task(index);
 }
 
-const jaxvision::Parallel on_threads = {40, share_out}, alone = {1, backwards};  // 40: work is cut as for many
+const jaxvision::Parallel on_threads = {40, four}, alone = {1, backwards};  // 40: work is cut as for many
 
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>
@@ -322,6 +321,7 @@ bool supported(const Kernels& kernels) {
 }  // namespace
 
 int main() {
+  if (!check_shares() || !check_threads()) return std::printf("work is shared out wrongly\n"), 1;
   std::vector<const Kernels*> all = {&jaxvision::kernels_portable};
 #ifdef __x86_64__
   all.insert(all.end(), {&jaxvision::kernels_avx2, &jaxvision::kernels_avx512});

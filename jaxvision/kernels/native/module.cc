@@ -1,18 +1,16 @@
 // The doors that XLA calls through: arrays are looked at, the best instruction set of this processor is chosen, XLA's own threads do the work.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "kernels.h"
+#include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -39,36 +37,10 @@ const Kernels& chosen() {
   return found;
 }
 
-// On XLA's threads and this one. This one takes part and waits only for tasks that have begun, so that a busy pool cannot block it.
+// On XLA's threads and this one.
 jaxvision::Parallel on(ffi::ThreadPool& pool) {
   const auto call = [&pool](int64_t count, const std::function<void(int64_t)>& task) {
-    const int64_t helpers = std::min<int64_t>(pool.num_threads(), count) - 1;
-    struct Progress {
-      std::atomic<int64_t> next{0}, done{0};
-      std::mutex mutex;
-      std::condition_variable finished;
-      std::exception_ptr failure;
-    };
-    auto progress = std::make_shared<Progress>();
-    auto work = [progress, count, &task] {  // the task outlives every call of it: a helper that comes late finds none left
-      for (int64_t index; (index = progress->next.fetch_add(1)) < count;) {
-        try {
-          task(index);
-        } catch (...) {
-          std::lock_guard<std::mutex> lock(progress->mutex);
-          progress->failure = std::current_exception();
-        }
-        if (progress->done.fetch_add(1) + 1 == count) {
-          std::lock_guard<std::mutex> lock(progress->mutex);
-          progress->finished.notify_all();
-        }
-      }
-    };
-    for (int64_t helper = 0; helper < helpers; ++helper) pool.Schedule(std::function<void()>(work));
-    work();
-    std::unique_lock<std::mutex> lock(progress->mutex);
-    progress->finished.wait(lock, [&] { return progress->done.load() == count; });
-    if (progress->failure) std::rethrow_exception(progress->failure);
+    jaxvision::share_out(count, pool.num_threads(), [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); }, task);
   };
   return {pool.num_threads(), call};
 }

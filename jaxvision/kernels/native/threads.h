@@ -1,0 +1,104 @@
+// Work shared out among threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace jaxvision {
+
+// Where the processor that this thread runs on lies among those that it may run on: from 0 to below 1, and 0 where the system does not tell.
+inline double place() {
+#ifdef __linux__
+  static const std::vector<int> before = [] {
+    std::vector<int> found(CPU_SETSIZE + 1, 0);
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) found[cpu + 1] = found[cpu] + (CPU_ISSET(cpu, &allowed) ? 1 : 0);
+    return found;
+  }();
+  const int cpu = sched_getcpu();
+  if (cpu >= 0 && cpu < CPU_SETSIZE && before[cpu] < before[CPU_SETSIZE]) return static_cast<double>(before[cpu]) / before[CPU_SETSIZE];
+#endif
+  return 0.0;
+}
+
+// Tasks 0 .. count - 1 in shares of neighbours, one for each thread.
+class Shares {
+ public:
+  Shares(int64_t count, int64_t shares) : count_(count), shares_(shares) {}
+
+  // The share of a thread at `place`, or the next that no thread has; there are not more threads than shares.
+  int64_t claim(double place) {
+    int64_t own = static_cast<int64_t>(place * size());
+    while (shares_[own].claimed.exchange(true)) own = (own + 1) % size();
+    return own;
+  }
+
+  // A task of `share` that none has begun; where there is none, of the next, which is `share` from then on. -1 where all have begun.
+  int64_t next(int64_t& share) {
+    for (int64_t tried = 0; tried < size(); ++tried, share = (share + 1) % size()) {
+      const int64_t task = count_ * share / size() + shares_[share].begun.fetch_add(1);
+      if (task < count_ * (share + 1) / size()) return task;
+    }
+    return -1;
+  }
+
+ private:
+  struct alignas(64) Share {  // a cache line each
+    std::atomic<bool> claimed{false};
+    std::atomic<int64_t> begun{0};
+  };
+  int64_t size() const { return static_cast<int64_t>(shares_.size()); }
+  int64_t count_;
+  std::vector<Share> shares_;
+};
+
+// Calls `task` with 0 .. count - 1 on this thread and on `threads` - 1 others, which `schedule` gives work to. A thread begins with the share that
+// belongs to its processor: what it wrote in the last call then lies in its own cache, not in one far away (docs/performance.md). This one takes
+// part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows what a task threw.
+template <typename Schedule>
+void share_out(int64_t count, int64_t threads, const Schedule& schedule, const std::function<void(int64_t)>& task) {
+  struct Progress {
+    Shares shares;
+    std::atomic<int64_t> done{0};
+    std::mutex mutex;
+    std::condition_variable finished;
+    std::exception_ptr failure;
+    Progress(int64_t count, int64_t threads) : shares(count, threads) {}
+  };
+  threads = std::max<int64_t>(1, std::min(threads, count));
+  const auto progress = std::make_shared<Progress>(count, threads);
+  const auto work = [progress, count, &task] {  // the task outlives every call of it: a helper that comes late finds none left
+    int64_t share = progress->shares.claim(place());
+    for (int64_t index; (index = progress->shares.next(share)) >= 0;) {
+      try {
+        task(index);
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(progress->mutex);
+        progress->failure = std::current_exception();
+      }
+      if (progress->done.fetch_add(1) + 1 == count) {
+        std::lock_guard<std::mutex> lock(progress->mutex);
+        progress->finished.notify_all();
+      }
+    }
+  };
+  for (int64_t helper = 1; helper < threads; ++helper) schedule(std::function<void()>(work));
+  work();
+  std::unique_lock<std::mutex> lock(progress->mutex);
+  progress->finished.wait(lock, [&] { return progress->done.load() == count; });
+  if (progress->failure) std::rethrow_exception(progress->failure);
+}
+
+}  // namespace jaxvision
