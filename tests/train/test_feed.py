@@ -12,6 +12,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from experiments import transformer_characters
+from jaxvision.train import sharding
 from jaxvision.train.feed import Feed
 from jaxvision.train.journal import Journal
 
@@ -86,17 +87,19 @@ def train_rows(folder) -> list[dict]:
     return [row for row in Journal.rows(folder) if row["split"] == "train"]
 
 
-@pytest.mark.parametrize("driver, steps", [("jit", 5), ("shard_map", 4), ("pmap", 100)])
-def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, monkeypatch):
+@pytest.mark.parametrize("driver, steps, fsdp", [("jit", 5, False), ("jit", 4, True), ("shard_map", 4, False), ("pmap", 100, False)])
+def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, fsdp, monkeypatch):
     honest, seen = Feed.calls, []
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
-    options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
+    monkeypatch.setattr(sharding, "_SMALLEST_SHARD", 1)
+    options = {"driver": driver, "fsdp": fsdp, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
     single = jv.train.run(experiment_of(**options), tmp_path / "single")
     assert seen == [(step, step) for step in range(1, 13)]
     seen.clear()
     several = jv.train.run(experiment_of(steps_per_call=steps, resident=steps == 4, **options), tmp_path / "several")
     assert seen == {4: [(1, 4), (5, 6), (7, 10), (11, 12)], 5: [(1, 5), (6, 6), (7, 11), (12, 12)], 100: [(1, 6), (7, 12)]}[steps]
     alike(single, several)
+    assert all(run.params["model"]["head"]["kernel"].sharding.is_fully_replicated != fsdp for run in (single, several))
     rates = {row["step"]: row["images_per_second"] for row in train_rows(tmp_path / "several")}
     assert rates[2] == pytest.approx(rates[1], rel=0.5) and rates[4] == pytest.approx(rates[1], rel=0.5)  # of one call
     for one, other in zip(train_rows(tmp_path / "single"), train_rows(tmp_path / "several"), strict=True):

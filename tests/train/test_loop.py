@@ -83,13 +83,13 @@ def scripted(figures):
     return lambda infer, source: {"loss": next(remaining)}
 
 
-def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, capsys):
+@pytest.mark.parametrize("steps_per_call", [1, 4])
+def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, capsys, steps_per_call):
     """The lecture's case: training loss falls throughout, validation loss falls, then rises."""
     validation = jv.data.synthetic(16, image_shape=(8, 8, 1), num_classes=3, seed=2)
     losses = [0.9, 0.5, 0.4, 0.6, 0.7, 0.8]
-    experiment = experiment_of(
-        epochs=6, validation=validation, best="loss", patience=2, evaluate=scripted([*losses[:5], 0.45]), keep=1, save_every=4
-    )
+    options = {"best": "loss", "patience": 2, "keep": 1, "save_every": 4, "steps_per_call": steps_per_call}
+    experiment = experiment_of(epochs=6, validation=validation, evaluate=scripted([*losses[:5], 0.45]), **options)
     state = jv.train.run(experiment, tmp_path)
     assert int(state.step) == 18, "the third epoch's weights"
     assert [row["loss"] for row in rows_of(tmp_path, "validation")] == losses[:5], "stopped two epochs after the best"
@@ -152,8 +152,9 @@ class Poisoned:
     poisoned = True
 
 
-def test_updates_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path):
-    experiment = dataclasses.replace(experiment_of(epochs=4), train=Poisoned(experiment_of().train))
+@pytest.mark.parametrize("steps_per_call", [1, 4])
+def test_updates_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path, steps_per_call):
+    experiment = dataclasses.replace(experiment_of(epochs=4, steps_per_call=steps_per_call), train=Poisoned(experiment_of().train))
     with pytest.raises(jv.train.NotFinite, match="5 updates in a row, steps 1 to 5;.*Training examples: step 1: ") as error:
         jv.train.run(experiment, tmp_path)
     index, _ = jv.data.positions(96, 4 * 16, 16, seed=0)

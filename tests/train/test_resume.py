@@ -138,10 +138,10 @@ def test_ten_kills(tmp_path, capsys):
         print("\nmoment, newest checkpoint, last logged step:", *zip(moments, kills, strict=True), sep="\n  ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_request_to_stop_saves_and_says_so(tmp_path, number):
+@pytest.mark.parametrize(("number", "steps_per_call"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 7)])
+def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
     folder = tmp_path / "run"
-    process = start(folder)
+    process = start(folder, "--steps-per-call", str(steps_per_call))
     assert wait_for(lambda: len(Journal.rows(folder)) > 5, process)
     process.send_signal(number)
     assert process.wait(60) == jv.train.EXIT_CODE, output(folder)
@@ -161,10 +161,13 @@ def start_two(folder: Path, *options: str) -> list[subprocess.Popen]:
 
 
 def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
-    """The whole run over two processes, stopped once by a signal to one of them: both stop at the same step, and go on together."""
+    """The whole run over two processes, stopped once by a signal to one of them: both stop at the same step, and go on together.
+
+    The first half takes several steps in a call.
+    """
     folder = tmp_path / "run"
-    for codes in ({jv.train.EXIT_CODE}, {0}):
-        workers = start_two(folder, "--epochs", "4", "--broken", "6")
+    for codes, steps_per_call in (({jv.train.EXIT_CODE}, "3"), ({0}, "1")):
+        workers = start_two(folder, "--epochs", "4", "--broken", "6", "--steps-per-call", steps_per_call)
         if codes == {jv.train.EXIT_CODE}:
             assert wait_for(lambda: len(Journal.rows(folder)) > 5, workers[0]), output(folder)
             workers[1].send_signal(signal.SIGTERM)
