@@ -9,6 +9,7 @@ import jax
 import jaxlib
 import pytest
 
+import jaxvision.kernels
 from jaxvision.kernels import native
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
@@ -47,5 +48,19 @@ def test_without_a_library_nothing_is_compiled_in(monkeypatch):
     monkeypatch.setenv("JAXVISION_NATIVE", "0")
     try:
         assert native.library() is None and native.instructions() is None and not native.wanted(jax.numpy.ones(2))
+    finally:
+        native.library.cache_clear()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: that an old library is named is NOT tested")
+def test_a_library_of_older_sources_is_named(monkeypatch, tmp_path):
+    (tmp_path / "old.cc").write_text('extern "C" const char* jaxvision_instructions() { return "portable"; }')
+    subprocess.run([COMPILER, "-shared", "-fPIC", tmp_path / "old.cc", "-o", tmp_path / "libjaxvision_kernels.so"], check=True)
+    monkeypatch.setattr(jaxvision.kernels, "__path__", [str(tmp_path)])
+    monkeypatch.delenv("JAXVISION_NATIVE", raising=False)
+    native.library.cache_clear()
+    try:
+        with pytest.raises(OSError, match="^the compiled kernels were built from older sources .*symbol: jaxvision_.*: python -m pip"):
+            native.library()
     finally:
         native.library.cache_clear()

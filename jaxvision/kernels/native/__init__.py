@@ -27,7 +27,10 @@ _OTHERS = [f"jaxvision_{name}" for name in ("adam", "adam_average", "blur", "jit
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The shared library with its functions made known to XLA, or None where it was not built or is not wanted."""
+    """The shared library with its functions made known to XLA, or None where it was not built or is not wanted.
+
+    Raises OSError where it cannot be loaded, or was built from older sources than these and lacks a function.
+    """
     if os.environ.get("JAXVISION_NATIVE") == "0":
         return None
     places = (Path(folder) / _LIBRARY for folder in jaxvision.kernels.__path__)  # of an editable install there are two
@@ -35,9 +38,14 @@ def library() -> ctypes.CDLL | None:
     if path is None:
         return None
     found = ctypes.CDLL(str(path))
+    try:
+        functions = {name: getattr(found, name) for name in (*_CONVOLUTIONS, *_FUNCTIONS, *_PRODUCTS, *_SUMS, *_OTHERS)}
+    except AttributeError as error:
+        mend = "python -m pip install -e . builds it anew, JAXVISION_NATIVE=0 does without"
+        raise OSError(f"the compiled kernels were built from older sources ({error}): {mend}") from None
     found.jaxvision_instructions.restype = ctypes.c_char_p
-    for target in (*_CONVOLUTIONS, *_FUNCTIONS, *_PRODUCTS, *_SUMS, *_OTHERS):
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(found, target)), platform="cpu")
+    for name, function in functions.items():
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
     return found
 
 
