@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -321,7 +322,7 @@ bool supported(const Kernels& kernels) {
 }  // namespace
 
 int main() {
-  if (!check_shares() || !check_threads()) return std::printf("work is shared out wrongly\n"), 1;
+  if (!check_places() || !check_shares() || !check_few_helpers() || !check_threads()) return std::printf("work is shared out wrongly\n"), 1;
   std::vector<const Kernels*> all = {&jaxvision::kernels_portable};
 #ifdef __x86_64__
   all.insert(all.end(), {&jaxvision::kernels_avx2, &jaxvision::kernels_avx512});

@@ -88,7 +88,7 @@ def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path,
     """The lecture's case: training loss falls throughout, validation loss falls, then rises."""
     validation = jv.data.synthetic(16, image_shape=(8, 8, 1), num_classes=3, seed=2)
     losses = [0.9, 0.5, 0.4, 0.6, 0.7, 0.8]
-    options = {"best": "loss", "patience": 2, "keep": 1, "save_every": 4, "steps_per_call": steps_per_call}
+    options = {"best": "loss", "patience": 2, "keep": 1, "save_every": 8, "steps_per_call": steps_per_call}
     experiment = experiment_of(epochs=6, validation=validation, evaluate=scripted([*losses[:5], 0.45]), **options)
     state = jv.train.run(experiment, tmp_path)
     assert int(state.step) == 18, "the third epoch's weights"

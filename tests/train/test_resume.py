@@ -165,17 +165,19 @@ def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
 
     The first half takes several steps in a call.
     """
-    folder = tmp_path / "run"
+    folder, last = tmp_path / "run", killed_run.config(epochs=8).steps
     for codes, steps_per_call in (({jv.train.EXIT_CODE}, "3"), ({0}, "1")):
-        workers = start_two(folder, "--epochs", "4", "--broken", "6", "--steps-per-call", steps_per_call)
+        workers = start_two(folder, "--epochs", "8", "--broken", "6", "--steps-per-call", steps_per_call)
         if codes == {jv.train.EXIT_CODE}:
             assert wait_for(lambda: len(Journal.rows(folder)) > 5, workers[0]), output(folder)
             workers[1].send_signal(signal.SIGTERM)
         assert {worker.wait(120) for worker in workers} == codes, output(folder)
+        if codes == {jv.train.EXIT_CODE}:
+            assert saved_steps(folder)[-1] < last, "stopped before its end"
     assert (folder / "plots" / "predictions.png").is_file()
     assert json.loads((folder / "summary.json").read_text())["broken"] == {"train": {"empty": 6}}
     steps = [row["step"] for row in Journal.rows(folder) if row["split"] == "train"]
-    assert steps == list(range(1, killed_run.config(epochs=4).steps + 1))
+    assert steps == list(range(1, last + 1))
 
 
 def test_what_two_processes_cannot_read_is_summed(tmp_path):

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -17,18 +18,22 @@
 
 namespace jaxvision {
 
-// Where the processor that this thread runs on lies among those that it may run on: from 0 to below 1, and 0 where the system does not tell.
+// The middle of part `rank` of `total` equal parts of [0, 1): half a part from where rounding could lead to a neighbour.
+inline double middle(int rank, int total) { return (rank + 0.5) / total; }
+
+// Where the processor that this thread runs on lies among those that the first thread to ask may run on: within (0, 1), and 0 where the system
+// does not tell.
 inline double place() {
 #ifdef __linux__
-  static const std::vector<int> before = [] {
-    std::vector<int> found(CPU_SETSIZE + 1, 0);
+  static const std::array<int, CPU_SETSIZE + 1> before = [] {
+    std::array<int, CPU_SETSIZE + 1> found{};
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) found[cpu + 1] = found[cpu] + (CPU_ISSET(cpu, &allowed) ? 1 : 0);
     return found;
   }();
   const int cpu = sched_getcpu();
-  if (cpu >= 0 && cpu < CPU_SETSIZE && before[cpu] < before[CPU_SETSIZE]) return static_cast<double>(before[cpu]) / before[CPU_SETSIZE];
+  if (cpu >= 0 && cpu < CPU_SETSIZE && before[cpu] < before[CPU_SETSIZE]) return middle(before[cpu], before[CPU_SETSIZE]);
 #endif
   return 0.0;
 }
@@ -41,15 +46,17 @@ class Shares {
   // The share of a thread at `place`, or the next that no thread has; there are not more threads than shares.
   int64_t claim(double place) {
     int64_t own = static_cast<int64_t>(place * size());
-    while (shares_[own].claimed.exchange(true)) own = (own + 1) % size();
+    while (shares_[own].claimed.load() || shares_[own].claimed.exchange(true)) own = (own + 1) % size();
     return own;
   }
 
   // A task of `share` that none has begun; where there is none, of the next, which is `share` from then on. -1 where all have begun.
   int64_t next(int64_t& share) {
     for (int64_t tried = 0; tried < size(); ++tried, share = (share + 1) % size()) {
-      const int64_t task = count_ * share / size() + shares_[share].begun.fetch_add(1);
-      if (task < count_ * (share + 1) / size()) return task;
+      const int64_t first = count_ * share / size(), tasks = count_ * (share + 1) / size() - first;
+      std::atomic<int64_t>& begun = shares_[share].begun;
+      if (begun.load(std::memory_order_relaxed) >= tasks) continue;  // who only looks leaves the line to its owner
+      if (const int64_t task = begun.fetch_add(1); task < tasks) return first + task;
     }
     return -1;
   }
@@ -65,13 +72,13 @@ class Shares {
 };
 
 // Calls `task` with 0 .. count - 1 on this thread and on `threads` - 1 others, which `schedule` gives work to. A thread begins with the share that
-// belongs to its processor: what it wrote in the last call then lies in its own cache, not in one far away (docs/performance.md). This one takes
-// part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows what a task threw.
+// belongs to its processor: what it wrote in the last call tends to lie in its own cache, not in one far away (docs/performance.md). This one
+// takes part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows what a task threw.
 template <typename Schedule>
 void share_out(int64_t count, int64_t threads, const Schedule& schedule, const std::function<void(int64_t)>& task) {
   struct Progress {
     Shares shares;
-    std::atomic<int64_t> done{0};
+    alignas(64) std::atomic<int64_t> done{0};
     std::mutex mutex;
     std::condition_variable finished;
     std::exception_ptr failure;
@@ -80,6 +87,7 @@ void share_out(int64_t count, int64_t threads, const Schedule& schedule, const s
   threads = std::max<int64_t>(1, std::min(threads, count));
   const auto progress = std::make_shared<Progress>(count, threads);
   const auto work = [progress, count, &task] {  // the task outlives every call of it: a helper that comes late finds none left
+    if (progress->done.load() == count) return;
     int64_t share = progress->shares.claim(place());
     for (int64_t index; (index = progress->shares.next(share)) >= 0;) {
       try {
@@ -94,7 +102,10 @@ void share_out(int64_t count, int64_t threads, const Schedule& schedule, const s
       }
     }
   };
-  for (int64_t helper = 1; helper < threads; ++helper) schedule(std::function<void()>(work));
+  try {
+    for (int64_t helper = 1; helper < threads; ++helper) schedule(std::function<void()>(work));
+  } catch (...) {  // fewer helpers do the same; to leave now would take `task` from those that there are
+  }
   work();
   std::unique_lock<std::mutex> lock(progress->mutex);
   progress->finished.wait(lock, [&] { return progress->done.load() == count; });
