@@ -3,7 +3,7 @@
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # options of mallopt(3)
-_NEVER = 2**31 - 1
+_NEVER = -1  # by mallopt(3); a largest int would be 2 GiB, which a step's temporaries may exceed
 
 
 def keep_memory() -> bool:

@@ -39,3 +39,25 @@ def test_a_step_touches_no_page_for_the_first_time():
     (fresh, many), (kept, few) = touched("fresh"), touched("kept")
     assert kept and not fresh
     assert many > 4000 and few < many / 10
+
+
+HEAP = """
+import ctypes, sys
+import jaxvision as jv
+
+jv.train.keep_memory()
+library = ctypes.CDLL(None)
+library.malloc.restype = library.sbrk.restype = ctypes.c_void_p
+library.malloc.argtypes, library.free.argtypes, library.sbrk.argtypes = [ctypes.c_size_t], [ctypes.c_void_p], [ctypes.c_ssize_t]
+block = library.malloc(5 * 2**29)
+end = library.sbrk(0)
+library.free(block)
+print(end - library.sbrk(0))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
+def test_more_than_two_gibibytes_are_kept_too():
+    """No page of them is touched: the heap's end, which moves back where memory is handed back, says it."""
+    found = subprocess.run([sys.executable, "-c", HEAP], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(found.stdout) == 0
