@@ -1,17 +1,13 @@
 // The compiled kernels without XLA and Python, against plain loops, on threads of its own: what the sanitizers are run over.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <new>
 #include <random>
-#include <stdexcept>
-#include <thread>
 #include <vector>
 
+#include "check_threads.h"
 #include "kernels.h"
-#include "threads.h"
 
 using jaxvision::Attention;
 using jaxvision::Batch;
@@ -30,19 +26,11 @@ using Floats = std::vector<float>;
 
 namespace {
 
-#include "check_threads.inc"
-
-void four(int64_t count, const std::function<void(int64_t)>& task) {
-  std::vector<std::thread> helpers;
-  jaxvision::share_out(count, 4, [&](std::function<void()> work) { helpers.emplace_back(work); }, task);
-  for (std::thread& helper : helpers) helper.join();
-}
-
 void backwards(int64_t count, const std::function<void(int64_t)>& task) {
   for (int64_t index = count; index-- > 0;) task(index);
 }
 
-const jaxvision::Parallel on_threads = {40, four}, alone = {1, backwards};  // 40: work is cut as for many
+const jaxvision::Parallel on_threads = {40, on_four_threads}, alone = {1, backwards};  // 40: work is cut as for many
 
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>
@@ -322,7 +310,7 @@ bool supported(const Kernels& kernels) {
 }  // namespace
 
 int main() {
-  if (!check_places() || !check_shares() || !check_few_helpers() || !check_threads()) return std::printf("work is shared out wrongly\n"), 1;
+  if (!threads_are_right()) return std::printf("work is shared out wrongly\n"), 1;
   std::vector<const Kernels*> all = {&jaxvision::kernels_portable};
 #ifdef __x86_64__
   all.insert(all.end(), {&jaxvision::kernels_avx2, &jaxvision::kernels_avx512});

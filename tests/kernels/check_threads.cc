@@ -1,3 +1,16 @@
+// The threads that check_native.cc runs the kernels on, and that work is shared out among them rightly.
+#include "check_threads.h"
+
+#include <atomic>
+#include <new>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "threads.h"
+
+namespace {
+
 // Every task is done once, whatever the number of threads and however late they come; a thread's own share first; a failure is told.
 bool check_shares() {
   jaxvision::Shares shares(10, 4);  // of 2, 3, 2 and 3 tasks
@@ -71,4 +84,14 @@ bool check_threads() {
     }
   }
   return true;
+}
+
+}  // namespace
+
+bool threads_are_right() { return check_places() && check_shares() && check_few_helpers() && check_threads(); }
+
+void on_four_threads(int64_t count, const std::function<void(int64_t)>& task) {
+  std::vector<std::thread> helpers;
+  jaxvision::share_out(count, 4, [&](std::function<void()> work) { helpers.emplace_back(work); }, task);
+  for (std::thread& helper : helpers) helper.join();
 }
