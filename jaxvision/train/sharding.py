@@ -132,6 +132,15 @@ def _in_a_row(step: Callable) -> Callable:
     return steps
 
 
+def _waited_for(compiled: Callable) -> Callable:
+    """Calls that return when their program has run.
+
+    Where a CPU stands for several devices, XLA (jaxlib 0.10.2) starts programs on as many threads as there are devices. Once some 30 queue
+    behind one in which devices exchange sums, these threads wait for one another, and after 40 s the process is aborted.
+    """
+    return lambda state, batch, key: jax.block_until_ready(compiled(state, batch, key))
+
+
 def compile_step(
     step: Callable, *, driver: str = "jit", fsdp: bool = False, devices=None, resident: Batch | None = None, in_a_row: bool = False
 ) -> Callable:
@@ -141,7 +150,8 @@ def compile_step(
     splits parameters and optimizer state. The batch is the global one (of several processes, each passes its own rows, see
     ``process_rows``). The state is donated: use the one that comes back. ``resident``: fields [N, ...] of all N examples that stay on every
     device; batches come without them, and the step looks them up by ``index``. ``in_a_row``: a call takes the batches of k steps, leaves
-    [B, k, ...], and its metrics have k as first axis: one program of many small steps waits for the host once.
+    [B, k, ...], and its metrics have k as first axis: one program of many small steps waits for the host once. A call returns before its
+    program has run, but where a CPU stands for several devices.
 
     Raises ValueError for an unknown driver, ``fsdp`` with another driver than jit, or a batch that the devices do not divide.
     """
@@ -176,7 +186,7 @@ def compile_step(
             program = jax.jit(step, in_shardings=shardings, out_shardings=(layout, replicated), donate_argnums=0)
         return program(state, _rows_on_devices(batch, mesh), resident, key)
 
-    return compiled
+    return _waited_for(compiled) if local > 1 and mesh.devices.flat[0].platform == "cpu" else compiled
 
 
 def compile_forward(function: Callable, *, devices=None) -> Callable:

@@ -76,6 +76,23 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, 
     assert driver_agreement.difference(ours, theirs) <= bound
 
 
+@pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
+def test_no_call_runs_on_behind_the_host_where_a_cpu_stands_for_several_devices(driver):
+    """Dozens of programs behind a step on eight such devices stop XLA for good; on one device the host may run ahead."""
+
+    def slow(state, batch, key):
+        turned = jax.lax.fori_loop(0, 200, lambda _, held: jnp.tanh(held @ state["matrix"]), state["matrix"])
+        return {"matrix": turned}, {"loss": jnp.mean(batch["image"])}
+
+    for count, waits in ((8, True), (1, False)):
+        devices = jax.devices()[:count]
+        step = jv.train.compile_step(slow, driver=driver, devices=devices)
+        state = jv.train.place({"matrix": jnp.ones((384, 384))}, devices=devices)
+        for _ in range(2):  # compiling alone takes longer than the step
+            state, _ = step(jax.block_until_ready(state), {"image": np.ones((8, 3), np.float32)}, jax.random.key(0))
+        assert state["matrix"].is_ready() == waits
+
+
 def test_fsdp_splits_what_is_large_and_keeps_it_split():
     params = {"model": {"kernel": jnp.ones((64, 32)), "bias": jnp.ones(3)}}
     placed = jv.train.place(params, fsdp=True)
