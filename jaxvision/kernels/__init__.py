@@ -6,7 +6,7 @@ from jaxvision.kernels.blurring import blur, plain_blur
 from jaxvision.kernels.colors import jitter, plain_jitter
 from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
 from jaxvision.kernels.convolution import conv2d, plain_conv2d
-from jaxvision.kernels.dot_product import attention, plain_attention
+from jaxvision.kernels.dot_product import attention, plain_attention, plain_self_attention, self_attention
 from jaxvision.kernels.matrix_product import plain_product, product
 from jaxvision.kernels.normalization import layer_norm, plain_layer_norm, standardized
 from jaxvision.kernels.optimization import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
@@ -47,10 +47,12 @@ __all__ = [
     "plain_prototype_cross_entropy",
     "plain_prototype_entropy",
     "plain_rescaled",
+    "plain_self_attention",
     "product",
     "prototype_cross_entropy",
     "prototype_entropy",
     "rescaled",
+    "self_attention",
     "settled",
     "standardized",
 ]

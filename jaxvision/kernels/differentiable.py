@@ -56,12 +56,14 @@ def _primitive(name: str, plain: Callable, computed: Callable, joins: bool) -> P
 
 
 @cache
-def compiled(target: str, results: tuple[int, ...], rule: str, **attributes: float) -> Callable[..., list[Array]]:
-    """The compiled kernel ``target`` of arrays; those numbered ``results`` have its results' shapes; ``rule`` as in ``in_parts_of``."""
+def compiled(target: str, results: tuple[int | Callable, ...], rule: str, **attributes: float) -> Callable[..., list[Array]]:
+    """The compiled kernel ``target`` of arrays. Each of ``results`` is the number of an array of the same shape, or a function that gives
+    the shape of the result for the arrays; ``rule`` as in ``in_parts_of``.
+    """
 
     def call(*arrays: Array) -> list[Array]:
-        shapes = [jax.ShapeDtypeStruct(arrays[like].shape, jnp.float32) for like in results]
-        return jax.ffi.ffi_call(target, shapes)(*arrays, **attributes)
+        shapes = [like(*arrays) if callable(like) else arrays[like].shape for like in results]
+        return jax.ffi.ffi_call(target, [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes])(*arrays, **attributes)
 
     return in_parts_of(call, rule)
 

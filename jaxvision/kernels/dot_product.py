@@ -46,6 +46,25 @@ _attend = compiled_function(
 )
 
 
+def _three(joint: Array) -> tuple[Array, ...]:
+    """Queries, keys and values [B, N, h, d] of [B, N, 3, h, d]."""
+    return tuple(joint[:, :, index] for index in range(3))
+
+
+def plain_self_attention(joint: Array) -> Array:
+    """``plain_attention`` of what ``joint`` [B, N, 3, h, d] holds: the twin of ``self_attention``."""
+    return plain_attention(*_three(joint))
+
+
+_attend_jointly = compiled_function(
+    "self_attention",
+    plain_self_attention,
+    compiled("jaxvision_self_attention", (lambda joint: (*joint.shape[:2], *joint.shape[3:]),), "bntch -> bnch"),
+    compiled("jaxvision_self_attention_gradients", (0,), "bntch, bnch -> bntch"),
+    joins=True,
+)
+
+
 def _flash(*arrays: Array) -> bool:
     """Whether cuDNN's flash attention takes these: half precision, heads of few numbers, a GPU of Ampere's generation or later."""
     if jax.default_backend() != "gpu" or arrays[0].dtype not in _HALF or any(array.dtype != arrays[0].dtype for array in arrays):
@@ -84,3 +103,15 @@ def attention(
     if bias is None and _flash(queries, keys, values):
         return _by_cudnn(queries, keys, values)
     return _by_products(queries, keys, values, bias)
+
+
+def self_attention(joint: Float[Array, "B N 3 h d"]) -> Float[Array, "B N h d"]:
+    """``attention`` of N tokens among themselves, whose queries, keys and values come as one array, in that order.
+
+    The compiled kernel reads them where they lie; every other form gets three arrays. Raises ValueError where the shape does not fit.
+    """
+    if joint.ndim != 5 or joint.shape[2] != 3:
+        raise ValueError(f"joint: found {joint.shape}, expected [B, N, 3, h, d]")
+    if joint.size and native.wanted(joint):
+        return _attend_jointly(joint)
+    return attention(*_three(joint))

@@ -28,26 +28,42 @@ def attention_weights(queries: Array, keys: Array, bias: Array | None = None) ->
     return jax.nn.softmax(scores if bias is None else scores + bias, axis=-1)
 
 
+def _named(mixed: Array) -> Array:
+    """What was mixed, [B, N, h, d], as tokens [B, N, h d]."""
+    return checkpoint_name(mixed.reshape(*mixed.shape[:2], -1), "attention")
+
+
 def mix(module: nn.Module, queries: Array, keys: Array, values: Array, bias: Array | None = None) -> Array:
     """``kernels.attention`` [B, N, h d], whose weights ``module`` shows on request."""
     show(module, "attention", "weights", lambda: attention_weights(queries, keys, bias))
-    mixed = kernels.attention(queries, keys, values, bias=bias).reshape(*queries.shape[:2], -1)  # [B, N, h d]
-    return checkpoint_name(mixed, "attention")
+    return _named(kernels.attention(queries, keys, values, bias=bias))
+
+
+def _joint(heads: int, tokens: Array, count: int) -> Array:
+    """Tokens [B, N, count h d] as [B, N, count, h, d]."""
+    width = tokens.shape[-1] // count
+    if width % heads:
+        raise ValueError(f"heads: {heads} do not divide the width {width}")
+    return tokens.reshape(*tokens.shape[:2], count, heads, width // heads)
 
 
 def _heads(heads: int, tokens: Array, count: int = 1) -> tuple[Array, ...]:
     """``count`` arrays [B, N, h, d] of tokens [B, N, count h d]."""
-    width = tokens.shape[-1] // count
-    if width % heads:
-        raise ValueError(f"heads: {heads} do not divide the width {width}")
-    tokens = tokens.reshape(*tokens.shape[:2], count, heads, width // heads)  # [B, N, count, h, d]
-    return tuple(tokens[:, :, index] for index in range(count))
+    joint = _joint(heads, tokens, count)
+    return tuple(joint[:, :, index] for index in range(count))
+
+
+def _mix_among(module: nn.Module, joint: Array) -> Array:
+    """``kernels.self_attention`` of [B, N, 3, h, d] as [B, N, h d], whose weights ``module`` shows on request."""
+    show(module, "attention", "weights", lambda: attention_weights(joint[:, :, 0], joint[:, :, 1]))
+    return _named(kernels.self_attention(joint))
 
 
 class SelfAttention(nn.Module):
     """tokens [B, N, D] -> [B, N, D]; queries, keys and values come from one kernel [D, 3 D], in that order.
 
-    ``bias`` is added to the scores and broadcasts to [B, h, N, N]: ``HIDDEN`` where a token must not see another.
+    ``bias`` is added to the scores and broadcasts to [B, h, N, N]: ``HIDDEN`` where a token must not see another. With ``pick``, which
+    chooses n of the tokens, [B, N, D] -> [B, n, D], what these see of all is computed alone (and a bias broadcasts to [B, h, n, N]).
     """
 
     heads: int
@@ -55,11 +71,19 @@ class SelfAttention(nn.Module):
     kernel_init: Callable = truncated_normal()
 
     @nn.compact
-    def __call__(self, tokens: Array, bias: Array | None = None) -> Array:
+    def __call__(self, tokens: Array, bias: Array | None = None, pick: Callable | None = None) -> Array:
         width = tokens.shape[-1]
         options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
-        joint = _heads(self.heads, Dense(3 * width, name="qkv", **options)(tokens), 3)
-        return Dense(width, name="project", **options)(mix(self, *joint, bias))  # [B, N, D]
+        dense = Dense(3 * width, name="qkv", **options)
+        if pick is not None:
+            (queries,) = _heads(self.heads, dense(pick(tokens), slice(width)))
+            keys, values = _heads(self.heads, dense(tokens, slice(width, None)), 2)
+            mixed = mix(self, queries, keys, values, bias)
+        elif bias is not None:
+            mixed = mix(self, *_heads(self.heads, dense(tokens), 3), bias)
+        else:
+            mixed = _mix_among(self, _joint(self.heads, dense(tokens), 3))
+        return Dense(width, name="project", **options)(mixed)  # [B, N, D]
 
 
 class CrossAttention(nn.Module):

@@ -60,7 +60,7 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-    """x [..., in] -> [..., out]; parameters ``kernel`` [in, out] and ``bias`` [out]."""
+    """x [..., in] -> [..., out], or so many of the outputs as ``columns`` has; parameters ``kernel`` [in, out] and ``bias`` [out]."""
 
     features: int
     use_bias: bool = True
@@ -69,11 +69,11 @@ class Dense(nn.Module):
     bias_init: Callable | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, columns: slice = slice(None)) -> Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         dtype = self.dtype or jnp.promote_types(x.dtype, jnp.float32)
-        found = kernels.product(x.astype(dtype), kernel.astype(dtype))
+        found = kernels.product(x.astype(dtype), kernel[:, columns].astype(dtype))
         if not self.use_bias:
             return found
         bias = self.param("bias", self.bias_init or uniform_bias(x.shape[-1]), (self.features,), jnp.float32)
-        return found + bias.astype(dtype)
+        return found + bias[columns].astype(dtype)

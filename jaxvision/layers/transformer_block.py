@@ -19,7 +19,8 @@ from jaxvision.typing import Array
 class TransformerBlock(nn.Module):
     """Attention and perceptron, each behind a norm and beside a shortcut: tokens [B, N, D] -> [B, N, D].
 
-    ``layer_scale``: the first value of LayerScale, 0 for none. ``gated``: SwiGLU in the place of the perceptron.
+    ``layer_scale``: the first value of LayerScale, 0 for none. ``gated``: SwiGLU in the place of the perceptron. With ``pick``, which
+    chooses n of the tokens, [B, N, D] -> [B, n, D], these alone leave the block: the same numbers, without computing the others.
     """
 
     heads: int
@@ -30,7 +31,7 @@ class TransformerBlock(nn.Module):
     kernel_init: Callable = truncated_normal()
 
     @nn.compact
-    def __call__(self, tokens: Array, *, train: bool) -> Array:
+    def __call__(self, tokens: Array, *, train: bool, pick: Callable | None = None) -> Array:
         width, init = tokens.shape[-1], {"kernel_init": self.kernel_init}
 
         def join(tokens: Array, branch: Array, name: str) -> Array:
@@ -38,7 +39,8 @@ class TransformerBlock(nn.Module):
             return joined(tokens + DropPath(self.drop_path_rate)(branch, train=train))
 
         attended = LayerNorm(dtype=self.dtype, name="norm1")(tokens)
-        tokens = join(tokens, SelfAttention(self.heads, self.dtype, name="attention", **init)(attended), "layer_scale1")
+        attended = SelfAttention(self.heads, self.dtype, name="attention", **init)(attended, pick=pick)
+        tokens = join(tokens if pick is None else pick(tokens), attended, "layer_scale1")
         if self.gated:  # two thirds of the units in each half, rounded up to a multiple of 8: about as many parameters
             mlp = SwiGLU(-(-8 * width // 24) * 8, self.dtype, name="mlp", **init)
         else:

@@ -130,8 +130,8 @@ class ViT(nn.Module):
         else:
             self.head = Head(self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
 
-    def _tokens(self, image: Array, keep: Array | None, *, train: bool) -> Array:
-        """All tokens before the last norm [B, P + N, D]."""
+    def _tokens(self, image: Array, keep: Array | None, *, train: bool, count: int | None = None) -> Array:
+        """Tokens before the last norm [B, P + N, D]; or the first ``count`` alone: then the last block computes no others."""
         check_input("ViT", image, channels=self.in_channels)
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
@@ -139,11 +139,13 @@ class ViT(nn.Module):
             raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
         tokens = self.stem(image, keep)
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
-        if Form(*self.form).scan and not (self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))):
-            return repeated(blocks, tokens, train=train)
-        for block in blocks:
+        shown = self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))
+        if Form(*self.form).scan and not shown:
+            return repeated(blocks, tokens, train=train)[:, :count]
+        for block in blocks[:-1]:
             tokens = block(tokens, train=train)
-        return tokens
+        pick = None if shown or count is None else lambda tokens: tokens[:, :count]
+        return blocks[-1](tokens, train=train, pick=pick)[:, :count]
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
@@ -154,20 +156,31 @@ class ViT(nn.Module):
         """
         if mask is not None:
             raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
-        tokens, form = self._tokens(image, keep, train=train), Form(*self.form)
+        tokens, prefix = self._tokens(image, keep, train=train), Form(*self.form).prefix
         normed = self.norm(tokens)
+        pooled = self.norm(jnp.mean(tokens[:, prefix:], axis=1)) if self.pool == "mean" else self._read(normed)
+        return Features(at_least_float32(pooled), normed[:, prefix:], {})
+
+    def _read(self, normed: Array) -> Array:
+        """The class token of tokens behind the norm; DeiT: the mean of both."""
+        return (normed[:, 0] + normed[:, 1]) / 2 if Form(*self.form).distilled else normed[:, 0]
+
+    def _first(self, image: Array, *, train: bool) -> Array:
+        """The tokens that classes are read from, behind the norm [B, 1, D]; DeiT's two [B, 2, D]."""
+        return self.norm(self._tokens(image, None, train=train, count=1 + Form(*self.form).distilled))
+
+    def pooled(self, image: Array, *, train: bool = False) -> Array:
+        """``features(image).pooled`` [B, D] alone: no token of the last block is computed that it does not read, 7 % of ViT-S/16."""
         if self.pool == "mean":
-            pooled = self.norm(jnp.mean(tokens[:, form.prefix :], axis=1))
-        else:
-            pooled = (normed[:, 0] + normed[:, 1]) / 2 if form.distilled else normed[:, 0]
-        return Features(at_least_float32(pooled), normed[:, form.prefix :], {})
+            return self.features(image, train=train).pooled
+        return at_least_float32(self._read(self._first(image, train=train)))
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
         """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
         if self.num_classes and Form(*self.form).distilled:
-            normed = self.norm(self._tokens(image, None, train=train))
-            return self.head(normed[:, 0], normed[:, 1], train=train)
-        return self.head(self.features(image, train=train).pooled, train=train)
+            first = self._first(image, train=train)
+            return self.head(first[:, 0], first[:, 1], train=train)
+        return self.head(self.pooled(image, train=train), train=train)
 
 
 class Size(NamedTuple):

@@ -19,10 +19,21 @@ from jaxvision.typing import Array, Batch, Key
 _XAVIER = nn.initializers.xavier_uniform()
 
 
-class Decoder(nn.Module):
-    """Visible tokens [B, n, D] and the one of the class [B, D] -> a prediction of every patch [B, N, outputs], visible ones too.
+def _at(rows: Array, places: Array) -> Array:
+    """Of rows [B, N, D] those at ``places`` [B, n]."""
+    return jnp.take_along_axis(rows, places[:, :, None], axis=1)  # [B, n, D]
 
-    A token that all hidden patches share stands in their places; positions are fixed sines and cosines, zero for the class.
+
+def _hidden(mask: Array, count: int) -> Array:
+    """Which ``count`` patches of each image a mask [B, N] hides, in their order [B, count]."""
+    return jnp.argsort(-mask, axis=1, stable=True)[:, :count]
+
+
+class Decoder(nn.Module):
+    """Visible tokens [B, n, D] and the one of the class [B, D] -> a prediction of every ``hidden`` patch [B, m, outputs].
+
+    A token that all hidden patches share stands in their places; positions are fixed sines and cosines, zero for the class. ``keep``
+    [B, n] and ``hidden`` [B, m] say which patches are which. The last block computes no token but those of hidden patches.
     """
 
     outputs: int
@@ -32,18 +43,20 @@ class Decoder(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, tokens: Array, first: Array, keep: Array, *, grid: tuple[int, int], train: bool) -> Array:
+    def __call__(self, tokens: Array, first: Array, keep: Array, hidden: Array, *, grid: tuple[int, int], train: bool) -> Array:
         init = {"dtype": self.dtype, "kernel_init": _XAVIER}
         dense = init | {"bias_init": nn.initializers.zeros}
         seen = Dense(self.width, name="embed", **dense)(jnp.concatenate([first[:, None].astype(tokens.dtype), tokens], axis=1))
         mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, self.width), jnp.float32).astype(seen.dtype)
-        hidden = jnp.broadcast_to(mask_token, (grid[0] * grid[1], self.width))
-        patches = jax.vmap(lambda kept, places: hidden.at[places].set(kept))(seen[:, 1:], keep)  # [B, N, W]
+        blank = jnp.broadcast_to(mask_token, (grid[0] * grid[1], self.width))
+        patches = jax.vmap(lambda kept, places: blank.at[places].set(kept))(seen[:, 1:], keep)  # [B, N, W]
         patches = patches + blocked_grid_position(*grid, self.width).astype(seen.dtype)
         x = jnp.concatenate([seen[:, :1], patches], axis=1)
+        of_hidden = lambda x: _at(x, 1 + hidden)  # noqa: E731
         for index in range(self.depth):
-            x = TransformerBlock(self.heads, name=f"block{index + 1}", **init)(x, train=train)
-        return Dense(self.outputs, name="predict", **dense)(LayerNorm(dtype=self.dtype, name="norm")(x))[:, 1:]
+            last = index + 1 == self.depth
+            x = TransformerBlock(self.heads, name=f"block{index + 1}", **init)(x, train=train, pick=of_hidden if last else None)
+        return Dense(self.outputs, name="predict", **dense)(LayerNorm(dtype=self.dtype, name="norm")(x))
 
 
 def _decoder(encoder, image: Array, **sizes) -> Decoder:
@@ -98,15 +111,17 @@ def _fixed_table(encoder, table: Array) -> Array:
 
 
 def _paint(encoder, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool) -> tuple:
-    """(prediction [B, N, P], mask [B, N], running statistics of the encoder) of images."""
+    """(prediction [B, m, P] of the hidden patches, their places [B, m], mask [B, N], running statistics of the encoder) of images."""
     grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
     count = grid[0] * grid[1]
-    keep, mask = draw_kept(fold_name(key, "mask"), len(image), count, kept_count(count, mask_ratio))
+    kept = kept_count(count, mask_ratio)
+    keep, mask = draw_kept(fold_name(key, "mask"), len(image), count, kept)
+    hidden = _hidden(mask, count - kept)
     key_encoder, key_decoder = fold_name(key, "encoder"), fold_name(key, "decoder")
     features, stats = encoding.encode(encoder, params["encoder"], stats, image, key=key_encoder, train=train, keep=keep)
-    inputs = (features.tokens, features.pooled, keep)
+    inputs = (features.tokens, features.pooled, keep, hidden)
     prediction, _ = encoding.apply(decoder, params["decoder"], {}, *inputs, key=key_decoder, train=train, grid=grid)
-    return prediction, mask, stats
+    return prediction, hidden, mask, stats
 
 
 def mae(
@@ -148,7 +163,8 @@ def mae(
         encoder_params, stats = encoding.warmed("encoder", {"params": fresh, "batch_stats": stats}, given)
         params, stats = {"encoder": encoder_params}, encoding.with_stats({}, "encoder", stats)
         grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
-        seen = (jnp.zeros((1, 1, encoded)), jnp.zeros((1, encoded)), jnp.zeros((1, 1), jnp.int32))
+        place = jnp.zeros((1, 1), jnp.int32)
+        seen = (jnp.zeros((1, 1, encoded)), jnp.zeros((1, encoded)), place, place)
         decoder = _decoder(encoder, image, **sizes)
         params["decoder"], _ = encoding.start("decoder", decoder, key, *seen, given=given, grid=grid, train=False)
         return params, Carry(stats, {})
@@ -158,8 +174,9 @@ def mae(
         if fixed_position:
             params = params | {"encoder": _with_position(encoder, params["encoder"], jax.lax.stop_gradient)}
         decoder, options = _decoder(encoder, image, **sizes), {"key": key, "mask_ratio": mask_ratio, "train": True}
-        prediction, mask, stats = _paint(encoder, decoder, params, carry.stats.get("encoder", {}), image, **options)
-        loss = losses.masked_mse(prediction, patchify(image, encoder.patch_size), mask, normalize_target=normalize_target)
+        prediction, hidden, _, stats = _paint(encoder, decoder, params, carry.stats.get("encoder", {}), image, **options)
+        target = _at(patchify(image, encoder.patch_size), hidden)
+        loss = losses.masked_mse(prediction, target, jnp.ones(hidden.shape), normalize_target=normalize_target)
         return loss, Aux(Carry(encoding.with_stats(carry.stats, "encoder", stats), carry.memory), {"loss": loss})
 
     return Objective(init, value, unchanged)
@@ -184,5 +201,6 @@ def mae_reconstruction(
     """
     depth = sum(name.startswith("block") for name in params["decoder"])
     decoder = _decoder(encoder, image, depth=depth, width=params["decoder"]["mask_token"].shape[-1], heads=heads)
-    prediction, mask, _ = _paint(encoder, decoder, params, {}, image, key=key, mask_ratio=mask_ratio, train=False)
+    found, hidden, mask, _ = _paint(encoder, decoder, params, {}, image, key=key, mask_ratio=mask_ratio, train=False)
+    prediction = jax.vmap(lambda rows, places: jnp.zeros((mask.shape[1], rows.shape[1]), rows.dtype).at[places].set(rows))(found, hidden)
     return picture(image, prediction, mask, encoder.patch_size, normalize_target=normalize_target, honest=honest)

@@ -43,9 +43,17 @@ def start_all(key: Key, encoder, image: Array, *, given: Mapping = {}, **heads) 
 
 
 def embed(encoder, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
-    """(pooled features [B, D], running statistics by module name after it) of images [B, H, W, C], in training mode."""
-    features, moved = encoding.encode(encoder, params["encoder"], stats.get("encoder", {}), image, key=key)
-    return _pooled(features), encoding.with_stats(stats, "encoder", moved)
+    """(pooled features [B, D], running statistics by module name after it) of images [B, H, W, C], in training mode.
+
+    An encoder that has a method ``pooled``, for these alone, is asked for it: a ViT then computes less.
+    """
+    own = params["encoder"], stats.get("encoder", {})
+    if callable(getattr(encoder, "pooled", None)):
+        pooled, moved = encoding.apply(encoder, *own, image, key=key, method="pooled")
+    else:
+        features, moved = encoding.encode(encoder, *own, image, key=key)
+        pooled = _pooled(features)
+    return pooled, encoding.with_stats(stats, "encoder", moved)
 
 
 def project(name: str, head, params: dict, stats: dict, rows: Array, *, key: Key):

@@ -243,4 +243,5 @@ def test_refusals():
         with pytest.raises(ValueError, match=f"mask_ratio: {ratio} leaves {kept} of 16 patches visible, expected at least one"):
             kept_count(16, ratio)
     with pytest.raises(ValueError, match="heads: 3 do not divide the width 16"):
-        Decoder(48, 1, 16, 3).init(KEY, jnp.zeros((1, 2, 24)), jnp.zeros((1, 24)), jnp.zeros((1, 2), int), grid=(2, 2), train=False)
+        places = jnp.zeros((1, 2), int)
+        Decoder(48, 1, 16, 3).init(KEY, jnp.zeros((1, 2, 24)), jnp.zeros((1, 24)), places, places, grid=(2, 2), train=False)

@@ -19,7 +19,7 @@ from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
-_FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "layer_norm") for of in ("", "_gradients")]
+_FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "self_attention", "layer_norm") for of in ("", "_gradients")]
 _PRODUCTS = [f"jaxvision_product{of}" for of in ("", "_rows_gradient", "_matrix_gradient")]
 _SUMS = [f"jaxvision_{name}" for name in ("batch_moments", "batch_sums")]
 _OTHERS = [f"jaxvision_{name}" for name in ("adam", "adam_average", "blur", "jitter", "pool", "pool_spread", "settle")]

@@ -34,13 +34,14 @@ struct Pool {
   void (*spread)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
-// queries [B, N, h, d], keys and values [B, M, h, d]; scores are `scale` times the products.
+// queries [B, N, h, d], keys and values [B, M, h, d]; scores are `scale` times the products. From token to token of all three, and of their
+// gradients, it is `apart` floats.
 struct Heads {
-  int64_t B, N, M, h, d;
+  int64_t B, N, M, h, d, apart;
   float scale;
 };
 
-// Scaled dot-product attention: output [B, N, h, d]; the gradients of queries, keys and values from that of the output.
+// Scaled dot-product attention: output [B, N, h, d], densely packed; the gradients of queries, keys and values from that of the output.
 struct Attention {
   void (*forward)(const Heads&, const float* queries, const float* keys, const float* values, float* output, const Parallel&);
   void (*gradients)(const Heads&, const float* queries, const float* keys, const float* values, const float* gradient, float* to_queries,

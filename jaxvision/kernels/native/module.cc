@@ -145,34 +145,7 @@ ffi::Error spread(ffi::ThreadPool pool, Floats image, Floats gradient, ffi::Resu
   return run(chosen().pool.spread, shape_of(given, gradient.dimensions(), size, stride, padding), pool, image, gradient, output);
 }
 
-ffi::ErrorOr<jaxvision::Heads> heads_of(Span queries, Span keys, Span values, Span output) {
-  const bool equal = std::equal(keys.begin(), keys.end(), values.begin()) && std::equal(queries.begin(), queries.end(), output.begin());
-  if (!equal || queries[0] != keys[0] || queries[2] != keys[2] || queries[3] != keys[3])
-    return ffi::Unexpected(ffi::Error::InvalidArgument("queries, keys and values do not fit"));
-  const auto [batch, count, heads, depth] = std::tuple(queries[0], queries[1], queries[2], queries[3]);
-  if (!keys[1] || !depth) return ffi::Unexpected(ffi::Error::InvalidArgument("there are no keys"));
-  return jaxvision::Heads{batch, count, keys[1], heads, depth, 1 / std::sqrt(static_cast<float>(depth))};
-}
-
-ffi::Error attend(ffi::ThreadPool pool, Floats queries, Floats keys, Floats values, ffi::Result<Floats> output) {
-  const auto heads = heads_of(queries.dimensions(), keys.dimensions(), values.dimensions(), output->dimensions());
-  if (!heads.has_value()) return heads.error();
-  return guarded([&] {
-    chosen().attention.forward(heads.value(), queries.typed_data(), keys.typed_data(), values.typed_data(), output->typed_data(), on(pool));
-  });
-}
-
-ffi::Error attend_gradients(ffi::ThreadPool pool, Floats queries, Floats keys, Floats values, Floats gradient, ffi::Result<Floats> to_queries,
-                            ffi::Result<Floats> to_keys, ffi::Result<Floats> to_values) {
-  const auto heads = heads_of(queries.dimensions(), keys.dimensions(), values.dimensions(), gradient.dimensions());
-  if (!heads.has_value()) return heads.error();
-  const auto fit = heads_of(to_queries->dimensions(), to_keys->dimensions(), to_values->dimensions(), gradient.dimensions());
-  if (!fit.has_value() || fit.value().M != heads.value().M) return ffi::Error::InvalidArgument("queries, keys and values do not fit");
-  return guarded([&] {
-    chosen().attention.gradients(heads.value(), queries.typed_data(), keys.typed_data(), values.typed_data(), gradient.typed_data(),
-                                 to_queries->typed_data(), to_keys->typed_data(), to_values->typed_data(), on(pool));
-  });
-}
+#include "attention_door.inc"
 
 using Matrix = ffi::Buffer<ffi::F32, 2>;
 using Row = ffi::Buffer<ffi::F32, 1>;
@@ -320,6 +293,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool, pick, pooling());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_pool_spread, spread, pooling());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     jaxvision_attention, attend, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_self_attention, attend_jointly, ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Joint>().Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_self_attention_gradients, attend_jointly_gradients,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Joint>().Arg<Floats>().Ret<Joint>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxvision_attention_gradients, attend_gradients,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
