@@ -1,5 +1,6 @@
 // The compiled kernels without XLA and Python, against plain loops, on threads of its own: what the sanitizers are run over.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -123,6 +124,24 @@ bool check(const Pool& kernels, const Shape& s, std::mt19937& random) {
   return close(spread, to_image, "pooling's gradient", s);
 }
 
+// Attention of queries, keys and values that lie in one array, token by token: bit for bit what came of three arrays.
+bool check_joint(const Attention& kernels, Heads s, std::array<const Floats*, 3> given, const Floats& gradient, std::array<const Floats*, 4> expected) {
+  const int64_t own = s.h * s.d, tokens = s.B * s.N;
+  s.apart = 3 * own;
+  Floats joint(3 * own * tokens), to_joint(joint.size()), output(own * tokens);
+  for (int64_t token = 0; token < tokens; ++token)
+    for (int part = 0; part < 3; ++part) std::copy_n(given[part]->data() + token * own, own, joint.data() + (3 * token + part) * own);
+  float* to = to_joint.data();
+  kernels.forward(s, joint.data(), joint.data() + own, joint.data() + 2 * own, output.data(), on_threads);
+  kernels.gradients(s, joint.data(), joint.data() + own, joint.data() + 2 * own, gradient.data(), to, to + own, to + 2 * own, on_threads);
+  bool equal = output == *expected[0];
+  for (int64_t token = 0; token < tokens; ++token)
+    for (int part = 0; part < 3; ++part)
+      equal &= std::equal(to + (3 * token + part) * own, to + (3 * token + part + 1) * own, expected[part + 1]->data() + token * own);
+  if (!equal) std::printf("attention of one array differs\n");
+  return equal;
+}
+
 // Attention, each query's weights in double.
 bool check(const Attention& kernels, const Heads& s, std::mt19937& random) {
   std::normal_distribution<float> normal;
@@ -160,6 +179,7 @@ bool check(const Attention& kernels, const Heads& s, std::mt19937& random) {
   kernels.forward(s, queries.data(), keys.data(), values.data(), found.data(), on_threads);
   kernels.gradients(s, queries.data(), keys.data(), values.data(), gradient.data(), a.data(), b.data(), c.data(), on_threads);
   const Shape told = {s.B, s.N, s.M, s.h, 0, 0, s.d};
+  if (s.N == s.M && !check_joint(kernels, s, {&queries, &keys, &values}, gradient, {&found, &a, &b, &c})) return false;
   return close(found, output, "attention", told) & close(a, to_queries, "queries' gradient", told) &
          close(b, to_keys, "keys' gradient", told) & close(c, to_values, "values' gradient", told);
 }
@@ -341,8 +361,9 @@ int main() {
       if (!check(kernels->pool, s, random)) return 1;
     }
     for (int trial = 0; trial < 20; ++trial) {
-      Heads s = {between(1, 3), between(1, 110), between(1, 70), between(1, 4), between(1, 40)};
-      s.scale = 1 / std::sqrt(static_cast<float>(s.d));
+      Heads s = {between(1, 3), between(1, 150), between(1, 70), between(1, 4), between(1, 80)};
+      if (trial % 4 == 0) s.N = s.M;
+      s.apart = s.h * s.d, s.scale = 1 / std::sqrt(static_cast<float>(s.d));
       if (!check(kernels->attention, s, random)) return 1;
     }
     for (int trial = 0; trial < 20; ++trial)
@@ -357,6 +378,7 @@ int main() {
       if (trial == 3) s = {70, 1, 1};
       if (trial == 4) s = {330, 513, 520};  // one part of two chunks
       if (trial == 5) s = {7, 1500, 1500};  // more columns than are summed together
+      if (trial == 6) s = {900, 20, 300};   // rows packed once for all columns
       if (!check(kernels->multiply, s, random)) return 1;
     }
     for (int trial = 0; trial < 20; ++trial) {
