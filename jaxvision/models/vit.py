@@ -131,7 +131,7 @@ class ViT(nn.Module):
             self.head = Head(self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
 
     def _tokens(self, image: Array, keep: Array | None, *, train: bool, count: int | None = None) -> Array:
-        """Tokens before the last norm [B, P + N, D]; or the first ``count`` alone: then the last block computes no others."""
+        """Tokens before the last norm [B, P + N, D]; with ``count`` the last block may compute the first so many alone."""
         check_input("ViT", image, channels=self.in_channels)
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
@@ -141,11 +141,11 @@ class ViT(nn.Module):
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
         shown = self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))
         if Form(*self.form).scan and not shown:
-            return repeated(blocks, tokens, train=train)[:, :count]
+            return repeated(blocks, tokens, train=train)
         for block in blocks[:-1]:
             tokens = block(tokens, train=train)
         pick = None if shown or count is None else lambda tokens: tokens[:, :count]
-        return blocks[-1](tokens, train=train, pick=pick)[:, :count]
+        return blocks[-1](tokens, train=train, pick=pick)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
@@ -167,7 +167,8 @@ class ViT(nn.Module):
 
     def _first(self, image: Array, *, train: bool) -> Array:
         """The tokens that classes are read from, behind the norm [B, 1, D]; DeiT's two [B, 2, D]."""
-        return self.norm(self._tokens(image, None, train=train, count=1 + Form(*self.form).distilled))
+        count = 1 + Form(*self.form).distilled
+        return self.norm(self._tokens(image, None, train=train, count=count))[:, :count]
 
     def pooled(self, image: Array, *, train: bool = False) -> Array:
         """``features(image).pooled`` [B, D] alone: no token of the last block is computed that it does not read, 7 % of ViT-S/16."""

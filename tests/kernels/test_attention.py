@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import attention, dot_product, plain_attention
+from jaxvision.kernels import attention, dot_product, native, plain_attention, plain_self_attention, self_attention
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -139,6 +139,58 @@ def test_every_transformation_is_the_twins(transform):
     ours, theirs = (jax.tree.leaves(transformed(function)) for function in (attention, plain_attention))
     for our, their in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(our, their, atol=2e-6 * max(1, np.abs(their).max()))
+
+
+@pytest.mark.parametrize("case", [case for case, sizes in SIZES.items() if sizes[1] == sizes[2]] + ["left over", "no examples"])
+def test_of_one_array_value_and_gradients_are_the_definition(case):
+    queries, keys, values, gradient = drawn(case)
+    queries, gradient = (np.resize(array, keys.shape) for array in (queries, gradient))
+    joint = np.stack([queries, keys, values], axis=2)
+    value, back = jax.vjp(self_attention, joint)
+    np.testing.assert_allclose(value, by_definition(queries, keys, values), atol=2e-6)
+    expected = np.stack(gradients_by_definition(queries, keys, values, gradient), axis=2)
+    np.testing.assert_allclose(back(gradient)[0], expected, atol=2e-6 * max(1, np.abs(expected).max(initial=0)))
+
+
+@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap"])
+def test_of_one_array_every_transformation_is_the_twins(transform):
+    joint = np.random.default_rng(0).standard_normal((2, 5, 3, 2, 4)).astype(np.float32)
+
+    def transformed(function):
+        slope = jax.grad(lambda joint: jnp.sum(jnp.sin(function(joint))))
+        if transform == "jvp":
+            return jax.jvp(function, (joint,), (np.cos(joint),))
+        if transform == "forward over reverse":
+            return jax.jvp(slope, (joint,), (np.cos(joint),))
+        if transform == "reverse over reverse":
+            return [jax.grad(lambda joint: jnp.sum(jnp.square(slope(joint))))(joint)]
+        return [jax.vmap(slope, in_axes=1)(jnp.stack([joint, -joint, 2 * joint], axis=1))]
+
+    for ours, theirs in zip(transformed(self_attention), transformed(plain_self_attention), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * max(1, np.abs(theirs).max()))
+
+
+@built
+def test_one_array_is_read_where_it_lies_on_every_device():
+    joint = np.random.default_rng(0).standard_normal((8, 5, 3, 2, 4)).astype(np.float32)
+    rows = NamedSharding(data_mesh(jax.devices()[:8]), PartitionSpec("data"))
+    slope = jax.grad(lambda joint: jnp.sum(jnp.sin(self_attention(joint))))
+    program = jax.jit(slope, in_shardings=rows, out_shardings=rows).lower(joint).compile()
+    text = program.as_text()
+    assert not any(word in text for word in ("all-gather", "all-reduce", " slice(", " pad(", " concatenate("))
+    np.testing.assert_allclose(program(jax.device_put(joint, rows)), jax.jit(slope)(joint), rtol=1e-5, atol=1e-6)
+
+
+def test_one_array_of_another_shape_or_type():
+    joint = np.random.default_rng(0).standard_normal((2, 5, 3, 2, 4)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"^joint: found \(2, 5, 2, 2, 4\), expected \[B, N, 3, h, d\]$"):
+        self_attention(joint[:, :, :2])
+    narrow = jnp.asarray(joint, jnp.bfloat16)
+    assert self_attention(narrow).dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(self_attention(narrow)), self_attention(np.float32(narrow)), atol=0.02)
+    if native.present():
+        with pytest.raises(Exception, match="queries, keys and values do not fit"):
+            jax.ffi.ffi_call("jaxvision_self_attention", jax.ShapeDtypeStruct((2, 5, 2, 3), np.float32))(joint)
 
 
 @built

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.layers import MLP, Conv, Dense, SelfAttention, check_input, resize_position
+from jaxvision.layers import MLP, Conv, Dense, SelfAttention, TransformerBlock, check_input, resize_position
 
 NO_TORCH = "PyTorch is not installed: parity with PyTorch is NOT checked here"
 TOKENS = np.random.default_rng(0).standard_normal((2, 5, 12)).astype(np.float32)
@@ -13,7 +13,8 @@ TOKENS = np.random.default_rng(0).standard_normal((2, 5, 12)).astype(np.float32)
 
 def spread_out(layer) -> dict:
     """Parameters of the size of one, biases too, so that no part of the layer hides."""
-    shapes = jax.eval_shape(layer.init, jax.random.key(0), TOKENS)
+    options = {"train": False} if isinstance(layer, TransformerBlock) else {}
+    shapes = jax.eval_shape(lambda key: layer.init(key, TOKENS, **options), jax.random.key(0))
     generator = np.random.default_rng(1)
     return jax.tree.map(lambda leaf: (0.4 * generator.standard_normal(leaf.shape)).astype(np.float32), shapes)
 
@@ -36,6 +37,33 @@ def test_self_attention_is_pytorchs():
     np.testing.assert_allclose(layer.apply(variables, TOKENS), theirs.detach().numpy(), atol=1e-5)
     with pytest.raises(ValueError, match="heads: 5 do not divide the width 12"):
         SelfAttention(5).init(jax.random.key(0), TOKENS)
+
+
+LAYERS = {"attention": SelfAttention(3), "block": TransformerBlock(3), "gated": TransformerBlock(3, 0.5, True)}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_picked_tokens_are_the_same_numbers_and_gradients(layer):
+    variables, options = spread_out(layer), {"train": False} if isinstance(layer, TransformerBlock) else {}
+    places = np.array([[4, 0], [1, 2]])
+    pick = lambda tokens: jnp.take_along_axis(tokens, places[:, :, None], axis=1)  # noqa: E731
+
+    def found(after: bool):
+        def value(variables, tokens):
+            if after:
+                return pick(layer.apply(variables, tokens, **options))
+            return layer.apply(variables, tokens, **options, pick=pick)
+
+        result, back = jax.vjp(value, variables, TOKENS)
+        return result, *jax.tree.leaves(back(jnp.cos(result)))
+
+    for ours, theirs in zip(found(False), found(True), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+def test_a_dense_layer_computes_some_of_its_columns():
+    variables = spread_out(Dense(7))
+    np.testing.assert_allclose(Dense(7).apply(variables, TOKENS, slice(2, 5)), Dense(7).apply(variables, TOKENS)[..., 2:5], atol=1e-6)
 
 
 def test_mlp_has_the_exact_gelu():

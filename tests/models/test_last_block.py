@@ -1,0 +1,105 @@
+"""A ViT's last block computes no token that nobody reads: the same numbers for less work."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvision as jv
+from tests.objectives.test_views import SMALL
+from tests.summary.test_report import products_of
+
+SIZES = {"image_size": 32, "patch_size": 8}
+IMAGE = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+WIDTH, TOKENS = 24, 17
+FORMS = {
+    "token": ("vit_tiny_patch16_224", {}, 1),
+    "two tokens": ("deit_tiny_distilled_patch16_224", {}, 2),
+    "registers": ("vit_small_patch14_reg4_dinov2", {}, 1),
+    "paths dropped": ("vit_tiny_patch16_224", {"drop_path_rate": 0.5}, 1),
+    "mean": ("vit_tiny_patch16_224", {"pool": "mean"}, None),
+}
+
+
+def network(form: str, num_classes: int = 0):
+    """(a small network, parameters of the size of one)."""
+    name, options, _ = FORMS[form]
+    model = jv.create_model(name, **SIZES, num_classes=num_classes, **options).clone(width=WIDTH, heads=3, depth=2)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGE)["params"]
+    generator = np.random.default_rng(1)
+    return model, jax.tree.map(lambda leaf: np.float32((leaf.ndim == 1) + 0.3 * generator.standard_normal(leaf.shape)), shapes)
+
+
+def products(model, params, **options) -> int:
+    return products_of(jax.make_jaxpr(partial(model.apply, **options))({"params": params}, IMAGE).jaxpr)
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Products that can be counted: no compiled kernel."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pooled_features_and_their_gradients_are_those_of_all_features(form):
+    model, params = network(form)
+    rngs = {"dropout": jax.random.key(2)}
+
+    def alone(params):
+        return model.apply({"params": params}, IMAGE, train=True, rngs=rngs, method="pooled")
+
+    def of_all(params):
+        return model.apply({"params": params}, IMAGE, train=True, rngs=rngs, method="features").pooled
+
+    results = []
+    for function in (alone, of_all):
+        value, back = jax.vjp(function, params)
+        results.append((value, back(jnp.cos(value))))
+    for ours, theirs in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5 * max(1, np.abs(theirs).max()))
+    evaluated = model.apply({"params": params}, IMAGE, method="features").pooled
+    np.testing.assert_allclose(model.apply({"params": params}, IMAGE), evaluated, atol=2e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_left_out_is_all_that_nobody_reads(form, plain):
+    model, params = network(form, num_classes=5)
+    read, tokens = FORMS[form][2], TOKENS - 1 + jv.models.vit.Form(*model.form).prefix
+    queries, kept_and_mlp = WIDTH**2, WIDTH**2 + 8 * WIDTH**2  # of a token: its query; its way out of attention and through the perceptron
+    mixed = 2 * tokens * WIDTH
+    spared = 0 if read is None else len(IMAGE) * (tokens - read) * (queries + mixed + kept_and_mlp)
+    assert products(model, params) == products(model, params, mutable="intermediates") - spared
+
+
+def test_whoever_looks_at_tokens_sees_all_of_them():
+    model, params = network("token", num_classes=5)
+    logits, seen = model.apply({"params": params}, IMAGE, mutable=["attention", "tokens"])
+    assert seen["tokens"]["block2"]["output"].shape == (2, TOKENS, WIDTH)
+    assert seen["attention"]["block2"]["attention"]["weights"].shape == (2, 3, TOKENS, TOKENS)
+    np.testing.assert_allclose(logits, model.apply({"params": params}, IMAGE), atol=2e-5)
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_methods_that_read_pooled_features_ask_for_these_alone(method, plain):
+    model, _ = network("token")
+    views = np.random.default_rng(3).random((2, 2, 32, 32, 3), np.float32)
+    batch = {"views": views}
+
+    def cost(encoder) -> int:
+        objective = SMALL[method](encoder)
+        params, carry = jax.eval_shape(objective.init, jax.random.key(0), batch)
+        loss = partial(objective.loss, key=jax.random.key(0), step=0)
+        return products_of(jax.make_jaxpr(loss)(params, carry, batch).jaxpr)
+
+    class Whole(type(model)):
+        """The same without a method for pooled features alone."""
+
+        pooled = None
+
+        def __call__(self, image, *, train=False):
+            return self.features(image, train=train).pooled
+
+    fields = {name: getattr(model, name) for name in type(model).__dataclass_fields__ if name not in ("parent", "name")}
+    assert cost(model) < cost(Whole(**fields))
