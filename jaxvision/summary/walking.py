@@ -288,6 +288,7 @@ _RUNS = (
 _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
 _SPELLED_OUT = {  # fast forms: what they do, operation by operation
     "attention": kernels.plain_attention,
+    "self_attention": kernels.plain_self_attention,
     "layer_norm": kernels.plain_layer_norm,
     "jaxvision_product": kernels.plain_product,
 }
