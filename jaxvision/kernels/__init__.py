@@ -12,6 +12,7 @@ from jaxvision.kernels.normalization import layer_norm, plain_layer_norm, standa
 from jaxvision.kernels.optimization import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels.pooling import max_pool, plain_max_pool
 from jaxvision.kernels.prototypes import (
+    inverse_lengths,
     plain_prototype_cross_entropy,
     plain_prototype_entropy,
     prototype_cross_entropy,
@@ -28,6 +29,7 @@ __all__ = [
     "blur",
     "conv2d",
     "gelu",
+    "inverse_lengths",
     "jitter",
     "layer_norm",
     "log_sum_exp_of_others",

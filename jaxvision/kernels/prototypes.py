@@ -12,16 +12,39 @@ CHUNK = 4096  # prototypes held at a time, unless the caller says otherwise
 EXACT = jax.lax.Precision.HIGHEST
 
 
-def plain_prototype_cross_entropy(student: Array, teacher: Array, student_prototypes: Array, teacher_prototypes: Array, offset: Array):
+def inverse_lengths(prototypes: Array) -> Array:
+    """One over the Euclidean length of each prototype [K, D] -> [K]; 0 for one of length 0. No gradient."""
+    prototypes = jax.lax.stop_gradient(prototypes)
+    largest = jnp.max(jnp.abs(prototypes), axis=-1)  # by which they are scaled first: neither short nor long ones are lost when squared
+    something = ~(largest < jnp.finfo(prototypes.dtype).tiny)  # nan, too, is something
+    safe = jnp.where(something, largest, 1)
+    length = safe * jnp.sqrt(jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1))
+    return jnp.where(something, 1 / jnp.where(something, length, 1), 0)
+
+
+def _scales(prototypes: Array, unit: bool) -> Array:
+    return inverse_lengths(prototypes) if unit else jnp.ones(len(prototypes), prototypes.dtype)
+
+
+def _scaled(student_prototypes: Array, teacher_prototypes: Array, unit: bool) -> tuple[Array, ...]:
+    """Each with its scales behind it."""
+    return student_prototypes, _scales(student_prototypes, unit), teacher_prototypes, _scales(teacher_prototypes, unit)
+
+
+def plain_prototype_cross_entropy(
+    student: Array, teacher: Array, student_prototypes: Array, teacher_prototypes: Array, offset: Array, *, unit: bool = False
+):
     """``prototype_cross_entropy`` with all distributions in memory: the twin that it must equal."""
-    target = jax.nn.softmax(jnp.dot(teacher, teacher_prototypes.T, precision=EXACT) - offset)
-    logs = jax.nn.log_softmax(jnp.dot(student, student_prototypes.T, precision=EXACT))
+    lengths = lambda rows: jnp.linalg.norm(rows, axis=-1, keepdims=True) if unit else 1  # noqa: E731
+    ours, theirs = (rows / lengths(rows) for rows in (student_prototypes, teacher_prototypes))
+    target = jax.nn.softmax(jnp.dot(teacher, theirs.T, precision=EXACT) - offset)
+    logs = jax.nn.log_softmax(jnp.dot(student, ours.T, precision=EXACT))
     return -jnp.einsum("gbk,vbk->gvb", target, logs, precision=EXACT)
 
 
-def _products(rows: Array, block: Array, there: Array, offset: Array | float = 0.0) -> Array:
-    """Logits [..., width] of one block of prototypes [width, D]; minus infinity beyond the last prototype."""
-    return jnp.where(there, jnp.dot(rows, block.T, precision=EXACT) - offset, -jnp.inf)
+def _products(rows: Array, block: Array, scale: Array, there: Array, offset: Array | float = 0.0) -> Array:
+    """Logits [..., width] of one block of prototypes [width, D] and their scales; minus infinity beyond the last prototype."""
+    return jnp.where(there, jnp.dot(rows, block.T, precision=EXACT) * scale - offset, -jnp.inf)
 
 
 def _higher(top: Array, total: Array, logits: Array) -> tuple[Array, Array, Array, Array]:
@@ -36,54 +59,65 @@ def _begin(rows: Array) -> tuple[Array, Array]:
     return jnp.full(rows.shape[:-1], jnp.finfo(rows.dtype).min, rows.dtype), jnp.zeros(rows.shape[:-1], rows.dtype)
 
 
-def _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int) -> tuple[Array, Array, Array]:
+def _blocks(chunk: int, *rows: Array) -> tuple[Array, ...]:
+    """Prototypes, scales, offsets ... in blocks, and the numbers of the prototypes."""
+    blocks = [in_blocks(one, chunk) for one in rows]
+    return (*(block for block, _ in blocks), blocks[0][1])
+
+
+def _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> tuple[Array, Array, Array]:
     """Cross-entropies [G, V, B], and the log-sum-exp of the student's logits [V, B] and of the teacher's [G, B]."""
 
     def add(carry, blocks):
-        (student_block, place), (teacher_block, _), (offset_block, _) = blocks
+        student_block, student_scale, teacher_block, teacher_scale, offset_block, place = blocks
         there = place < len(student_prototypes)
         ours, theirs, cross = carry
-        logits = _products(student, student_block, there)
+        logits = _products(student, student_block, student_scale, there)
         *higher, _, _ = _higher(*ours, logits)
         # products are summed below the student's maximum, where the likely ones are small; what was summed moves down when that rises
         cross = cross - (higher[0] - ours[0]) * theirs[1][:, None]
-        *theirs, weights, shrink = _higher(*theirs, _products(teacher, teacher_block, there, offset_block))
+        *theirs, weights, shrink = _higher(*theirs, _products(teacher, teacher_block, teacher_scale, there, offset_block))
         below = jnp.where(there, logits - higher[0][..., None], 0)
         met = jnp.einsum("gbk,vbk->gvb", weights, below, precision=EXACT)
         return (tuple(higher), tuple(theirs), cross * shrink[:, None] + met), None
 
     none = jnp.zeros((len(teacher), *student.shape[:2]), student.dtype)
-    blocks = tuple(in_blocks(rows, chunk) for rows in (student_prototypes, teacher_prototypes, offset))
-    (ours, theirs, cross), _ = jax.lax.scan(add, (_begin(student), _begin(teacher), none), blocks)
+    scaled = _scaled(student_prototypes, teacher_prototypes, unit)
+    (ours, theirs, cross), _ = jax.lax.scan(add, (_begin(student), _begin(teacher), none), _blocks(chunk, *scaled, offset))
     spread = jnp.log(ours[1])
     return spread - cross / theirs[1][:, None], ours[0] + spread, theirs[0] + jnp.log(theirs[1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int) -> Array:
-    return _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> Array:
+    return _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)[0]
 
 
-def _forward(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int) -> tuple[Array, tuple]:
-    result, *spreads = _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk)
+def _forward(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> tuple[Array, tuple]:
+    result, *spreads = _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)
     return result, (student, teacher, student_prototypes, teacher_prototypes, offset, *spreads)
 
 
-def _backward(chunk: int, kept: tuple, slope: Array) -> tuple:
+def _backward(chunk: int, unit: bool, kept: tuple, slope: Array) -> tuple:
     student, teacher, student_prototypes, teacher_prototypes, offset, ours, theirs = kept
 
     def add(gradient, blocks):
-        (student_block, place), (teacher_block, _), (offset_block, _) = blocks
+        student_block, student_scale, teacher_block, teacher_scale, offset_block, place = blocks
         there = place < len(student_prototypes)
-        guess = jnp.exp(_products(student, student_block, there) - ours[..., None])  # [V, B, width]
-        target = jnp.exp(_products(teacher, teacher_block, there, offset_block) - theirs[..., None])  # [G, B, width]
+        logits = _products(student, student_block, student_scale, there)
+        guess = jnp.exp(logits - ours[..., None])  # [V, B, width]
+        target = jnp.exp(_products(teacher, teacher_block, teacher_scale, there, offset_block) - theirs[..., None])  # [G, B, width]
         # the difference first and the products after it: where student and teacher agree nothing is left to be rounded
         excess = jnp.sum(slope, axis=0)[..., None] * guess - jnp.einsum("gvb,gbk->vbk", slope, target, precision=EXACT)
-        to_prototypes = jnp.einsum("vbk,vbd->kd", excess, student, precision=EXACT)
-        return gradient + jnp.dot(excess, student_block, precision=EXACT), to_prototypes
+        scaled = excess * student_scale
+        to_prototypes = jnp.einsum("vbk,vbd->kd", scaled, student, precision=EXACT)
+        if unit:  # a longer prototype is the same one: what lies along it is taken away
+            along = jnp.sum(scaled * jnp.where(there, logits, 0), axis=(0, 1))
+            to_prototypes = to_prototypes - along[:, None] * (student_scale[:, None] * student_block)
+        return gradient + jnp.dot(scaled, student_block, precision=EXACT), to_prototypes
 
-    blocks = tuple(in_blocks(rows, chunk) for rows in (student_prototypes, teacher_prototypes, offset))
-    to_student, to_prototypes = jax.lax.scan(add, jnp.zeros_like(student), blocks)
+    scaled = _scaled(student_prototypes, teacher_prototypes, unit)
+    to_student, to_prototypes = jax.lax.scan(add, jnp.zeros_like(student), _blocks(chunk, *scaled, offset))
     to_prototypes = to_prototypes.reshape(-1, student_prototypes.shape[1])[: len(student_prototypes)]
     return to_student, None, to_prototypes, None, None
 
@@ -105,37 +139,46 @@ def prototype_cross_entropy(
     teacher_prototypes: Float[Array, "K D"],
     offset: Float[Array, "K"],
     *,
+    unit: bool = False,
     chunk: int | None = None,
 ) -> Float[Array, "G V B"]:
     """-sum_k t_gbk log p_vbk with t = softmax(teacher . teacher_prototypes - offset), p = softmax(student . student_prototypes).
 
-    Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a time (4,096 unless given), and once more for the gradient. The teacher's
-    three arrays get no gradient. Forward differentiation does not work: take ``plain_prototype_cross_entropy`` there.
-    Raises ValueError where ``chunk`` is below 1.
+    ``unit``: prototypes count as if each were of length 1; none is stored so. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a
+    time (4,096 unless given), and once more for the gradient. The teacher's three arrays get no gradient. Forward differentiation does
+    not work: take ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
     """
-    return _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, _width(chunk))
+    return _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, _width(chunk), unit)
 
 
-def plain_prototype_entropy(rows: Array, prototypes: Array, offset: Array) -> Array:
+def plain_prototype_entropy(rows: Array, prototypes: Array, offset: Array, *, unit: bool = False) -> Array:
     """``prototype_entropy`` with all distributions in memory: the twin that it must equal."""
-    logs = jax.nn.log_softmax(jnp.dot(rows, prototypes.T, precision=EXACT) - offset)
+    logs = jax.nn.log_softmax(jnp.dot(rows, prototypes.T, precision=EXACT) * _scales(prototypes, unit) - offset)
     return -jnp.sum(jnp.exp(logs) * logs, axis=-1)
 
 
 def prototype_entropy(
-    rows: Float[Array, "... D"], prototypes: Float[Array, "K D"], offset: Float[Array, "K"], *, chunk: int | None = None
+    rows: Float[Array, "... D"],
+    prototypes: Float[Array, "K D"],
+    offset: Float[Array, "K"],
+    *,
+    unit: bool = False,
+    chunk: int | None = None,
 ) -> Float[Array, "..."]:
-    """The entropy of softmax(rows . prototypes - offset), ``chunk`` prototypes at a time; no gradient is meant to go through it."""
+    """The entropy of softmax(rows . prototypes - offset), ``chunk`` prototypes at a time; no gradient is meant to go through it.
+
+    ``unit``: prototypes count as if each were of length 1. Raises ValueError where ``chunk`` is below 1.
+    """
 
     def add(carry, blocks):
-        (block, place), (offset_block, _) = blocks
+        block, scale, offset_block, place = blocks
         there = place < len(prototypes)
-        logits = _products(rows, block, there, offset_block)
+        logits = _products(rows, block, scale, there, offset_block)
         top, total, mean = carry
         higher, grown, weights, shrink = _higher(top, total, logits)
         below = jnp.where(there, logits - higher[..., None], 0)
         return (higher, grown, (mean - (higher - top) * total) * shrink + jnp.sum(weights * below, axis=-1)), None
 
-    blocks = tuple(in_blocks(part, _width(chunk)) for part in (prototypes, offset))
+    blocks = _blocks(_width(chunk), prototypes, _scales(prototypes, unit), offset)
     (_, total, mean), _ = jax.lax.scan(add, (*_begin(rows), jnp.zeros(rows.shape[:-1], rows.dtype)), blocks)
     return jnp.log(total) - mean / total

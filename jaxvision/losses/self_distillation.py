@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis
-from jaxvision.kernels import prototype_cross_entropy, prototype_entropy
+from jaxvision.kernels import inverse_lengths, prototype_cross_entropy, prototype_entropy
 from jaxvision.losses.precision import EXACT, above_zero, alike, below_largest, from_zero_to_one, of_rank
 from jaxvision.typing import Array, Float, at_least_float32
 
@@ -101,12 +101,14 @@ def dino_prototypes(
     *,
     student_temperature: float | Array = 0.1,
     teacher_temperature: float | Array = 0.04,
+    unit_prototypes: bool = False,
     chunk: int | None = None,
 ) -> Float[Array, ""]:
     """``dino`` of the logits features . prototypes, made ``chunk`` prototypes at a time (4,096 unless given): no [V, B, K] exists.
 
-    Features and prototypes are taken as they are: whoever wants cosines normalises both. Memory O(V B chunk + K D), for the gradient too.
-    The teacher's arrays get no gradient. Reverse differentiation only.
+    Features are taken as they are, prototypes too unless ``unit_prototypes`` counts each as if it were of length 1 (one of length 0 gives
+    logits of 0), for which no array [K, D] is made; cosines need features of length 1 besides. Memory O(V B chunk + K D), for the gradient
+    too. The teacher's arrays get no gradient. Reverse differentiation only.
     Raises ValueError where the shapes do not fit, there are fewer than two views, or a temperature or ``chunk`` is not above 0.
     """
     _check(student_temperature, teacher_temperature)
@@ -115,7 +117,7 @@ def dino_prototypes(
     ours, theirs = alike("student_prototypes, teacher_prototypes", student_prototypes, theirs, "K D")
     wide = jnp.result_type(student, teacher, ours, center)
     arrays = (student / student_temperature, teacher / teacher_temperature, ours, theirs, center / teacher_temperature)
-    return _of_different_views(prototype_cross_entropy(*(array.astype(wide) for array in arrays), chunk=chunk))
+    return _of_different_views(prototype_cross_entropy(*(array.astype(wide) for array in arrays), unit=unit_prototypes, chunk=chunk))
 
 
 def dino_prototypes_center(
@@ -124,15 +126,17 @@ def dino_prototypes_center(
     teacher_prototypes: Float[Array, "K D"],
     *,
     momentum: float | Array = 0.9,
+    unit_prototypes: bool = False,
 ) -> Float[Array, "K"]:
     """``dino_center`` of the logits features . prototypes; logits are linear in the features, so their mean is that of the mean features.
 
-    Raises ValueError where the shapes do not fit or the momentum is outside [0, 1].
+    ``unit_prototypes`` as in ``dino_prototypes``. Raises ValueError where the shapes do not fit or the momentum is outside [0, 1].
     """
     from_zero_to_one("momentum", momentum)
     features, prototypes, center = _teachers(teacher_features, teacher_prototypes, center)
     mean = axis.mean(jnp.mean(features, axis=(0, 1)))
-    return momentum * center + (1 - momentum) * jnp.dot(prototypes, mean, precision=EXACT)
+    logits = jnp.dot(prototypes, mean, precision=EXACT)
+    return momentum * center + (1 - momentum) * (logits * inverse_lengths(prototypes) if unit_prototypes else logits)
 
 
 def dino_prototypes_entropy(
@@ -141,12 +145,15 @@ def dino_prototypes_entropy(
     center: Float[Array, "K"],
     *,
     teacher_temperature: float | Array = 0.04,
+    unit_prototypes: bool = False,
     chunk: int | None = None,
 ) -> Float[Array, ""]:
     """``dino_entropy`` of the logits features . prototypes, made ``chunk`` prototypes at a time (4,096 unless given).
 
-    Raises ValueError where the shapes do not fit, the temperature is not above 0 or ``chunk`` is below 1.
+    ``unit_prototypes`` as in ``dino_prototypes``. Raises ValueError where the shapes do not fit, the temperature is not above 0 or
+    ``chunk`` is below 1.
     """
     above_zero("teacher_temperature", teacher_temperature)
     features, prototypes, center = _teachers(teacher_features, teacher_prototypes, center)
-    return jnp.mean(prototype_entropy(features / teacher_temperature, prototypes, center / teacher_temperature, chunk=chunk))
+    arrays = (features / teacher_temperature, prototypes, center / teacher_temperature)
+    return jnp.mean(prototype_entropy(*arrays, unit=unit_prototypes, chunk=chunk))

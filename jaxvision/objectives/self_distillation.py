@@ -11,7 +11,7 @@ from jaxvision import losses
 from jaxvision.core import Aux, Carry, Objective, fold_name
 from jaxvision.layers import PrototypeHead
 from jaxvision.objectives import encoding, viewing
-from jaxvision.typing import Array, Batch, Key
+from jaxvision.typing import Array, Batch, Key, at_least_float32
 
 _RECIPE = "jv.augment.dino()"
 _LAST = "prototypes"
@@ -54,13 +54,13 @@ def _start(encoder, head: PrototypeHead, key: Key, batch: Batch, given: Mapping 
 
 
 def _see(encoder, head: PrototypeHead, params: dict, stats: dict, groups: list[Array], *, key: Key):
-    """(pooled features of the first view [B, D], (embeddings [V, B, d], prototypes [K, d]), both at unit length, statistics): all views."""
+    """(pooled features of the first view [B, D], (embeddings [V, B, d] at unit length, prototypes [K, d]), statistics): all views."""
     seen = []
     for place, group in enumerate(groups):
         rows, stats = viewing.embed(encoder, params, stats, encoding.as_one_batch(group), key=jax.random.fold_in(key, place))
         seen.append(encoding.by_view(rows, group.shape[1]))  # [V, B, D]
     (embeddings, prototypes), stats = viewing.project("head", head, params, stats, jnp.concatenate(seen), key=key)
-    return seen[0][0], (viewing.unit(embeddings), viewing.unit(prototypes)), stats
+    return seen[0][0], (viewing.unit(embeddings), at_least_float32(prototypes)), stats
 
 
 def _after(params: dict, carry: Carry, momentum: Array) -> Carry:
@@ -112,16 +112,16 @@ def dino(
         learning = _held(params, step < freeze_steps) if freeze_steps else params
         pooled, (student, own_prototypes), stats = _see(encoder, head, learning, carry.stats, groups, key=fold_name(key, "student"))
         center, sharp = memory["center"], encoding.at(teacher_temperature, step)
-        temperatures = {"student_temperature": student_temperature, "teacher_temperature": sharp}
-        total = losses.dino_prototypes(student, target, own_prototypes, target_prototypes, center, **temperatures)
+        temperatures, unit = {"student_temperature": student_temperature, "teacher_temperature": sharp}, {"unit_prototypes": True}
+        total = losses.dino_prototypes(student, target, own_prototypes, target_prototypes, center, **temperatures, **unit)
         metrics = {
             "loss": total,
             "uniform_loss": jnp.float32(math.log(prototypes)),
-            "teacher_entropy": losses.dino_prototypes_entropy(target, target_prototypes, center, teacher_temperature=sharp),
+            "teacher_entropy": losses.dino_prototypes_entropy(target, target_prototypes, center, teacher_temperature=sharp, **unit),
             "teacher_distance": encoding.apart(memory["teacher"], jax.lax.stop_gradient(encoding.of_modules(params, _MODULES))),
             "rank": viewing.spread(pooled),
         }
-        center = losses.dino_prototypes_center(center, target, target_prototypes, momentum=center_momentum)
+        center = losses.dino_prototypes_center(center, target, target_prototypes, momentum=center_momentum, **unit)
         return total, Aux(Carry(stats, memory | {"stats": teacher_stats, "center": center}), metrics)
 
     def after(params: dict, carry: Carry, step: Array) -> Carry:

@@ -44,22 +44,28 @@ def test_a_query_without_others_has_no_gradient():
     assert np.isfinite(value) and not np.any(slope)
 
 
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("chunk", [1, 4, 13, None])
-def test_prototype_cross_entropy(chunk):
+def test_prototype_cross_entropy(chunk, unit):
     student, teacher, ours, theirs, offset = (
         RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4, 5), (2, 4, 5), (13, 5), (13, 5), (13,))
     )
-    chunked = lambda student, ours: kernels.prototype_cross_entropy(student, teacher, ours, theirs, offset, chunk=chunk)  # noqa: E731
-    plain = lambda student, ours: kernels.plain_prototype_cross_entropy(student, teacher, ours, theirs, offset)  # noqa: E731
+    plain = lambda student, ours: kernels.plain_prototype_cross_entropy(student, teacher, ours, theirs, offset, unit=unit)  # noqa: E731
+
+    def chunked(student, ours):
+        return kernels.prototype_cross_entropy(student, teacher, ours, theirs, offset, unit=unit, chunk=chunk)
+
     agree(chunked, plain, (student, ours), (0, 1), RNG.standard_normal((2, 3, 4)).astype(np.float32))
 
 
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("chunk", [1, 4, 13, None])
-def test_prototype_entropy(chunk):
+def test_prototype_entropy(chunk, unit):
     rows, prototypes, offset = (RNG.standard_normal(shape).astype(np.float32) for shape in ((2, 4, 5), (13, 5), (13,)))
-    expected = kernels.plain_prototype_entropy(rows, prototypes, 3 * offset)
+    expected = kernels.plain_prototype_entropy(rows, prototypes, 3 * offset, unit=unit)
     assert expected.shape == (2, 4)
-    np.testing.assert_allclose(kernels.prototype_entropy(rows, prototypes, 3 * offset, chunk=chunk), expected, rtol=1e-5)
+    np.testing.assert_allclose(kernels.prototype_entropy(rows, prototypes, 3 * offset, unit=unit, chunk=chunk), expected, rtol=1e-5)
+    prototypes = prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True) if unit else prototypes
     chances = jax.nn.softmax(rows @ prototypes.T - 3 * offset)
     np.testing.assert_allclose(expected, -jnp.sum(chances * jnp.log(chances), axis=-1), rtol=1e-5)
 

@@ -1,5 +1,6 @@
 """DINO's loss, centre and entropies: closed forms, many prototypes without their distributions, and what they refuse."""
 
+import functools
 import math
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from jaxvision.losses.directions import unit_rows
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.standard_normal((5, 6, 8)).astype(np.float32), RNG.standard_normal((2, 6, 8)).astype(np.float32)
@@ -62,6 +64,39 @@ def test_centre_and_entropy_of_prototypes_in_parts():
     entropy = jv.losses.dino_entropy(logits, CENTER, teacher_temperature=2.0)
     parts = jv.losses.dino_prototypes_entropy(TEACHER, THEIRS, CENTER, teacher_temperature=2.0, chunk=7)
     assert float(parts) == pytest.approx(float(entropy), rel=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [7, None])
+def test_unit_prototypes_are_those_of_length_one(chunk):
+    """Short, long and empty ones too: value, gradients of features and prototypes, centre and entropy."""
+    lengths = np.geomspace(1e-30, 1e30, len(OURS), dtype=np.float32)[:, None]
+    ours, theirs = jnp.where(np.arange(len(OURS))[:, None] == 3, 0, OURS * lengths), THEIRS * lengths[::-1]
+
+    def named(student, prototypes, theirs):
+        options = {"teacher_temperature": 0.3, "unit_prototypes": True, "chunk": chunk}
+        return jv.losses.dino_prototypes(student, TEACHER, prototypes, theirs, CENTER, **options)
+
+    def made(student, prototypes, theirs):
+        return jv.losses.dino_prototypes(student, TEACHER, unit_rows(prototypes), unit_rows(theirs), CENTER, teacher_temperature=0.3)
+
+    expected, (to_student, to_ours) = jax.jit(jax.value_and_grad(made, (0, 1)))(STUDENT, ours, theirs)
+    value, (student, prototypes) = jax.jit(jax.value_and_grad(named, (0, 1)))(STUDENT, ours, theirs)
+    assert float(value) == pytest.approx(float(expected), rel=2e-6)
+    np.testing.assert_allclose(student, to_student, atol=5e-6 * np.abs(to_student).max())
+    np.testing.assert_allclose(prototypes * lengths, to_ours * lengths, atol=5e-6 * np.abs(to_ours * lengths).max())
+    np.testing.assert_array_equal(prototypes[3], 0)
+    center = jv.losses.dino_prototypes_center(CENTER, TEACHER, theirs, unit_prototypes=True)
+    np.testing.assert_allclose(center, jv.losses.dino_prototypes_center(CENTER, TEACHER, unit_rows(theirs)), atol=1e-6)
+    entropy = jv.losses.dino_prototypes_entropy(TEACHER, theirs, CENTER, unit_prototypes=True, chunk=chunk)
+    assert float(entropy) == pytest.approx(float(jv.losses.dino_prototypes_entropy(TEACHER, unit_rows(theirs), CENTER)), rel=1e-5)
+
+
+def test_unit_prototypes_need_no_array_of_their_size():
+    shapes = ((10, 2, 256), (2, 2, 256), (65_536, 256), (65_536, 256), (65_536,))
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    loss = functools.partial(jv.losses.dino_prototypes, unit_prototypes=True)
+    compiled = jax.jit(jax.value_and_grad(loss, (0, 2))).lower(*arrays).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 65_536 * 256
 
 
 def test_with_65536_prototypes_no_distribution_exists():
