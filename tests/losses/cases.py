@@ -64,14 +64,19 @@ def _self_distillation() -> list[Case]:
         rows.append(Case(f"dino, {name}", losses.dino, oracle.dino, three, (1, 1, None), (0,), options, {}, slack))
         ours, where = losses.dino_prototypes, (1, 1, None, None, None)
         rows.append(Case(f"dino_prototypes, {name}", ours, oracle.dino_prototypes, features, where, (0, 2), options, {"chunk": 4}, slack))
+    unit, slack = {"unit_prototypes": True}, 0.05 / 0.04  # at the default temperatures
+    rows.append(Case("dino_prototypes, unit", ours, oracle.dino_prototypes, features, where, (0, 2), unit, {"chunk": 4}, slack))
     _, seen, _, prototypes, middle = features
     chunk = {"chunk": 4}
+    ours, theirs, three = losses.dino_prototypes_entropy, oracle.dino_prototypes_entropy, (seen, prototypes, middle)
     for temperature in (0.5, 0.05, 0.04):
         options, slack, name = {"teacher_temperature": temperature}, max(1.0, 0.05 / temperature), f"T = {temperature:g}"
         two = (teacher, center)
         rows.append(Case(f"dino_entropy, {name}", losses.dino_entropy, oracle.dino_entropy, two, (1, None), (), options, {}, slack))
-        ours, theirs, three = losses.dino_prototypes_entropy, oracle.dino_prototypes_entropy, (seen, prototypes, middle)
         rows.append(Case(f"dino_prototypes_entropy, {name}", ours, theirs, three, (1, None, None), (), options, chunk, slack))
+    rows.append(Case("dino_prototypes_entropy, unit", ours, theirs, three, (1, None, None), (), unit, chunk, slack))
+    ours, theirs, three = losses.dino_prototypes_center, oracle.dino_prototypes_center, (middle, seen, prototypes)
+    rows.append(Case("dino_prototypes_center, unit", ours, theirs, three, (None, 1, None), (), unit, everywhere=True))
     return rows + [
         Case("dino_center", losses.dino_center, oracle.dino_center, (center, teacher), (None, 1), (), everywhere=True),
         Case(

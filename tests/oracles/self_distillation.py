@@ -10,6 +10,11 @@ def logits(features, prototypes) -> np.ndarray:
     return np.array([[[np.dot(row, prototype) for prototype in prototypes] for row in view] for view in features])
 
 
+def made_unit(prototypes, wanted: bool) -> np.ndarray:
+    """Each prototype over its length, where that is wanted."""
+    return np.array([prototype / np.sqrt(np.sum(prototype * prototype)) for prototype in prototypes]) if wanted else prototypes
+
+
 def dino(student, teacher, center, *, student_temperature: float = 0.1, teacher_temperature: float = 0.04):
     """Caron et al., 2021, equations 1 to 3: the mean of H(P_t(x), P_s(x')) over images and pairs x != x'."""
     total, pairs = 0.0, 0
@@ -41,16 +46,22 @@ def dino_entropy(teacher, center, *, teacher_temperature: float = 0.04):
     return sum(found) / len(found)
 
 
-def dino_prototypes(student_features, teacher_features, student_prototypes, teacher_prototypes, center, **temperatures):
+def dino_prototypes(
+    student_features, teacher_features, student_prototypes, teacher_prototypes, center, *, unit_prototypes: bool = False, **temperatures
+):
     """``dino`` of the logits."""
+    student_prototypes, teacher_prototypes = (made_unit(rows, unit_prototypes) for rows in (student_prototypes, teacher_prototypes))
     return dino(logits(student_features, student_prototypes), logits(teacher_features, teacher_prototypes), center, **temperatures)
 
 
-def dino_prototypes_center(center, teacher_features, teacher_prototypes, *, momentum: float = 0.9):
+def dino_prototypes_center(center, teacher_features, teacher_prototypes, *, momentum: float = 0.9, unit_prototypes: bool = False):
     """``dino_center`` of the logits."""
-    return dino_center(center, logits(teacher_features, teacher_prototypes), momentum=momentum)
+    return dino_center(center, logits(teacher_features, made_unit(teacher_prototypes, unit_prototypes)), momentum=momentum)
 
 
-def dino_prototypes_entropy(teacher_features, teacher_prototypes, center, *, teacher_temperature: float = 0.04):
+def dino_prototypes_entropy(
+    teacher_features, teacher_prototypes, center, *, teacher_temperature: float = 0.04, unit_prototypes: bool = False
+):
     """``dino_entropy`` of the logits."""
-    return dino_entropy(logits(teacher_features, teacher_prototypes), center, teacher_temperature=teacher_temperature)
+    seen = logits(teacher_features, made_unit(teacher_prototypes, unit_prototypes))
+    return dino_entropy(seen, center, teacher_temperature=teacher_temperature)
