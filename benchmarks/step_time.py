@@ -165,7 +165,8 @@ def peak(dtype: str) -> tuple[float, str]:
 
 
 def flops(name: str, *, mode: str, batch: int, size: int) -> float:
-    """Of one step, by the model's own count of multiplications; a training step is three forward passes."""
+    """Of one step, by the report's count of multiplications, all tokens of a ViT's last block included, as PyTorch computes them; a
+    training step is three forward passes."""
     macs = jv.report(jv.create_model(name, num_classes=CLASSES), image_shape=(size, size, 3)).macs
     return 2.0 * macs * batch * (3 if mode == "train" else 1)
 

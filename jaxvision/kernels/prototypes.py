@@ -13,13 +13,12 @@ EXACT = jax.lax.Precision.HIGHEST
 
 
 def inverse_lengths(prototypes: Array) -> Array:
-    """One over the Euclidean length of each prototype [K, D] -> [K]; 0 for one of length 0. No gradient."""
-    prototypes = jax.lax.stop_gradient(prototypes)
-    largest = jnp.max(jnp.abs(prototypes), axis=-1)  # by which they are scaled first: neither short nor long ones are lost when squared
+    """One over the Euclidean length of each prototype [K, D] -> [K]; 0, without a gradient, for one of length 0."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(prototypes), axis=-1))  # scaled by it, short and long ones are not lost when squared
     something = ~(largest < jnp.finfo(prototypes.dtype).tiny)  # nan, too, is something
     safe = jnp.where(something, largest, 1)
-    length = safe * jnp.sqrt(jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1))
-    return jnp.where(something, 1 / jnp.where(something, length, 1), 0)
+    square = jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1)
+    return jnp.where(something, 1 / (safe * jnp.sqrt(jnp.where(something, square, 1))), 0)
 
 
 def _scales(prototypes: Array, unit: bool) -> Array:
@@ -33,12 +32,10 @@ def _scaled(student_prototypes: Array, teacher_prototypes: Array, unit: bool) ->
 
 def plain_prototype_cross_entropy(
     student: Array, teacher: Array, student_prototypes: Array, teacher_prototypes: Array, offset: Array, *, unit: bool = False
-):
+) -> Array:
     """``prototype_cross_entropy`` with all distributions in memory: the twin that it must equal."""
-    lengths = lambda rows: jnp.linalg.norm(rows, axis=-1, keepdims=True) if unit else 1  # noqa: E731
-    ours, theirs = (rows / lengths(rows) for rows in (student_prototypes, teacher_prototypes))
-    target = jax.nn.softmax(jnp.dot(teacher, theirs.T, precision=EXACT) - offset)
-    logs = jax.nn.log_softmax(jnp.dot(student, ours.T, precision=EXACT))
+    target = jax.nn.softmax(jnp.dot(teacher, teacher_prototypes.T, precision=EXACT) * _scales(teacher_prototypes, unit) - offset)
+    logs = jax.nn.log_softmax(jnp.dot(student, student_prototypes.T, precision=EXACT) * _scales(student_prototypes, unit))
     return -jnp.einsum("gbk,vbk->gvb", target, logs, precision=EXACT)
 
 

@@ -71,13 +71,13 @@ class SelfAttention(nn.Module):
     kernel_init: Callable = truncated_normal()
 
     @nn.compact
-    def __call__(self, tokens: Array, bias: Array | None = None, pick: Callable | None = None) -> Array:
+    def __call__(self, tokens: Array, bias: Array | None = None, *, pick: Callable | None = None) -> Array:
         width = tokens.shape[-1]
         options = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": nn.initializers.zeros}
         dense = Dense(3 * width, name="qkv", **options)
         if pick is not None:
-            (queries,) = _heads(self.heads, dense(pick(tokens), slice(width)))
-            keys, values = _heads(self.heads, dense(tokens, slice(width, None)), 2)
+            (queries,) = _heads(self.heads, dense(pick(tokens), columns=slice(width)))
+            keys, values = _heads(self.heads, dense(tokens, columns=slice(width, None)), 2)
             mixed = mix(self, queries, keys, values, bias)
         elif bias is not None:
             mixed = mix(self, *_heads(self.heads, dense(tokens), 3), bias)

@@ -69,7 +69,7 @@ class Dense(nn.Module):
     bias_init: Callable | None = None
 
     @nn.compact
-    def __call__(self, x: Array, columns: slice = slice(None)) -> Array:
+    def __call__(self, x: Array, *, columns: slice = slice(None)) -> Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         dtype = self.dtype or jnp.promote_types(x.dtype, jnp.float32)
         found = kernels.product(x.astype(dtype), kernel[:, columns].astype(dtype))

@@ -107,8 +107,8 @@ def dino_prototypes(
     """``dino`` of the logits features . prototypes, made ``chunk`` prototypes at a time (4,096 unless given): no [V, B, K] exists.
 
     Features are taken as they are, prototypes too unless ``unit_prototypes`` counts each as if it were of length 1 (one of length 0 gives
-    logits of 0), for which no array [K, D] is made; cosines need features of length 1 besides. Memory O(V B chunk + K D), for the gradient
-    too. The teacher's arrays get no gradient. Reverse differentiation only.
+    logits of 0), which needs no copy of them; cosines need features of length 1 besides. Memory O(V B chunk + K D), for the gradient too.
+    The teacher's arrays get no gradient. Reverse differentiation only.
     Raises ValueError where the shapes do not fit, there are fewer than two views, or a temperature or ``chunk`` is not above 0.
     """
     _check(student_temperature, teacher_temperature)

@@ -142,10 +142,10 @@ class ViT(nn.Module):
         shown = self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))
         if Form(*self.form).scan and not shown:
             return repeated(blocks, tokens, train=train)
-        for block in blocks[:-1]:
-            tokens = block(tokens, train=train)
         pick = None if shown or count is None else lambda tokens: tokens[:, :count]
-        return blocks[-1](tokens, train=train, pick=pick)
+        for index, block in enumerate(blocks):
+            tokens = block(tokens, train=train, pick=pick if index + 1 == len(blocks) else None)
+        return tokens
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
@@ -168,11 +168,14 @@ class ViT(nn.Module):
     def _first(self, image: Array, *, train: bool) -> Array:
         """The tokens that classes are read from, behind the norm [B, 1, D]; DeiT's two [B, 2, D]."""
         count = 1 + Form(*self.form).distilled
-        return self.norm(self._tokens(image, None, train=train, count=count))[:, :count]
+        return self.norm(self._tokens(image, None, train=train, count=count))[:, :count]  # [B, count, D]
 
     def pooled(self, image: Array, *, train: bool = False) -> Array:
-        """``features(image).pooled`` [B, D] alone: no token of the last block is computed that it does not read, 7 % of ViT-S/16."""
-        if self.pool == "mean":
+        """``features(image).pooled`` [B, D] alone. Where that is the class token, the last block computes no other: 7 % of ViT-S/16.
+
+        Not with ``scan``, and not where a caller looks at attention or tokens. A subclass with ``features`` of its own is asked for these.
+        """
+        if self.pool == "mean" or type(self).features is not ViT.features:
             return self.features(image, train=train).pooled
         return at_least_float32(self._read(self._first(image, train=train)))
 

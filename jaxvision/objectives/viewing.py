@@ -1,5 +1,6 @@
 """What the methods that compare views of an image share: reading the views, an encoder with its heads in a row, the figure of collapse."""
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import jax
@@ -20,8 +21,8 @@ def read_views(batch: Batch, method: str, *, recipe: str) -> Array:
     return views
 
 
-def _pooled(features: Features) -> Array:
-    pooled = getattr(features, "pooled", None)
+def _pooled(features: Features | Array) -> Array:
+    pooled = features if isinstance(features, jax.Array) else getattr(features, "pooled", None)
     if pooled is None or pooled.ndim != 2:
         found = type(features).__name__ if pooled is None else f"pooled features of shape {pooled.shape}"
         raise ValueError(f"encoder: found {found} from features(image), expected Features with pooled [B, D]")
@@ -45,15 +46,11 @@ def start_all(key: Key, encoder, image: Array, *, given: Mapping = {}, **heads) 
 def embed(encoder, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
     """(pooled features [B, D], running statistics by module name after it) of images [B, H, W, C], in training mode.
 
-    An encoder that has a method ``pooled``, for these alone, is asked for it: a ViT then computes less.
+    An encoder whose class has a method ``pooled(image, *, train)``, for these alone, is asked for it: a ViT then computes less.
     """
-    own = params["encoder"], stats.get("encoder", {})
-    if callable(getattr(encoder, "pooled", None)):
-        pooled, moved = encoding.apply(encoder, *own, image, key=key, method="pooled")
-    else:
-        features, moved = encoding.encode(encoder, *own, image, key=key)
-        pooled = _pooled(features)
-    return pooled, encoding.with_stats(stats, "encoder", moved)
+    method = "pooled" if inspect.isfunction(getattr(type(encoder), "pooled", None)) else "features"
+    features, moved = encoding.apply(encoder, params["encoder"], stats.get("encoder", {}), image, key=key, method=method)
+    return _pooled(features), encoding.with_stats(stats, "encoder", moved)
 
 
 def project(name: str, head, params: dict, stats: dict, rows: Array, *, key: Key):

@@ -63,7 +63,9 @@ def test_picked_tokens_are_the_same_numbers_and_gradients(layer):
 
 def test_a_dense_layer_computes_some_of_its_columns():
     variables = spread_out(Dense(7))
-    np.testing.assert_allclose(Dense(7).apply(variables, TOKENS, slice(2, 5)), Dense(7).apply(variables, TOKENS)[..., 2:5], atol=1e-6)
+    np.testing.assert_allclose(
+        Dense(7).apply(variables, TOKENS, columns=slice(2, 5)), Dense(7).apply(variables, TOKENS)[..., 2:5], atol=1e-6
+    )
 
 
 def test_mlp_has_the_exact_gelu():

@@ -91,6 +91,15 @@ def test_unit_prototypes_are_those_of_length_one(chunk):
     assert float(entropy) == pytest.approx(float(jv.losses.dino_prototypes_entropy(TEACHER, unit_rows(theirs), CENTER)), rel=1e-5)
 
 
+def test_unit_prototypes_are_differentiated_twice():
+    def slope(loss):
+        return jax.grad(lambda prototypes: jnp.sum(jnp.sin(jax.grad(loss)(prototypes))))(OURS)
+
+    named = slope(lambda ours: jv.losses.dino_prototypes(STUDENT, TEACHER, ours, THEIRS, CENTER, unit_prototypes=True, chunk=7))
+    made = slope(lambda ours: jv.losses.dino_prototypes(STUDENT, TEACHER, unit_rows(ours), unit_rows(THEIRS), CENTER))
+    np.testing.assert_allclose(named, made, atol=2e-5 * np.abs(made).max())
+
+
 def test_unit_prototypes_need_no_array_of_their_size():
     shapes = ((10, 2, 256), (2, 2, 256), (65_536, 256), (65_536, 256), (65_536,))
     arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]

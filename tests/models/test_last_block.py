@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from jaxvision.objectives import viewing
 from tests.objectives.test_views import SMALL
 from tests.summary.test_report import products_of
 
@@ -101,5 +102,43 @@ def test_methods_that_read_pooled_features_ask_for_these_alone(method, plain):
         def __call__(self, image, *, train=False):
             return self.features(image, train=train).pooled
 
-    fields = {name: getattr(model, name) for name in type(model).__dataclass_fields__ if name not in ("parent", "name")}
-    assert cost(model) < cost(Whole(**fields))
+    assert cost(model) < cost(Whole(**fields_of(model)))
+
+
+def fields_of(model) -> dict:
+    return {name: getattr(model, name) for name in type(model).__dataclass_fields__ if name not in ("parent", "name")}
+
+
+def test_features_of_a_subclass_are_what_everybody_reads():
+    model, params = network("token")
+
+    class Doubled(type(model)):
+        """Twice the features."""
+
+        def features(self, image, **options):
+            found = super().features(image, **options)
+            return found._replace(pooled=2 * found.pooled)
+
+    doubled, batch = Doubled(**fields_of(model)), {"views": np.stack([IMAGE, 1 - IMAGE], axis=1)}
+    expected = 2 * model.apply({"params": params}, IMAGE)
+    np.testing.assert_allclose(doubled.apply({"params": params}, IMAGE), expected, atol=1e-4)
+    found, _ = viewing.embed(doubled, {"encoder": params}, {}, batch["views"][:, 0], key=jax.random.key(0))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_last_block_of_maes_decoder_leaves_out_what_was_seen(plain):
+    """Queries, what they mix, the way out, the perceptron and the prediction, of the class token and four of sixteen patches an image."""
+    encoder, width = network("token")[0], 16
+
+    def cost(depth: int) -> int:
+        objective = jv.objectives.mae(encoder, depth=depth, width=width, heads=2)
+        params, carry = jax.eval_shape(objective.init, jax.random.key(0), {"image": IMAGE})
+        loss = partial(objective.loss, key=jax.random.key(0), step=0)
+        return products_of(jax.make_jaxpr(loss)(params, carry, {"image": IMAGE}).jaxpr)
+
+    whole = len(IMAGE) * TOKENS * (12 * width**2 + 2 * TOKENS * width)
+    assert cost(2) - cost(1) == whole  # a block that is not the last
+    encoded = products(*network("token"), keep=jnp.zeros((2, 4), int), method="features")
+    spared = len(IMAGE) * 5 * (10 * width**2 + 2 * TOKENS * width)
+    between = len(IMAGE) * 5 * WIDTH * width + len(IMAGE) * 12 * width * 8 * 8 * 3  # into the decoder, out of it
+    assert cost(1) == encoded + between + whole - spared
