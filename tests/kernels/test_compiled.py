@@ -244,11 +244,10 @@ for case in CASES:
     assert_close(ours, value_and_gradients(plain, image, kernel, options))
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | chosen, capture_output=True, text=True)
+    if instructions != "portable" and f"JAXVISION_INSTRUCTIONS: found {instructions!r}" in found.stderr:
+        pytest.skip(f"this processor has no {instructions}: kernels made of it are NOT tested")
     assert found.returncode == 0, found.stderr
-    told = found.stdout.split("instructions ")[1].strip()
-    assert told == str(instructions) or (instructions and told == "portable"), (
-        "a processor without these instructions takes the portable ones"
-    )
+    assert found.stdout.split("instructions ")[1].strip() == str(instructions)
 
 
 @built

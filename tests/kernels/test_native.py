@@ -1,8 +1,10 @@
 """The compiled kernels under the sanitizers, without XLA; and what an install makes of them."""
 
+import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ import pytest
 
 import jaxvision.kernels
 from jaxvision.kernels import native
+from tests.kernels.marks import built
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
 SOURCES = Path(native.__file__).parent
@@ -54,6 +57,15 @@ def test_without_a_library_nothing_is_compiled_in(monkeypatch):
         assert native.library() is None and native.instructions() is None and not native.wanted(jax.numpy.ones(2))
     finally:
         native.library.cache_clear()
+
+
+@built
+def test_an_instruction_set_that_is_not_there_is_named():
+    code = "from jaxvision.kernels import native; native.library()"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"JAXVISION_INSTRUCTIONS": "avx3"}, capture_output=True, text=True
+    )
+    assert found.returncode and "\nValueError: JAXVISION_INSTRUCTIONS: found 'avx3', expected one that this processor has" in found.stderr
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: that an old library is named is NOT tested")

@@ -18,6 +18,7 @@ import jaxvision.kernels
 from jaxvision.typing import Array
 
 _LIBRARY = "libjaxvision_kernels.so"
+_INSTRUCTIONS = ("avx512", "avx2", "portable")
 _CONVOLUTIONS = [f"jaxvision_{kind}{of}" for kind in ("depthwise", "dense") for of in ("", "_image_gradient", "_kernel_gradient")]
 _FUNCTIONS = [f"jaxvision_{name}{of}" for name in ("attention", "self_attention", "layer_norm") for of in ("", "_gradients")]
 _PRODUCTS = [f"jaxvision_product{of}" for of in ("", "_rows_gradient", "_matrix_gradient")]
@@ -29,7 +30,8 @@ _OTHERS = [f"jaxvision_{name}" for name in ("adam", "adam_average", "blur", "jit
 def library() -> ctypes.CDLL | None:
     """The shared library with its functions made known to XLA, or None where it was not built or is not wanted.
 
-    Raises OSError where it cannot be loaded, or was built from older sources than these and lacks a function.
+    Raises OSError where it cannot be loaded, or was built from older sources than these and lacks a function; ValueError where
+    JAXVISION_INSTRUCTIONS names none of its sets of instructions, or one that this processor lacks.
     """
     if os.environ.get("JAXVISION_NATIVE") == "0":
         return None
@@ -44,6 +46,10 @@ def library() -> ctypes.CDLL | None:
         mend = "python -m pip install -e . builds it anew, JAXVISION_NATIVE=0 does without"
         raise OSError(f"the compiled kernels were built from older sources ({error}): {mend}") from None
     found.jaxvision_instructions.restype = ctypes.c_char_p
+    wanted, taken = os.environ.get("JAXVISION_INSTRUCTIONS"), found.jaxvision_instructions().decode()
+    if wanted and wanted != taken:
+        expected = f"one that this processor has, of {', '.join(_INSTRUCTIONS)}, or unset: the best one"
+        raise ValueError(f"JAXVISION_INSTRUCTIONS: found {wanted!r}, expected {expected}")
     for name, function in functions.items():
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
     return found

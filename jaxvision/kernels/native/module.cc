@@ -20,7 +20,8 @@ using Floats = ffi::Buffer<ffi::F32, 4>;
 
 namespace {
 
-// JAXVISION_INSTRUCTIONS names another set than the best one, for tests and measurements; a set that this processor lacks is not taken.
+// JAXVISION_INSTRUCTIONS names another set than the best one, for tests and measurements. One that is not known or that this processor lacks
+// gives the portable one, which the caller sees.
 const Kernels& chosen() {
   static const Kernels& found = []() -> const Kernels& {
     const char* named = std::getenv("JAXVISION_INSTRUCTIONS");
