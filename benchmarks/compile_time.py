@@ -1,9 +1,11 @@
 """What a training step costs before its first answer: tracing, compiling, and the same from the persistent cache.
 
-    python -m benchmarks.compile_time [--models resnet50 ...] [--batch 8] [--times 3]
+    python -m benchmarks.compile_time [--models resnet50 ...] [--batch 8] [--times 3] [--alone]
 
 Each figure is of a process of its own: one with an empty cache, then one with what the first left there. Start: making the state, its
-program included. Trace: from Python to XLA's input. Compile: XLA's work, or reading the cache.
+program included. Trace: from Python to XLA's input. Compile: XLA's work, or reading the cache. Beside it, but for ``--alone``, what the
+first step of PyTorch's network takes longer by ``torch.compile`` (with channels_last) than the next ones, with caches of its own, empty
+and full; the ratio is of our trace and compile over that.
 """
 
 import json
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import command, side_by_side
+from benchmarks import command, side_by_side, step_time
 
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 PARTS = ("start", "trace", "compile")
@@ -41,10 +43,23 @@ def measure(name: str, batch: int, size: int) -> dict[str, float]:
     return dict(zip(PARTS, (started - begun, traced - started, time.perf_counter() - traced), strict=True))
 
 
-def in_a_process(name: str, batch: int, size: int, cache: str) -> dict[str, float]:
-    """``measure`` in a new process whose compilation cache is the folder ``cache``. Raises ValueError where it fails."""
-    program = [sys.executable, "-m", "benchmarks.compile_time", "--one", name, "--batch", str(batch), "--size", str(size)]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+def measure_theirs(name: str, batch: int, size: int) -> dict[str, float]:
+    """The seconds by which PyTorch's first step, compiled, is longer than the shorter of the next two, in this process."""
+    network, _ = step_time.theirs_of(name)
+    side = step_time.theirs(network, *step_time.images(batch, size), form="compiled", mode="train", dtype="float32")
+    first, *later = (side_by_side.seconds_of(side.run) for _ in range(3))
+    return {"PyTorch": first - min(later)}
+
+
+def in_a_process(name: str, batch: int, size: int, cache: str, *, theirs: bool = False) -> dict[str, float]:
+    """``measure`` (or ``measure_theirs``) in a new process whose compilation caches are in the folder ``cache``.
+
+    Raises ValueError where it fails.
+    """
+    which = "--one-of-theirs" if theirs else "--one"
+    program = [sys.executable, "-m", "benchmarks.compile_time", which, name, "--batch", str(batch), "--size", str(size)]
+    caches = {"JAX_COMPILATION_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor")}
+    environment = os.environ | caches | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     done = subprocess.run(program, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no word of it").splitlines()[-1]
@@ -52,20 +67,27 @@ def in_a_process(name: str, batch: int, size: int, cache: str) -> dict[str, floa
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(name: str, *, batch: int, size: int, times: int) -> list[dict]:
-    """Rows of the table: with an empty cache and with a full one, the median of ``times`` pairs of processes."""
+def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False) -> list[dict]:
+    """Rows of the table: with an empty cache and with a full one, the median of ``times`` pairs of processes.
+
+    ``alone``: without PyTorch's, whose columns are then empty.
+    """
     found = {"empty": [], "full": []}
     for _ in range(times):
         with tempfile.TemporaryDirectory() as cache:
             for kind, taken in found.items():
-                taken.append(in_a_process(name, batch, size, cache))
+                ours = in_a_process(name, batch, size, cache)
+                taken.append(ours if alone else ours | in_a_process(name, batch, size, cache, theirs=True))
     rows = []
     for kind, taken in found.items():
         row = {"model": name, "batch": batch, "size": size, "cache": kind, "n": times}
-        for part in PARTS:
-            seconds = [one[part] for one in taken]
-            row |= {f"{part}_seconds": f"{np.median(seconds):.2f}", f"{part}_range": f"{min(seconds):.2f}-{max(seconds):.2f}"}
-        rows.append(row)
+        for part in (*PARTS, "PyTorch"):
+            seconds = [one[part] for one in taken if part in one]
+            told = (f"{np.median(seconds):.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}") if seconds else ("", "")
+            row |= dict(zip((f"{part}_seconds", f"{part}_range"), told, strict=True))
+        theirs = [] if alone else [one["PyTorch"] for one in taken]
+        ours = [one["trace"] + one["compile"] for one in taken]
+        rows.append(row | {"ratio_over_PyTorch": str(side_by_side.Ratio.over(ours, theirs)) if theirs else ""})
     return rows
 
 
@@ -76,20 +98,28 @@ def main() -> None:
     parser.add_argument("--batch", type=command.positive, default=8)
     parser.add_argument("--size", type=command.positive, default=224, help="side of the images in pixels")
     parser.add_argument("--times", type=command.positive, default=3, help="pairs of processes")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch's side")
     parser.add_argument("--one", metavar="NAME", help="measure one model in this process and print its seconds")
+    parser.add_argument("--one-of-theirs", metavar="NAME", help="the same of PyTorch's")
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(measure(given.one, given.batch, given.size)))
+    if given.one or given.one_of_theirs:
+        measured = measure if given.one else measure_theirs
+        print(json.dumps(measured(given.one or given.one_of_theirs, given.batch, given.size)))
         return
+    for name in () if given.alone else given.models:
+        step_time.theirs_of(name)  # which there must be, before anything is measured
     table = []
     try:
         for name in given.models:
-            for row in compare(name, batch=given.batch, size=given.size, times=given.times):
+            for row in compare(name, batch=given.batch, size=given.size, times=given.times, alone=given.alone):
                 table.append(row)
-                print(f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS), flush=True)
+                told = f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS)
+                print(told + (f"; ratio ours/PyTorch {row['ratio_over_PyTorch']}" if row["ratio_over_PyTorch"] else ""), flush=True)
     finally:  # not before: what asks for the device here holds an accelerator's memory, which the other processes need
         if table:
             print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
+    if not given.alone:
+        print(f"ratio ours/PyTorch {table[-1]['ratio_over_PyTorch']}")
 
 
 if __name__ == "__main__":

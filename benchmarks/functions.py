@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.side_by_side import Side
+from benchmarks import reference
+from benchmarks.side_by_side import Side, memory_of
 
 
 def _named(value, gradients) -> dict[str, np.ndarray]:
@@ -29,17 +30,18 @@ def ours(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int],
         nonlocal last
         last = jax.block_until_ready(program(*placed))
 
-    return Side(run, lambda: _named(*last))
+    return Side(run, lambda: _named(*last), memory_of(program, *placed))
 
 
 def theirs(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int], signal: np.ndarray | None) -> Side:
-    """The same of a function of PyTorch's tensors."""
+    """The same of a function of PyTorch's tensors, on the device that JAX has."""
     import torch
 
-    tensors, last = [torch.from_numpy(np.array(array)) for array in given], None
+    where, last = reference.device(), None
+    tensors = [torch.from_numpy(np.array(array)).to(where) for array in given]
     for index in wanted:
         tensors[index].requires_grad_(signal is not None)
-    upstream = None if signal is None else torch.from_numpy(np.asarray(signal))
+    upstream = None if signal is None else torch.from_numpy(np.asarray(signal)).to(where)
 
     def run() -> None:
         nonlocal last
@@ -47,5 +49,7 @@ def theirs(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int
             value = function(*tensors)
             gradients = () if upstream is None else torch.autograd.grad(value, [tensors[index] for index in wanted], upstream)
         last = value.detach(), gradients
+        reference.wait(where)
 
-    return Side(run, lambda: _named(last[0].numpy(), [gradient.numpy() for gradient in last[1]]))
+    result = lambda: _named(last[0].cpu().numpy(), [gradient.cpu().numpy() for gradient in last[1]])  # noqa: E731
+    return Side(run, result, reference.memory_of(run, where))

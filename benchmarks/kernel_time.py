@@ -102,11 +102,12 @@ def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
 
 
 def theirs(layer: Layer, given: dict[str, np.ndarray], which: str, *, pooling: bool) -> Side:
-    """The same pass of PyTorch, in its own layout."""
+    """The same pass of PyTorch, in its own layout, on the device that JAX has."""
     import torch
 
-    image, gradient = (torch.from_numpy(given[name]).permute(0, 3, 1, 2).contiguous() for name in ("image", "gradient"))
-    kernel, last = torch.from_numpy(given["kernel"]).permute(3, 2, 0, 1).contiguous(), None
+    where, last = reference.device(), None
+    image, gradient = (torch.from_numpy(given[name]).to(where).permute(0, 3, 1, 2).contiguous() for name in ("image", "gradient"))
+    kernel = torch.from_numpy(given["kernel"]).to(where).permute(3, 2, 0, 1).contiguous()
     stride, padding = [layer.stride] * 2, [layer.padding] * 2
     wanted = [which == "image gradient", which == "kernel gradient", False]
     window = ([layer.kernel] * 2, stride, padding)
@@ -123,9 +124,10 @@ def theirs(layer: Layer, given: dict[str, np.ndarray], which: str, *, pooling: b
         else:
             options = (None, stride, padding, [1, 1], False, [0, 0], layer.groups, wanted)
             last = torch.ops.aten.convolution_backward(gradient, image, kernel, *options)[wanted.index(True)]
+        reference.wait(where)
 
     order = (2, 3, 1, 0) if which == "kernel gradient" else (0, 2, 3, 1)
-    return Side(run, lambda: {which: last.permute(*order).numpy()})
+    return Side(run, lambda: {which: last.permute(*order).cpu().numpy()})
 
 
 def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, side_by_side.Pace]:
@@ -148,6 +150,7 @@ def main() -> None:
     parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     reference.torchvision()
+    reference.in_full_float32()
     print(f"compiled kernels: {side_by_side.machine()['compiled kernels']}", flush=True)
     for kind in given.layers:
         for name, layer in LAYERS[kind].items():

@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     reference.torchvision()
+    reference.in_full_float32()
     for name in given.losses:
         loss = LOSSES[name]
         for batch in loss.batches:

@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--turns", type=command.positive, default=15)
     given = parser.parse_args()
     reference.torchvision()
+    reference.in_full_float32()
     known = operations()
     for kind in given.operations:
         for name, operation in known[kind].items():

@@ -34,6 +34,32 @@ def device():
     return torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
 
 
+def in_full_float32() -> None:
+    """Neither side takes TF32 for float32: ten bits are fewer than any bound of a comparison allows. On a CPU there is none."""
+    import jax
+    import torch
+
+    if jax.default_backend() == "gpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def memory_of(run, where):
+    """``side_by_side.Side.memory`` of a ``run`` of PyTorch's: None on a CPU, whose process knows."""
+    import torch
+
+    if where.type != "cuda":
+        return None
+
+    def memory() -> float:
+        torch.cuda.reset_peak_memory_stats(where)
+        before = torch.cuda.memory_allocated(where)
+        run()
+        return (torch.cuda.max_memory_allocated(where) - before) / 2**20
+
+    return memory
+
+
 def wait(where) -> None:
     """Until PyTorch's device has done everything that it was asked for."""
     import torch

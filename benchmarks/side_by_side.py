@@ -53,7 +53,7 @@ class Ratio(NamedTuple):
 class Side(NamedTuple):
     """One of the programs: ``run()`` does its work once and returns when it is done, ``result()`` gives arrays by name of the last run.
 
-    ``memory()`` tells the peak in MiB where the process does not know it (accelerators).
+    ``memory()`` tells the MiB that one run needs beside what was there before, where the process does not know it (accelerators).
     """
 
     run: Callable[[], object]
@@ -107,6 +107,20 @@ def _peak_of_process(reset: bool = False) -> float:
     return float(lines["VmHWM"].split()[0]) / 1024
 
 
+def needed(program, *arguments) -> float:
+    """MiB that a jitted ``program`` needs beside its ``arguments``, by XLA's own figures; it is compiled, not run."""
+    told = program.lower(*arguments).compile().memory_analysis()
+    return (told.temp_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes) / 2**20
+
+
+def memory_of(program, *arguments) -> Callable[[], float] | None:
+    """``Side.memory`` of a jitted program of ours: an accelerator's own peak is that of all programs since it was started."""
+    if jax.default_backend() == "cpu":
+        return None
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), arguments)  # arguments may be given away
+    return lambda: needed(program, *shapes)
+
+
 @contextmanager
 def _compiler() -> Iterator[list[float]]:
     """The seconds of each program that XLA compiles in here."""
@@ -123,7 +137,8 @@ def _compiler() -> Iterator[list[float]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def seconds_of(run: Callable[[], object]) -> float:
+    """How long one call takes."""
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
@@ -132,23 +147,26 @@ def _seconds(run: Callable[[], object]) -> float:
 def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int, warmup: int = 2) -> dict[str, Pace]:
     """What each of ``sides`` takes. Each runs once; then ``check()``, which raises where they differ; then they run in turns.
 
-    Peak memory on CPU is what the process grew by in one run.
+    Memory is what one run needs at most beside what was there before it: on CPU what the process grew by.
     """
     begins, compiling, grown = {}, {}, {}
     for name, side in sides.items():
         with _compiler() as spent:
-            begins[name] = _seconds(side.run)
+            begins[name] = seconds_of(side.run)
         compiling[name] = sum(spent)
     check()
     for name, side in sides.items():
+        if side.memory:
+            grown[name] = side.memory()
+            continue
         before = _peak_of_process(reset=True)
         side.run()
-        grown[name] = side.memory() if side.memory else _peak_of_process() - before
+        grown[name] = _peak_of_process() - before
     found: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(warmup + turns):
         for name, side in sides.items():
             time.sleep(PAUSE_SECONDS)
-            seconds = _seconds(side.run)
+            seconds = seconds_of(side.run)
             if turn >= warmup:
                 found[name].append(seconds)
     return {name: Pace(begins[name], compiling[name], np.array(found[name]), grown[name]) for name in sides}

@@ -123,7 +123,8 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
     worst = max(
         side_by_side.check_equal({name: found[name]}, {name: expected[name]}, bound=_BOUND, what=f"{method}, {name}") for name in found
     )
-    step = jv.train.compile_step(jv.train.make_step(objective, optimizer, augment=augment), devices=jax.devices()[:1])
+    pure = jv.train.make_step(objective, optimizer, augment=augment)
+    step = jv.train.compile_step(pure, devices=jax.devices()[:1])
     pixels = [torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in np.asarray(raw["image"])]
     adam = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], _RATE, weight_decay=0.0)
 
@@ -140,7 +141,9 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
             network.after()
         reference.wait(where)
 
-    return side_by_side.paces({"jaxvision": Side(ours, dict), "PyTorch": Side(theirs, dict)}, lambda: None, turns=turns), worst
+    memory = side_by_side.memory_of(jax.jit(pure, donate_argnums=0), state, raw, key)
+    sides = {"jaxvision": Side(ours, dict, memory), "PyTorch": Side(theirs, dict, reference.memory_of(theirs, where))}
+    return side_by_side.paces(sides, lambda: None, turns=turns), worst
 
 
 def main() -> None:
@@ -151,6 +154,8 @@ def main() -> None:
     parser.add_argument("--batch", type=command.positive, help=f"images a step; by default {_BATCH}")
     parser.add_argument("--turns", type=command.positive, default=10)
     given = parser.parse_args()
+    reference.torchvision()
+    reference.in_full_float32()
     for method in given.methods:
         sizes = setting(method, given.batch)
         found, worst = compare(method, sizes, turns=given.turns)

@@ -26,8 +26,10 @@ MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 MODES = ("train", "infer")
 RATE, CLASSES = 0.01, 1000
 # Largest difference allowed, of the largest entry: logits in float32 as in docs/parity.md, bfloat16 by its 8 bits. A step's changes lie
-# as far apart as rounding puts them: of ResNet-50's (batch 8) PyTorch's own two layouts differ by 2.1e-3, ours from eager by 1.2e-3.
+# as far apart as rounding puts them, and batch statistics enlarge it: of ResNet-50's weights (batch 8) PyTorch's change by channels_last is
+# 3.7e-2 from float64's, eager 1.8e-2, ours 2.6e-2.
 _BOUNDS = {("infer", "float32"): 1e-4, ("train", "float32"): 5e-3, ("infer", "bfloat16"): 0.05, ("train", "bfloat16"): 0.1}
+_BEHIND_STATISTICS = 0.08  # of weights' changes, in the place of what is less
 _SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e12}  # FLOP a second, dense, by the vendor
 _STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths in training unless told not to
 
@@ -54,16 +56,11 @@ def images(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return random.standard_normal((batch, size, size, 3), np.float32), random.integers(0, CLASSES, batch)
 
 
-def _peak_of_device() -> float:
-    return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
-
-
 def ours(name: str, layout: str, tensors: dict, image: np.ndarray, label: np.ndarray, *, mode: str, dtype: str) -> Side:
     """Our side: the model under jit, or the step that every run of this library makes."""
     options = {"drop_path_rate": 0.0} if name.startswith(_STOCHASTIC) else {}
     model = jv.create_model(name, num_classes=CLASSES, dtype=dtype, **options)
     variables, last = jv.weights.from_torch(model, tensors), None
-    memory = _peak_of_device if jax.default_backend() == "gpu" else None
     if mode == "infer":
         program = jax.jit(model.apply)
         variables, image = jax.device_put((variables, image))
@@ -72,11 +69,13 @@ def ours(name: str, layout: str, tensors: dict, image: np.ndarray, label: np.nda
             nonlocal last
             last = jax.block_until_ready(program(variables, image))
 
-        return Side(infer, lambda: {"logits": np.asarray(last, np.float32)}, memory)
+        return Side(infer, lambda: {"logits": np.asarray(last, np.float32)}, side_by_side.memory_of(program, variables, image))
     objective, optimizer = jv.objectives.supervised(model), jv.train.momentum(RATE)
     batch, key = jax.device_put({"image": image, "label": label}), jax.random.key(0)
     state = jv.train.init(objective, optimizer, batch, key=key, given={"model": variables})
-    step = jv.train.compile_step(jv.train.make_step(objective, optimizer), devices=jax.devices()[:1])
+    pure = jv.train.make_step(objective, optimizer)
+    step = jv.train.compile_step(pure, devices=jax.devices()[:1])
+    memory = side_by_side.memory_of(jax.jit(pure, donate_argnums=0), state, batch, key)
 
     def train() -> None:
         nonlocal state
@@ -112,7 +111,7 @@ def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: st
         found = {"logits": last} if mode == "infer" else network.state_dict()
         return {key: tensor.detach().float().cpu().numpy().copy() for key, tensor in found.items()}
 
-    return Side(run, result, (lambda: torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None)
+    return Side(run, result, reference.memory_of(run, device))
 
 
 def forms() -> list[str]:
@@ -121,8 +120,11 @@ def forms() -> list[str]:
     return ["eager", "channels_last", *(["compiled"] if compiled else [])]
 
 
-def _changes(after: dict, before: dict) -> dict[str, np.ndarray]:
-    return {name: np.float32(array) - before[name] for name, array in after.items() if not name.endswith("num_batches_tracked")}
+def changes(after: dict, before: dict) -> list[dict[str, np.ndarray]]:
+    """What a step changed: of weights, and of running statistics, which change by other amounts and are compared by themselves."""
+    found = {name: np.float32(array) - before[name] for name, array in after.items() if not name.endswith("num_batches_tracked")}
+    statistics = {name: change for name, change in found.items() if name.endswith(("running_mean", "running_var"))}
+    return [{name: found[name] for name in found.keys() - statistics.keys()}, *([statistics] if statistics else [])]
 
 
 def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: int = 224, turns: int) -> tuple[dict[str, Pace], float]:
@@ -139,11 +141,13 @@ def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: i
 
     def check() -> None:
         nonlocal worst
-        found = {side: one.result() if mode == "infer" else _changes(one.result(), tensors) for side, one in sides.items()}
+        found = {side: [one.result()] if mode == "infer" else changes(one.result(), tensors) for side, one in sides.items()}
         mine = found.pop("jaxvision")
         for side, other in found.items():
-            equal = side_by_side.check_equal(mine, other, bound=_BOUNDS[mode, dtype], what=f"{name}, {mode}, {side}")
-            worst = max(worst, equal)
+            for first, second in zip(mine, other, strict=True):
+                bound = _BOUNDS[mode, dtype]
+                bound = max(bound, _BEHIND_STATISTICS) if len(mine) > 1 and first is mine[0] else bound
+                worst = max(worst, side_by_side.check_equal(first, second, bound=bound, what=f"{name}, {mode}, {side}"))
 
     return side_by_side.paces(sides, check, turns=turns), worst
 
@@ -214,6 +218,8 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.models:
         theirs_of(name)  # which there must be, before anything is measured
+    if given.dtype == "float32":
+        reference.in_full_float32()
     most = peak(given.dtype)
     for name in given.models:
         for mode in given.mode:

@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--turns", type=command.positive, default=20)
     given = parser.parse_args()
     reference.torchvision()
+    reference.in_full_float32()
     for name in given.models:
         for average in (False, True):
             found = compare(name, average=average, turns=given.turns)

@@ -53,7 +53,9 @@ def test_a_mistake_is_one_line(name, options, told, monkeypatch, capsys, tmp_pat
     assert not usage or usage[0].startswith("usage: ") and "argument" in last  # argparse's own come with it
 
 
-@pytest.mark.parametrize("name", ["augment_time", "kernel_time", "loss_time", "operation_time", "speedrun", "step_time", "update_time"])
+@pytest.mark.parametrize(
+    "name", ["augment_time", "compile_time", "kernel_time", "loss_time", "operation_time", "speedrun", "step_time", "update_time"]
+)
 def test_without_pytorch_a_comparison_says_so_before_it_measures(name, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(sys, "argv", [name, *(["--data", "none.npz"] if name == "speedrun" else [])])

@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from benchmarks import compile_time, loss_time, operation_time, scaling, side_by_side, speedrun, ssl_step_time, step_time, update_time
+from benchmarks import (
+    compile_time,
+    functions,
+    kernel_time,
+    loss_time,
+    operation_time,
+    reference,
+    scaling,
+    side_by_side,
+    speedrun,
+    ssl_step_time,
+    step_time,
+    update_time,
+)
 from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
 from experiments import speedrun_cifar10
 from jaxvision import kernels
@@ -159,8 +172,44 @@ def test_drivers_on_some_devices_make_the_same_step():
     assert list(found) == ["jit, 1", "jit, 2", "pmap, 1", "pmap, 2"]
 
 
+def test_memory_is_what_a_program_needs_beside_its_arguments():
+    given = np.ones(2**18, np.float32)
+    assert side_by_side.needed(jax.jit(lambda x: x + 1), given) == 1.0
+    assert side_by_side.needed(jax.jit(lambda x: x + 1, donate_argnums=0), given) == 0.0
+    found = side_by_side.paces({"a": Side(lambda: None, dict, lambda: 7.0)}, lambda: None, turns=1)
+    assert found["a"].mebibytes == 7.0
+
+
+def test_an_accelerator_is_asked_for_one_program_s_memory(monkeypatch):
+    program, given = jax.jit(lambda x: x + 1), jax.numpy.ones(2**18)
+    assert side_by_side.memory_of(program, given) is None
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    memory = side_by_side.memory_of(program, given)
+    given.delete()
+    assert memory() == 1.0
+
+
+@needs_torch
+def test_pytorch_computes_where_it_is_told(monkeypatch):
+    import torch
+
+    where, seen = torch.device("meta"), []
+    monkeypatch.setattr(reference, "device", lambda: where)
+
+    def watched(*tensors):
+        seen.extend(tensor.device for tensor in tensors)
+        return tensors[0].sum()
+
+    functions.theirs(watched, [np.ones(3, np.float32)] * 2, (0,), np.ones((), np.float32)).run()
+    layer = kernel_time.LAYERS["few"]["LeNet-5 second"]
+    monkeypatch.setattr(torch, "conv2d", lambda image, kernel, *_: watched(image, kernel))
+    kernel_time.theirs(layer, kernel_time.arrays(layer), "forward", pooling=False).run()
+    assert seen == [where] * 4
+
+
 def test_a_full_cache_compiles_faster():
-    empty, full = compile_time.compare("resnet20", batch=2, size=32, times=1)
+    empty, full = compile_time.compare("resnet20", batch=2, size=32, times=1, alone=True)
+    assert empty["PyTorch_seconds"] == full["ratio_over_PyTorch"] == ""
     assert (empty["cache"], full["cache"]) == ("empty", "full")
     assert float(full["compile_seconds"]) < float(empty["compile_seconds"])
 

@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def test_light_things_load_nothing_heavy(code):
     found = python(f"{code}\nimport sys, json\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout.splitlines()[-1]) == []
+
+
+def test_an_install_without_a_compiler_computes_by_the_twins(tmp_path):
+    """The build finds no compiler, ends without kernels, and whoever imports it computes."""
+    site, environment = tmp_path / "site", os.environ | {"CXX": str(tmp_path / "none")}
+    options = ["--no-deps", "--no-build-isolation", f"--config-settings=build-dir={tmp_path / 'build'}", "--target", site]
+    done = subprocess.run([sys.executable, "-m", "pip", "install", *options, ROOT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (site / "jaxvision" / "kernels" / "native" / "__init__.py").is_file() and not list(site.rglob("*.so"))
+    code = """
+import jax.numpy as jnp, jaxvision as jv
+from jaxvision.kernels import native
+assert native.instructions() is None
+print(jv.__file__, float(jv.kernels.conv2d(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 1)), padding=1).sum()))
+"""
+    found = subprocess.run(  # -S: what makes an editable install found is not read
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), sysconfig.get_path("purelib")]), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    file, value = found.stdout.split()
+    assert Path(file).is_relative_to(site) and float(value) == 2 * 10**2
 
 
 def test_the_import_is_fast():

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import jax
 import jaxlib
+import numpy as np
 import pytest
 
+import jaxvision as jv
 import jaxvision.kernels
 from jaxvision.kernels import native
 from tests.kernels.marks import built
@@ -19,7 +21,8 @@ COMPILER = shutil.which("c++") or shutil.which("g++")
 SOURCES = Path(native.__file__).parent
 SETS = {"portable": ("4", "2")}
 if platform.machine() in ("x86_64", "AMD64"):
-    SETS |= {"avx2": ("8", "2", "-mavx2", "-mfma"), "avx512": ("16", "4", "-mavx512f", "-mavx512vl", "-mfma")}
+    SETS |= {"avx2": ("8", "2", "-mavx2", "-mfma")}
+    SETS |= {"avx512": ("16", "4", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")}
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: the compiled kernels are NOT run under sanitizers")
@@ -48,6 +51,39 @@ def test_the_sources_build_without_warnings_against_the_headers_in_use(tmp_path)
     command = [COMPILER, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}", "-isystem", headers, "-fsyntax-only"]
     subprocess.run([*command, SOURCES / "module.cc"], check=True)
     subprocess.run([*command, "-DJAXVISION_ISA=portable", "-DJAXVISION_LANES=4", "-DJAXVISION_VECTORS=2", SOURCES / "isa.cc"], check=True)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: that an install builds the kernels is NOT tested")
+def test_an_install_with_a_compiler_has_the_kernels():
+    """An install whose build fails goes without them, and all of their tests would be skipped."""
+    assert native.library() is not None or os.environ.get("JAXVISION_NATIVE") == "0"
+
+
+def whole_steps() -> dict[str, np.ndarray]:
+    """Loss and gradients of three small networks, by a step of plain descent each."""
+    image, found = np.random.default_rng(0).random((8, 32, 32, 3), np.float32), {}
+    models = {name: jv.create_model(name, num_classes=4) for name in ("resnet20", "convnextv2_atto")}
+    models["vit"] = jv.create_model("vit_tiny_patch16_224", num_classes=4, image_size=32).clone(depth=2)
+    for name, model in models.items():
+        batch, objective, optimizer = {"image": image, "label": np.arange(8) % 4}, jv.objectives.supervised(model), jv.train.sgd(1.0)
+        before = jv.train.init(objective, optimizer, batch, key=jax.random.key(0))
+        after, metrics = jax.jit(jv.train.make_step(objective, optimizer))(before, batch, jax.random.key(1))
+        slopes = jax.tree_util.tree_leaves_with_path(jax.tree.map(np.subtract, before.params, after.params))
+        found |= {f"{name} loss": metrics["loss"]} | {f"{name} {jax.tree_util.keystr(path)}": slope for path, slope in slopes}
+    return jax.tree.map(np.asarray, found)
+
+
+@built
+def test_without_a_library_whole_networks_learn_the_same(tmp_path):
+    code = f"import numpy; from tests.kernels.test_native import *; numpy.savez({str(tmp_path / 'found.npz')!r}, **whole_steps())"
+    environment = os.environ | {"JAXVISION_NATIVE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = whole_steps()
+    with np.load(tmp_path / "found.npz") as found:
+        assert set(found) == set(expected)
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-3 * max(1e-2, np.abs(array).max()), err_msg=name)
 
 
 def test_without_a_library_nothing_is_compiled_in(monkeypatch):

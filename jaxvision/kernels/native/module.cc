@@ -29,8 +29,8 @@ const Kernels& chosen() {
 #ifdef __x86_64__
     __builtin_cpu_init();
     const bool fused = __builtin_cpu_supports("fma");
-    if (fused && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && wanted(jaxvision::kernels_avx512))
-      return jaxvision::kernels_avx512;
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (fused && wide && wanted(jaxvision::kernels_avx512)) return jaxvision::kernels_avx512;
     if (fused && __builtin_cpu_supports("avx2") && wanted(jaxvision::kernels_avx2)) return jaxvision::kernels_avx2;
 #endif
     return jaxvision::kernels_portable;
