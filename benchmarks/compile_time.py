@@ -16,24 +16,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 
+import jaxvision as jv
 from benchmarks import command, side_by_side, step_time
 
-MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 PARTS = ("start", "trace", "compile")
 
 
 def measure(name: str, batch: int, size: int) -> dict[str, float]:
     """The seconds of each part, in this process."""
-    import jax
-
-    import jaxvision as jv
-
-    model = jv.create_model(name, num_classes=1000)
+    model = jv.create_model(name, num_classes=step_time.CLASSES)
     objective, optimizer = jv.objectives.supervised(model), jv.train.momentum(0.1)
-    random = np.random.default_rng(0)
-    given = {"image": random.standard_normal((batch, size, size, 3), np.float32), "label": random.integers(0, 1000, batch)}
+    given = dict(zip(("image", "label"), step_time.images(batch, size), strict=True))
     begun = time.perf_counter()
     state = jax.block_until_ready(jv.train.init(objective, optimizer, given, key=jax.random.key(0)))
     started = time.perf_counter()
@@ -51,13 +47,13 @@ def measure_theirs(name: str, batch: int, size: int) -> dict[str, float]:
     return {"PyTorch": first - min(later)}
 
 
-def in_a_process(name: str, batch: int, size: int, cache: str, *, theirs: bool = False) -> dict[str, float]:
-    """``measure`` (or ``measure_theirs``) in a new process whose compilation caches are in the folder ``cache``.
+SIDES = {"jaxvision": measure, "PyTorch": measure_theirs}
 
-    Raises ValueError where it fails.
-    """
-    which = "--one-of-theirs" if theirs else "--one"
-    program = [sys.executable, "-m", "benchmarks.compile_time", which, name, "--batch", str(batch), "--size", str(size)]
+
+def in_a_process(name: str, batch: int, size: int, cache: str, *, side: str = "jaxvision") -> dict[str, float]:
+    """What ``SIDES`` has for ``side`` in a new process whose caches are in the folder ``cache``. Raises ValueError where it fails."""
+    options = ["--one", name, "--side", side, "--batch", str(batch), "--size", str(size)]
+    program = [sys.executable, "-m", "benchmarks.compile_time", *options]
     caches = {"JAX_COMPILATION_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor")}
     environment = os.environ | caches | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     done = subprocess.run(program, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
@@ -77,7 +73,7 @@ def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False
         with tempfile.TemporaryDirectory() as cache:
             for kind, taken in found.items():
                 ours = in_a_process(name, batch, size, cache)
-                taken.append(ours if alone else ours | in_a_process(name, batch, size, cache, theirs=True))
+                taken.append(ours if alone else ours | in_a_process(name, batch, size, cache, side="PyTorch"))
     rows = []
     for kind, taken in found.items():
         row = {"model": name, "batch": batch, "size": size, "cache": kind, "n": times}
@@ -94,17 +90,16 @@ def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False
 def main() -> None:
     """Measure every model, print as it goes, write the table."""
     parser = command.parser(__doc__)
-    parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME")
+    parser.add_argument("--models", nargs="+", default=step_time.MODELS, type=command.network, metavar="NAME")
     parser.add_argument("--batch", type=command.positive, default=8)
     parser.add_argument("--size", type=command.positive, default=224, help="side of the images in pixels")
     parser.add_argument("--times", type=command.positive, default=3, help="pairs of processes")
     parser.add_argument("--alone", action="store_true", help="without PyTorch's side")
     parser.add_argument("--one", metavar="NAME", help="measure one model in this process and print its seconds")
-    parser.add_argument("--one-of-theirs", metavar="NAME", help="the same of PyTorch's")
+    parser.add_argument("--side", default="jaxvision", choices=list(SIDES), help="whose")
     given = parser.parse_args()
-    if given.one or given.one_of_theirs:
-        measured = measure if given.one else measure_theirs
-        print(json.dumps(measured(given.one or given.one_of_theirs, given.batch, given.size)))
+    if given.one:
+        print(json.dumps(SIDES[given.side](given.one, given.batch, given.size)))
         return
     for name in () if given.alone else given.models:
         step_time.theirs_of(name)  # which there must be, before anything is measured

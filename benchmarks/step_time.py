@@ -120,6 +120,12 @@ def forms() -> list[str]:
     return ["eager", "channels_last", *(["compiled"] if compiled else [])]
 
 
+def _bounds(mode: str, dtype: str, groups: int) -> list[float]:
+    """Of each of ``groups`` that are compared by themselves, as ``changes`` has them."""
+    bound = _BOUNDS[mode, dtype]
+    return [bound] if groups == 1 else [max(bound, _BEHIND_STATISTICS), bound]
+
+
 def changes(after: dict, before: dict) -> list[dict[str, np.ndarray]]:
     """What a step changed: of weights, and of running statistics, which change by other amounts and are compared by themselves."""
     found = {name: np.float32(array) - before[name] for name, array in after.items() if not name.endswith("num_batches_tracked")}
@@ -144,9 +150,7 @@ def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: i
         found = {side: [one.result()] if mode == "infer" else changes(one.result(), tensors) for side, one in sides.items()}
         mine = found.pop("jaxvision")
         for side, other in found.items():
-            for first, second in zip(mine, other, strict=True):
-                bound = _BOUNDS[mode, dtype]
-                bound = max(bound, _BEHIND_STATISTICS) if len(mine) > 1 and first is mine[0] else bound
+            for first, second, bound in zip(mine, other, _bounds(mode, dtype, len(mine)), strict=True):
                 worst = max(worst, side_by_side.check_equal(first, second, bound=bound, what=f"{name}, {mode}, {side}"))
 
     return side_by_side.paces(sides, check, turns=turns), worst

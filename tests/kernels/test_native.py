@@ -75,7 +75,7 @@ def whole_steps() -> dict[str, np.ndarray]:
 
 @built
 def test_without_a_library_whole_networks_learn_the_same(tmp_path):
-    code = f"import numpy; from tests.kernels.test_native import *; numpy.savez({str(tmp_path / 'found.npz')!r}, **whole_steps())"
+    code = f"import numpy; from tests.kernels.test_native import whole_steps; numpy.savez({str(tmp_path / 'found.npz')!r}, **whole_steps())"
     environment = os.environ | {"JAXVISION_NATIVE": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -46,10 +46,10 @@ def library() -> ctypes.CDLL | None:
         mend = "python -m pip install -e . builds it anew, JAXVISION_NATIVE=0 does without"
         raise OSError(f"the compiled kernels were built from older sources ({error}): {mend}") from None
     found.jaxvision_instructions.restype = ctypes.c_char_p
-    wanted, taken = os.environ.get("JAXVISION_INSTRUCTIONS"), found.jaxvision_instructions().decode()
-    if wanted and wanted != taken:
+    named = os.environ.get("JAXVISION_INSTRUCTIONS")
+    if named and named != found.jaxvision_instructions().decode():
         expected = f"one that this processor has, of {', '.join(_INSTRUCTIONS)}, or unset: the best one"
-        raise ValueError(f"JAXVISION_INSTRUCTIONS: found {wanted!r}, expected {expected}")
+        raise ValueError(f"JAXVISION_INSTRUCTIONS: found {named!r}, expected {expected}")
     for name, function in functions.items():
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function), platform="cpu")
     return found
