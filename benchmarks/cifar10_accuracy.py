@@ -17,8 +17,8 @@ import torch
 
 import jaxvision as jv
 from benchmarks import command, reference
-from jaxvision.train.folder import fresh, read_json
 from jaxvision.train.journal import Journal
+from jaxvision.train.run_folder import fresh, read_json
 from tests.oracles import torch_layouts
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import command
 from jaxvision.kernels import plain_log_sum_exp_of_others
 from jaxvision.losses import nt_xent
-from jaxvision.losses.directions import unit_rows
+from jaxvision.losses._directions import unit_rows
 
 FEATURES, PAIRS = 128, tuple(2**power for power in range(10, 17))  # 1,024 ... 65,536
 STEEPEST, SLOWEST = 1.1, 1.5  # the bounds on the exponent and on the ratio of times

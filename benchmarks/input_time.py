@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 
 import jaxvision as jv
 from benchmarks import command, reference, side_by_side
-from jaxvision.data import decoding, folders, storage
+from jaxvision.data import decoding, storage
+from jaxvision.data.readers import image_folder
 
 BATCH, CROP = 64, 224
 SIZES = {(500, 375): 512, (2000, 1500): 128}  # width and height: how many files; the first is about ImageNet's average
@@ -33,7 +34,7 @@ def photographs(data: Path) -> Iterator[Image.Image]:
     """The colour photographs of a folder or archive that are large enough, again and again, every time cut otherwise."""
     files = storage.open_files(data, "data", "a folder or .zip of photographs")
     found = []
-    for name in filter(folders.is_image, files.names):
+    for name in filter(image_folder.is_image, files.names):
         try:
             image = decoding.decode(files.read(name), name)
         except decoding.BrokenImage:

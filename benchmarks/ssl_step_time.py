@@ -19,7 +19,7 @@ import jaxvision as jv
 from benchmarks import command, reference, side_by_side
 from benchmarks.side_by_side import Side
 from jaxvision.core import fold_name
-from jaxvision.objectives.patches import draw_kept
+from jaxvision.objectives._patches import draw_kept
 
 METHODS = ("simclr", "mae", "dino")
 _BOUND, _RATE, _DESCENT = 2e-3, 1e-4, 0.01

@@ -203,7 +203,7 @@ def judge(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
 
     found = {method: seen(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if baselines:
-        start = jv.train.variables(jv.train.folder.fresh(jv.train.load(folder)[0]))  # the very encoder that the run began with
+        start = jv.train.variables(jv.train.run_folder.fresh(jv.train.load(folder)[0]))  # the very encoder that the run began with
         found["random"] = seen(start) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
         found["pixels"] = _judge(_pixels(few), _pixels(test))
     return found

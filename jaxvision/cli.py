@@ -22,10 +22,10 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
-    from jaxvision.summary import shell
+    from jaxvision.summary import command
 
     try:
-        print(shell.text_of(arguments, _options(arguments.option)), flush=True)
+        print(command.text_of(arguments, _options(arguments.option)), flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -188,14 +188,14 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from jaxvision.train import diagnosis
+    from jaxvision.train import doctor
 
     problems = 0
-    sections = [diagnosis.installation(), diagnosis.devices(), diagnosis.disk(arguments.run or Path.cwd())]
+    sections = [doctor.installation(), doctor.devices(), doctor.disk(arguments.run or Path.cwd())]
     if arguments.data:
-        sections.append(diagnosis.data_folder(arguments.data))
+        sections.append(doctor.data_folder(arguments.data))
     if arguments.run:
-        sections.append(diagnosis.run_folder(arguments.run))
+        sections.append(doctor.run_folder(arguments.run))
     for section in sections:
         print(section.title)
         for line in section.facts:

@@ -32,7 +32,7 @@ ONLY = {
     "train/sharding.py": {"Mesh", "make_mesh", "shard_map", "pmap", "NamedSharding", "PartitionSpec"},
     "axis.py": {"pmean", "psum", "all_gather", "ppermute", "axis_index", "axis_size", "all_to_all"},
 }
-BESIDES = {"kernels/parts.py": {"NamedSharding", "PartitionSpec", "psum"}}  # what XLA cannot see of a compiled kernel is told it there
+BESIDES = {"kernels/_partitioning.py": {"NamedSharding", "PartitionSpec", "psum"}}  # how a compiled kernel may be split
 FORBIDDEN = {  # room: outside packages that it must not import
     "data": {"jax", "flax", "optax"},
     "losses": {"flax", "optax"},

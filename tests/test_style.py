@@ -70,10 +70,11 @@ def test_signatures(path):
             assert allowed, f"{function.name}: key comes first (a step takes it last)"
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=name_of)
-def test_no_public_function_bears_the_name_of_a_file_beside_it(folder):
-    stems = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
-    names = {node.name for path in folder.glob("*.py") for node in parse(path).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+@pytest.mark.parametrize("room", sorted({path.parent for path in FILES if path.parent.parent == PACKAGE}), ids=name_of)
+def test_a_file_that_shares_its_name_with_a_public_function_is_private(room):
+    stems = {path.stem for path in room.glob("*.py")} | {path.name for path in room.iterdir() if path.is_dir()}
+    lists = [node for node in parse(room / "__init__.py").body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+    names = {name for node in lists for name in ast.literal_eval(node.value)}
     assert not stems & names
 
 

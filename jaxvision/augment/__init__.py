@@ -1,8 +1,9 @@
 """Augmentation on the device: pure functions of a key and an image, batched by vmap, compiled with the step."""
 
+from jaxvision.augment._resize import resize
+from jaxvision.augment._views import on, views
 from jaxvision.augment.batching import chain, each, example_keys
-from jaxvision.augment.choice import one_of, random_apply
-from jaxvision.augment.colors import brightness, color_jitter, contrast, grayscale, hue, saturation
+from jaxvision.augment.color import brightness, color_jitter, contrast, grayscale, hue, saturation
 from jaxvision.augment.crops import center_crop, five_crop, random_crop, random_resized_crop
 from jaxvision.augment.erasing import cutout, random_erasing
 from jaxvision.augment.filtering import gaussian_blur, sharpness, sobel
@@ -11,6 +12,7 @@ from jaxvision.augment.mixing import cutmix, mixup, mixup_or_cutmix
 from jaxvision.augment.noise import gaussian_noise
 from jaxvision.augment.pixels import alternating_horizontal_flip, normalize, random_horizontal_flip, random_vertical_flip
 from jaxvision.augment.policies import aug_mix, rand_augment, trivial_augment
+from jaxvision.augment.random import one_of, random_apply
 from jaxvision.augment.recipes import (
     EvalRecipe,
     cifar_eval,
@@ -22,9 +24,7 @@ from jaxvision.augment.recipes import (
     simclr,
     three_augment,
 )
-from jaxvision.augment.scaling import resize
-from jaxvision.augment.tones import autocontrast, equalize, invert, posterize, solarize
-from jaxvision.augment.viewing import on, views
+from jaxvision.augment.tone import autocontrast, equalize, invert, posterize, solarize
 
 __all__ = [
     "EvalRecipe",

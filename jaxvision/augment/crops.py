@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxvision.augment._resize import METHODS, output_size, resized_part
 from jaxvision.augment.batching import check_image, check_key
 from jaxvision.augment.options import check_count, check_one_of, check_range, pair
 from jaxvision.augment.rectangles import draw_corner, draw_sides
-from jaxvision.augment.scaling import METHODS, output_size, resized_part
 from jaxvision.typing import Array, Key
 
 PADDINGS = ("constant", "edge", "reflect", "symmetric", "wrap")

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.choice import check_probability, random_apply
 from jaxvision.augment.geometry import color_like
 from jaxvision.augment.options import check_count, check_range
+from jaxvision.augment.random import check_probability, random_apply
 from jaxvision.augment.rectangles import draw_corner, draw_sides
 from jaxvision.typing import Array, Key
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxvision import kernels
 from jaxvision.augment.batching import check_image
-from jaxvision.augment.choice import Parameter, check_parameter, drawn, random_apply
 from jaxvision.augment.pixels import planar
-from jaxvision.kernels.blurring import slid
+from jaxvision.augment.random import Parameter, check_parameter, drawn, random_apply
+from jaxvision.kernels._blur import slid
 from jaxvision.typing import Array
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.choice import Parameter, check_parameter, drawn
 from jaxvision.augment.options import check_one_of
+from jaxvision.augment.random import Parameter, check_parameter, drawn
 from jaxvision.typing import Array
 
 METHODS = ("bilinear", "nearest")  # of sampling

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.augment.batching import example_keys
-from jaxvision.augment.choice import check_probability
+from jaxvision.augment.random import check_probability
 from jaxvision.typing import Array, Batch, Key, to_float
 
 _DRAW = 0x3177  # sets mixing's keys apart from those of the recipe before it

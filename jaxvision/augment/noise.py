@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.choice import Parameter, check_parameter, drawn, random_apply
+from jaxvision.augment.random import Parameter, check_parameter, drawn, random_apply
 
 
 def gaussian_noise(std: Parameter = 0.1, *, mean: float = 0.0, clip: bool = True, probability: float = 1.0) -> Callable:

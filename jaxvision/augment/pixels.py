@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.choice import check_probability
+from jaxvision.augment.random import check_probability
 from jaxvision.typing import Array, Batch, Key, to_float
 
 

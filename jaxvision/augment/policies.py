@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.augment.batching import check_image, check_key
-from jaxvision.augment.colors import adjust_brightness, adjust_contrast, adjust_saturation
+from jaxvision.augment.color import adjust_brightness, adjust_contrast, adjust_saturation
 from jaxvision.augment.filtering import sharpened
 from jaxvision.augment.geometry import METHODS, affine_matrix, warped
 from jaxvision.augment.options import check_count, check_one_of
-from jaxvision.augment.tones import autocontrasted, equalized, posterized, solarized
+from jaxvision.augment.tone import autocontrasted, equalized, posterized, solarized
 from jaxvision.typing import Array, Key
 
 

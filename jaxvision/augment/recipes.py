@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxvision.augment._resize import METHODS, resize
+from jaxvision.augment._views import views
 from jaxvision.augment.batching import chain
-from jaxvision.augment.choice import one_of, random_apply
-from jaxvision.augment.colors import color_jitter, grayscale
+from jaxvision.augment.color import color_jitter, grayscale
 from jaxvision.augment.crops import random_crop, random_resized_crop, resized_middle
 from jaxvision.augment.filtering import gaussian_blur
 from jaxvision.augment.options import check_one_of
 from jaxvision.augment.pixels import normalize, random_horizontal_flip
-from jaxvision.augment.scaling import METHODS, resize
-from jaxvision.augment.tones import solarize
-from jaxvision.augment.viewing import views
+from jaxvision.augment.random import one_of, random_apply
+from jaxvision.augment.tone import solarize
 from jaxvision.typing import Array
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation, one number a channel

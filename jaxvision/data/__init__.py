@@ -1,27 +1,27 @@
 """Host-side image sources with random access, and their batches in an order that is a pure function of seed and step."""
 
-from jaxvision.data.breakage import Breakage, TooManyBroken
+from jaxvision.data._order import order, positions
+from jaxvision.data.batching import batches, padded_batches
+from jaxvision.data.broken_images import Breakage, TooManyBroken
 from jaxvision.data.checking import check
-from jaxvision.data.cifar_files import cifar
-from jaxvision.data.coco_files import coco
-from jaxvision.data.compressed import npz
 from jaxvision.data.cropping import center_crops, fit_image, random_crops
 from jaxvision.data.decoding import BrokenImage, read_image
-from jaxvision.data.embedded import digits
-from jaxvision.data.folders import image_folder
-from jaxvision.data.generated import synthetic
-from jaxvision.data.imagenet_files import imagenet
-from jaxvision.data.layouts import describe, survey
-from jaxvision.data.lists import image_list
-from jaxvision.data.mask_files import mask_pairs
-from jaxvision.data.mnist import idx
-from jaxvision.data.prepared import tfds
-from jaxvision.data.rendered import rendered_digits, shapes
+from jaxvision.data.detect import describe, survey
+from jaxvision.data.readers.cifar import cifar
+from jaxvision.data.readers.coco import coco
+from jaxvision.data.readers.digits import digits
+from jaxvision.data.readers.drawn import rendered_digits, shapes
+from jaxvision.data.readers.idx import idx
+from jaxvision.data.readers.image_folder import image_folder
+from jaxvision.data.readers.image_list import image_list
+from jaxvision.data.readers.imagenet import imagenet
+from jaxvision.data.readers.mask_pairs import mask_pairs
+from jaxvision.data.readers.npz import npz
+from jaxvision.data.readers.synthetic import synthetic
+from jaxvision.data.readers.tfds import tfds
+from jaxvision.data.readers.voc import voc
 from jaxvision.data.sampling import class_balanced, few_labels, unlabelled
-from jaxvision.data.sequence import order, positions
 from jaxvision.data.source import arrays, split, subset, together, without_images
-from jaxvision.data.stream import batches, padded_batches
-from jaxvision.data.voc_files import voc
 
 __all__ = [
     "arrays",

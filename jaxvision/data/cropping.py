@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from jaxvision.data._order import uniforms
 from jaxvision.data.boxes import cropped_fields
 from jaxvision.data.decoding import MAX_PIXELS, BrokenImage, Choose
 from jaxvision.data.requirement import need
-from jaxvision.data.sequence import uniforms
 from jaxvision.data.source import Wrapped
 
 _ATTEMPTS = 10

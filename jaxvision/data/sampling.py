@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from jaxvision.data.sequence import hashes
+from jaxvision.data._order import hashes
 from jaxvision.data.source import Wrapped, plain_number, subset
 
 

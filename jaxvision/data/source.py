@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvision.data.sequence import hashes
+from jaxvision.data._order import hashes
 
 
 class _Arrays:

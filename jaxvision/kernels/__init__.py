@@ -1,24 +1,24 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
-from jaxvision.kernels.activation import gelu, plain_gelu
-from jaxvision.kernels.batch_statistics import moments, plain_moments, plain_rescaled, rescaled
-from jaxvision.kernels.blurring import blur, plain_blur
-from jaxvision.kernels.colors import jitter, plain_jitter
-from jaxvision.kernels.contrast import log_sum_exp_of_others, plain_log_sum_exp_of_others
-from jaxvision.kernels.convolution import conv2d, plain_conv2d
-from jaxvision.kernels.dot_product import attention, plain_attention, plain_self_attention, self_attention
-from jaxvision.kernels.matrix_product import plain_product, product
-from jaxvision.kernels.normalization import layer_norm, plain_layer_norm, standardized
-from jaxvision.kernels.optimization import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
-from jaxvision.kernels.pooling import max_pool, plain_max_pool
-from jaxvision.kernels.prototypes import (
+from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
+from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention
+from jaxvision.kernels._barrier import settled
+from jaxvision.kernels._batch_norm import moments, plain_moments, plain_rescaled, rescaled
+from jaxvision.kernels._blur import blur, plain_blur
+from jaxvision.kernels._chunked_cross_entropy import (
     inverse_lengths,
     plain_prototype_cross_entropy,
     plain_prototype_entropy,
     prototype_cross_entropy,
     prototype_entropy,
 )
-from jaxvision.kernels.settling import settled
+from jaxvision.kernels._chunked_logsumexp import log_sum_exp_of_others, plain_log_sum_exp_of_others
+from jaxvision.kernels._color_jitter import jitter, plain_jitter
+from jaxvision.kernels._conv import conv2d, plain_conv2d
+from jaxvision.kernels._gelu import gelu, plain_gelu
+from jaxvision.kernels._layer_norm import layer_norm, plain_layer_norm, standardized
+from jaxvision.kernels._matmul import plain_product, product
+from jaxvision.kernels._max_pool import max_pool, plain_max_pool
 
 __all__ = [
     "AdamArrays",

@@ -15,7 +15,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxvision import kernels
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.linear import Dense
-from jaxvision.layers.witness import show
+from jaxvision.layers.sow import show
 from jaxvision.typing import Array
 
 HIDDEN = -1e9  # added to the score of a token that must not be seen; finite, so that a row that sees nothing is no NaN

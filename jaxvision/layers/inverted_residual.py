@@ -10,7 +10,7 @@ from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.drop import DropPath
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.layers.shortcut import joined
-from jaxvision.layers.squeeze import SqueezeExcite
+from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.typing import Array
 
 

@@ -12,7 +12,7 @@ from jaxvision.layers.layer_scale import LayerScale
 from jaxvision.layers.mlp import MLP, SwiGLU
 from jaxvision.layers.norm import LayerNorm
 from jaxvision.layers.shortcut import joined
-from jaxvision.layers.witness import show
+from jaxvision.layers.sow import show
 from jaxvision.typing import Array
 
 

@@ -3,14 +3,11 @@
 Under a mapped axis "data" a loss returns its shard's share: the mean over the axis is the loss of the global batch.
 """
 
-from jaxvision.losses.agreement import barlow_twins, byol
-from jaxvision.losses.classification import binary_cross_entropy, cross_entropy, median_frequency_weights, softmax
-from jaxvision.losses.contrastive import nt_xent, supervised_contrastive
-from jaxvision.losses.likelihoods import likelihood, negative_log_likelihood
-from jaxvision.losses.puzzles import jigsaw, jigsaw_permutations
-from jaxvision.losses.ranking import mean_average_precision
-from jaxvision.losses.reconstruction import gaussian_kl, masked_mse, mean_squared_error
-from jaxvision.losses.self_distillation import (
+from jaxvision.losses._average_precision import mean_average_precision
+from jaxvision.losses._byol import barlow_twins, byol
+from jaxvision.losses._classification import binary_cross_entropy, cross_entropy, median_frequency_weights, softmax
+from jaxvision.losses._contrastive import nt_xent, supervised_contrastive
+from jaxvision.losses._dino import (
     dino,
     dino_center,
     dino_entropy,
@@ -18,10 +15,13 @@ from jaxvision.losses.self_distillation import (
     dino_prototypes_center,
     dino_prototypes_entropy,
 )
-from jaxvision.losses.sequences import sequence_cross_entropy
-from jaxvision.losses.spread import effective_rank, koleo
-from jaxvision.losses.teaching import knowledge_distillation, pseudo_label
-from jaxvision.losses.variation import vicreg
+from jaxvision.losses._distillation import knowledge_distillation, pseudo_label
+from jaxvision.losses._jigsaw import jigsaw, jigsaw_permutations
+from jaxvision.losses._koleo import effective_rank, koleo
+from jaxvision.losses._likelihood import likelihood, negative_log_likelihood
+from jaxvision.losses._reconstruction import gaussian_kl, masked_mse, mean_squared_error
+from jaxvision.losses._sequence import sequence_cross_entropy
+from jaxvision.losses._vicreg import vicreg
 
 __all__ = [
     "barlow_twins",

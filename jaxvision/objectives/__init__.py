@@ -1,18 +1,18 @@
 """Training signals, one method a file: the modules it trains, its memory, its binding to a loss."""
 
-from jaxvision.objectives.bootstrap import byol
-from jaxvision.objectives.classification import supervised
-from jaxvision.objectives.confident import pseudo_label
-from jaxvision.objectives.contrast import simclr, supervised_contrastive
-from jaxvision.objectives.masked import mae, mae_reconstruction
-from jaxvision.objectives.masked_convolution import fcmae, fcmae_reconstruction
-from jaxvision.objectives.patches import patchify, unpatchify
-from jaxvision.objectives.puzzle import jigsaw
-from jaxvision.objectives.reconstruction import autoencoder, autoencoder_reconstruction
-from jaxvision.objectives.self_distillation import dino
-from jaxvision.objectives.sequence import translation
-from jaxvision.objectives.teaching import distill
-from jaxvision.objectives.variation import vicreg
+from jaxvision.objectives._autoencoder import autoencoder, autoencoder_reconstruction
+from jaxvision.objectives._byol import byol
+from jaxvision.objectives._dino import dino
+from jaxvision.objectives._distillation import distill
+from jaxvision.objectives._fcmae import fcmae, fcmae_reconstruction
+from jaxvision.objectives._jigsaw import jigsaw
+from jaxvision.objectives._mae import mae, mae_reconstruction
+from jaxvision.objectives._patches import patchify, unpatchify
+from jaxvision.objectives._pseudo_label import pseudo_label
+from jaxvision.objectives._simclr import simclr, supervised_contrastive
+from jaxvision.objectives._supervised import supervised
+from jaxvision.objectives._translation import translation
+from jaxvision.objectives._vicreg import vicreg
 
 __all__ = [
     "autoencoder",

@@ -7,9 +7,9 @@ import operator
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jaxvision.summary.seeing import SIDES
+from jaxvision.summary.interpreter import Layer, layers_of
+from jaxvision.summary.propagation import SIDES
 from jaxvision.summary.tracing import image_of, trace_call
-from jaxvision.summary.walking import Layer, layers_of
 
 
 class Row(NamedTuple):

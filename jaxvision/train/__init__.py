@@ -1,15 +1,15 @@
 """One step, one loop and three drivers for every objective; optimizers, checkpoints and the run folder."""
 
+from jaxvision.train.allocator import keep_memory
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
 from jaxvision.train.experiment import Experiment, total_steps
-from jaxvision.train.folder import load, restore
-from jaxvision.train.interruption import EXIT_CODE, Interrupted
 from jaxvision.train.loop import NotFinite, run
-from jaxvision.train.memory import keep_memory
 from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
-from jaxvision.train.rematerialization import rematerialized
+from jaxvision.train.remat import rematerialized
+from jaxvision.train.run_folder import load, restore
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
+from jaxvision.train.signals import EXIT_CODE, Interrupted
 from jaxvision.train.state import TrainState, init, teacher, variables
 from jaxvision.train.step import make_step
 

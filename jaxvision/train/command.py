@@ -10,11 +10,11 @@ from pathlib import Path
 
 import jax
 
-from jaxvision.train import folder, sharding
+from jaxvision.train import run_folder, sharding
+from jaxvision.train.allocator import keep_memory
 from jaxvision.train.experiment import Experiment
-from jaxvision.train.interruption import Interrupted
 from jaxvision.train.loop import NotFinite, run
-from jaxvision.train.memory import keep_memory
+from jaxvision.train.signals import Interrupted
 
 # name -> (type, default, meaning); every experiment has them beside its own
 _RUN_OPTIONS = {
@@ -58,7 +58,7 @@ def _with_run_options(config: Callable) -> Callable:
 
 
 def _name(config: Callable) -> str:
-    module = folder.origin_of(config, {})["module"]
+    module = run_folder.origin_of(config, {})["module"]
     return module.rpartition(".")[2] if module else Path(config.__code__.co_filename).stem
 
 
@@ -75,17 +75,17 @@ def main(config: Callable[..., Experiment], arguments: list[str] | None = None) 
     except ImportError:
         sys.exit("jv.train.main reads the command line with tyro, which is not installed: pip install tyro")
     module = inspect.getmodule(config)
-    program = f"python -m {folder.origin_of(config, {})['module'] or module.__file__}"
+    program = f"python -m {run_folder.origin_of(config, {})['module'] or module.__file__}"
     options = tyro.cli(_with_run_options(config), prog=program, args=arguments, description=(module.__doc__ or "").strip() or None)
     own = {name: options.pop(name) for name in _RUN_OPTIONS}
     with mistakes_in_one_line(_name(config)):
         sharding.initialize_distributed(own["coordinator"], own["processes"], own["process"])
         _cache_compilations()
         experiment = config(**options)
-        experiment = dataclasses.replace(experiment, **{name: own[name] for name in folder.EXECUTION if own[name] is not None})
+        experiment = dataclasses.replace(experiment, **{name: own[name] for name in run_folder.EXECUTION if own[name] is not None})
         workdir = own["workdir"] or Path("runs") / (_name(config) + ("-smoke" if options.get("smoke") else ""))
         try:
-            run(experiment, workdir, origin=folder.origin_of(config, options))
+            run(experiment, workdir, origin=run_folder.origin_of(config, options))
         except Interrupted as stopped:
             print(stopped, file=sys.stderr)
             raise

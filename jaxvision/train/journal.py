@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from jaxvision.train import sharding, writers
+from jaxvision.train import logging, sharding
 from jaxvision.train.experiment import Experiment
 
 _FILE = "metrics.jsonl"
@@ -16,9 +16,9 @@ class Journal:
         self.experiment, self._primary = experiment, sharding.is_primary()
         self._last_row, self._last_time, self._written = step, time.perf_counter(), False
         if self._primary:
-            self._metrics = writers.MetricsFile(workdir / _FILE, step=step)
-            self._tensorboard = writers.TensorBoard(workdir, step=step)
-            self._console = writers.Console(experiment.steps, experiment.epochs, step)
+            self._metrics = logging.MetricsFile(workdir / _FILE, step=step)
+            self._tensorboard = logging.TensorBoard(workdir, step=step)
+            self._console = logging.Console(experiment.steps, experiment.epochs, step)
 
     def __enter__(self) -> "Journal":
         return self
@@ -33,7 +33,7 @@ class Journal:
     def rows(workdir: Path) -> list[dict]:
         """The rows that a run folder holds so far; an empty list where there are none."""
         path = Path(workdir) / _FILE
-        return writers.rows(path) if path.exists() else []
+        return logging.rows(path) if path.exists() else []
 
     def row(self, step: int, epoch: int, split: str, figures: dict) -> None:
         """One row in metrics.jsonl and TensorBoard."""
@@ -58,7 +58,7 @@ class Journal:
         """An epoch's figures: a row, and a line in the console. Training means are rows of the split "train_epoch"."""
         self.row(step, epoch, "train_epoch" if split == "train" else split, figures)
         if "loss" in figures:
-            self.line(writers.epoch_line("Train" if split == "train" else "Eval", epoch, figures["loss"], figures.get("top1")))
+            self.line(logging.epoch_line("Train" if split == "train" else "Eval", epoch, figures["loss"], figures.get("top1")))
         self._last_row, self._last_time = step, time.perf_counter()  # evaluation is not training time
 
     def line(self, text: str) -> None:

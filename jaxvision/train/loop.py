@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import data, evaluate
-from jaxvision.train import folder, pictures, sharding
+from jaxvision.train import pictures, run_folder, sharding
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.experiment import Experiment, check, check_sources, describe
-from jaxvision.train.feed import Feed
-from jaxvision.train.interruption import Interrupted, Interruption
 from jaxvision.train.journal import Journal
 from jaxvision.train.optimizers import peak_learning_rate
+from jaxvision.train.prefetch import Feed
+from jaxvision.train.signals import Interrupted, Interruption
 from jaxvision.train.state import TrainState, variables
 from jaxvision.train.step import make_step
 
@@ -276,7 +276,7 @@ def _finish(loop: _Loop, state: TrainState, workdir: Path, seconds: float, filte
     summary |= {"session_seconds": seconds} | loop.feed.total
     journal.sync()
     if sharding.is_primary():
-        folder.write_json(workdir / "summary.json", summary)
+        run_folder.write_json(workdir / "summary.json", summary)
     pictures.draw(experiment, state, Journal.rows(workdir), infer, workdir / "plots", journal.line, before=filters)
     if summary["training_seconds"]:
         share = summary["input_wait_seconds"] / summary["training_seconds"]
@@ -309,13 +309,13 @@ def run(experiment: Experiment, workdir: str | Path, *, origin: dict | None = No
     workdir = Path(workdir)
     with Interruption() as interruption:
         check_sources(experiment)
-        state = folder.fresh(experiment)
+        state = run_folder.fresh(experiment)
         check(experiment, state.params)
         rate = peak_learning_rate(experiment.optimizer, state.params, experiment.steps)
-        folder.claim(workdir, folder.settings(experiment, origin, rate))
+        run_folder.claim(workdir, run_folder.settings(experiment, origin, rate))
         if (workdir / "summary.json").is_file():
             return _completed(experiment, workdir)
-        with folder.held(workdir):
+        with run_folder.held(workdir):
             return _run(experiment, sharding.place(state, fsdp=experiment.fsdp), workdir, interruption, rate)
 
 
@@ -323,9 +323,9 @@ def _completed(experiment: Experiment, workdir: Path) -> TrainState:
     """Say that a run is complete, and give its state."""
     if sharding.is_primary():
         print(f"{workdir}: this run is complete; delete the folder or give another --workdir to train again")
-        for line in _closing(experiment, folder.read_json(workdir / "summary.json"), workdir):
+        for line in _closing(experiment, run_folder.read_json(workdir / "summary.json"), workdir):
             print(line)
-    return folder.restore(experiment, workdir)
+    return run_folder.restore(experiment, workdir)
 
 
 def _run(experiment: Experiment, state: TrainState, workdir: Path, interruption: Interruption, rate: float | None) -> TrainState:
@@ -334,7 +334,7 @@ def _run(experiment: Experiment, state: TrainState, workdir: Path, interruption:
     try:
         state, lines = _resume(experiment, state, checkpoints, workdir)
         if sharding.is_primary():
-            folder.write_json(workdir / "environment.json", folder.environment())
+            run_folder.write_json(workdir / "environment.json", run_folder.environment())
         with Journal(experiment, workdir, step=int(state.step)) as journal:
             for line in [*describe(experiment, rate), *lines]:
                 journal.line(line)

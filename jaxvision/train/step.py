@@ -11,7 +11,7 @@ from jaxvision import axis
 from jaxvision.core import Objective, fold_name
 from jaxvision.train.fused import averaged, moved, where
 from jaxvision.train.optimizers import learning_rate_of
-from jaxvision.train.rematerialization import rematerialized
+from jaxvision.train.remat import rematerialized
 from jaxvision.typing import Array, Batch, Key, to_float
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, bounded
 
 
 class Type(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxvision.weights import plain_files, releases, torch_files
-from jaxvision.weights.broken import BrokenFile
+from jaxvision.weights.errors import BrokenFile
 from jaxvision.weights.torch_names import from_torch
 from jaxvision.weights.zips import Archive
 

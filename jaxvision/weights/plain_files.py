@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 
 from jaxvision.weights.arrays import BY_DTYPE, BY_SAFETENSORS, NUMPY, dense, whole
-from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, bounded
 from jaxvision.weights.zips import Archive
 
 _LONGEST_HEADER, _LONGEST_ROW = 100_000_000, 65_535  # safetensors' own limit; more than any array without named fields needs

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvision.weights.changes import Change, default
+from jaxvision.weights.transforms import Change, default
 
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 IGNORED = ("num_batches_tracked", "relative_position_index", "attn_mask")  # last parts of names that hold nothing learned

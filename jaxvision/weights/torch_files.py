@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxvision.weights.arrays import BY_DTYPE, BY_STORAGE, BY_TORCH, NUMPY, dense, view, whole
-from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, bounded
 from jaxvision.weights.unpickling import Global, Unpickler
 from jaxvision.weights.zips import Archive
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, bounded
 
 
 class Global(NamedTuple):

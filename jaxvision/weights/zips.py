@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 
-from jaxvision.weights.broken import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, bounded
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # a member's own header: signature, ..., lengths of its name and of what follows it
 _MOST_TIMES, _LEAST_ROOM = 64, 1 << 24  # compressed members may be so many times the file together, and 16 MiB

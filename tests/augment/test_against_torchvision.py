@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from jaxvision.augment._resize import resized_part
 from jaxvision.augment.crops import draw_rectangle
-from jaxvision.augment.scaling import resized_part
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")

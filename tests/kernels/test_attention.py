@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import attention, dot_product, native, plain_attention, plain_self_attention, self_attention
+from jaxvision.kernels import _attention, attention, native, plain_attention, plain_self_attention, self_attention
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -239,7 +239,7 @@ def test_cudnn_is_given_even_numbers_of_tokens_and_the_result_is_the_twins(monke
         return plain(*arrays, implementation="xla", **lengths)
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
-    monkeypatch.setattr(dot_product, "_flash", lambda *arrays: True)
+    monkeypatch.setattr(_attention, "_flash", lambda *arrays: True)
     random = np.random.default_rng(0)
     arrays = [jnp.asarray(random.standard_normal((batch, count, 3, 8)), jnp.bfloat16) for count in (queries, keys, keys)]
 
@@ -271,8 +271,8 @@ def test_cudnn_is_chosen_for_what_it_takes(monkeypatch, backend, capability, dty
     asked = []
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(compute_capability=capability)])
-    monkeypatch.setattr(dot_product, "_by_cudnn", lambda *arrays: asked.append(arrays))
-    monkeypatch.setattr(dot_product, "_by_products", lambda *arrays: None)
+    monkeypatch.setattr(_attention, "_by_cudnn", lambda *arrays: asked.append(arrays))
+    monkeypatch.setattr(_attention, "_by_products", lambda *arrays: None)
     arrays = [jnp.ones((1, 197, 2, depth), dtype)] * 3
     attention(*arrays)
     attention(*arrays, bias=jnp.zeros(()))  # with a bias never

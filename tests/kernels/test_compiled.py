@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import conv2d, dense, depthwise, native, plain_conv2d
+from jaxvision.kernels import _dense_conv, _depthwise_conv, conv2d, native, plain_conv2d
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -64,7 +64,7 @@ kinds_and_tiles = pytest.mark.parametrize("case", [*KINDS, "in tiles"])
 
 
 def form(case: str):
-    return dense.as_compiled if CASES[case].features else depthwise.as_compiled
+    return _dense_conv.as_compiled if CASES[case].features else _depthwise_conv.as_compiled
 
 
 def draw(case: str) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -104,7 +104,7 @@ def test_value_and_gradients_are_those_of_the_plain_form(case):
 @pytest.mark.parametrize("case", [case for case in CASES if not CASES[case].features])
 def test_a_sum_of_shifts_is_the_plain_form(case):
     image, kernel, options = draw(case)
-    assert_close(value_and_gradients(depthwise.as_shifts, image, kernel, options), value_and_gradients(plain, image, kernel, options))
+    assert_close(value_and_gradients(_depthwise_conv.as_shifts, image, kernel, options), value_and_gradients(plain, image, kernel, options))
 
 
 @built
@@ -120,8 +120,8 @@ def test_any_shape(own_filters):
         image = random.standard_normal((batch, rows, columns, channels), np.float32)
         kernel = random.standard_normal((*size, 1, channels) if own_filters else (*size, channels, features), np.float32)
         options = {"stride": stride, "padding": padding}
-        ours = value_and_gradients(depthwise.as_compiled if own_filters else dense.as_compiled, image, kernel, options)
-        assert_close(ours, value_and_gradients(depthwise.as_shifts if own_filters else plain, image, kernel, options))
+        ours = value_and_gradients(_depthwise_conv.as_compiled if own_filters else _dense_conv.as_compiled, image, kernel, options)
+        assert_close(ours, value_and_gradients(_depthwise_conv.as_shifts if own_filters else plain, image, kernel, options))
 
 
 @built
@@ -254,7 +254,7 @@ for case in CASES:
 def test_tiles_serve_from_some_images_on():
     """One image alone is summed directly, in a batch it is tiled: other digits, within rounding."""
     image, kernel, options = draw("in tiles")
-    together, alone = (np.asarray(dense.as_compiled(images, kernel, **options)) for images in (image, image[:1]))
+    together, alone = (np.asarray(_dense_conv.as_compiled(images, kernel, **options)) for images in (image, image[:1]))
     assert not np.array_equal(together[:1], alone)
     assert_close([together[:1]], [alone])
 

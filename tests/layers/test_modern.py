@@ -17,7 +17,7 @@ from jaxvision.layers import (
     grid_position,
     sinusoidal_position,
 )
-from jaxvision.layers.window import merge, partition, relative_index
+from jaxvision.layers.window_attention import merge, partition, relative_index
 
 GENERATOR = np.random.default_rng(0)
 KEY = jax.random.key(0)

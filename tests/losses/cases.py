@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision import losses
-from tests.oracles import agreement, contrastive, reconstruction, self_distillation, teaching, variation
+from tests.oracles import byol, contrastive, dino, distillation, reconstruction, vicreg
 from tests.oracles.differences import value_and_slopes
 
 BATCH = 8  # one example a device at least
@@ -56,7 +56,7 @@ def _contrastive() -> list[Case]:
 def _self_distillation() -> list[Case]:
     student, teacher, center = _normal(4, BATCH, 7), _normal(2, BATCH, 7), _normal(7, scale=0.3)
     features = _normal(4, BATCH, 4), _normal(2, BATCH, 4), _normal(9, 4), _normal(9, 4, seed=1), _normal(9, scale=0.3)
-    oracle, rows = self_distillation, []
+    oracle, rows = dino, []
     for temperatures in ((1.0, 1.0), (0.1, 0.05), (0.1, 0.04), (0.05, 0.05)):
         options = dict(zip(("student_temperature", "teacher_temperature"), temperatures, strict=True))
         slack, name = max(1.0, 0.05 / min(temperatures)), f"T = {temperatures[0]:g}, {temperatures[1]:g}"
@@ -99,7 +99,7 @@ def _others() -> list[Case]:
     won = logits + 11.0 * np.eye(9)[numbers]  # nearly nothing is left to lose
     weak, strong = _normal(BATCH, 5, scale=3.0), _normal(BATCH, 5, scale=2.0, seed=1)
     sure, learned = 9.0 * np.eye(5)[numbers], weak + 0.02 * strong
-    rebuild, teach, agree, both = reconstruction, teaching, agreement, (0, 0)
+    rebuild, teach, agree, both = reconstruction, distillation, byol, (0, 0)
     return [
         Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
         Case("masked_mse, pixels", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1), {"normalize_target": False}),
@@ -131,7 +131,7 @@ def _others() -> list[Case]:
         Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
         Case("byol", losses.byol, agree.byol, pair, both, (0,)),
         Case("barlow_twins", losses.barlow_twins, agree.barlow_twins, pair, both, (0, 1)),
-        Case("vicreg", losses.vicreg, variation.vicreg, pair, both, (0, 1)),
+        Case("vicreg", losses.vicreg, vicreg.vicreg, pair, both, (0, 1)),
         Case("koleo", losses.koleo, agree.koleo, (_normal(BATCH, 12, seed=3),), (0,), (0,)),
         Case("mean_squared_error", losses.mean_squared_error, rebuild.mean_squared_error, pair, both, (0, 1)),
         Case("gaussian_kl", losses.gaussian_kl, rebuild.gaussian_kl, pair, both, (0, 1)),

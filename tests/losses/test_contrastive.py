@@ -9,7 +9,7 @@ import pytest
 
 import jaxvision as jv
 from benchmarks import contrast_memory
-from jaxvision.losses.directions import unit_rows
+from jaxvision.losses._directions import unit_rows
 from tests.oracles import contrastive as oracle
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.objectives import viewing
+from jaxvision.objectives import _siamese
 from tests.objectives.test_views import SMALL
 from tests.summary.test_report import products_of
 
@@ -122,7 +122,7 @@ def test_features_of_a_subclass_are_what_everybody_reads():
     doubled, batch = Doubled(**fields_of(model)), {"views": np.stack([IMAGE, 1 - IMAGE], axis=1)}
     expected = 2 * model.apply({"params": params}, IMAGE)
     np.testing.assert_allclose(doubled.apply({"params": params}, IMAGE), expected, atol=1e-4)
-    found, _ = viewing.embed(doubled, {"encoder": params}, {}, batch["views"][:, 0], key=jax.random.key(0))
+    found, _ = _siamese.embed(doubled, {"encoder": params}, {}, batch["views"][:, 0], key=jax.random.key(0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

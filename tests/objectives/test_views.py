@@ -8,7 +8,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from jaxvision.layers import BatchNorm, Dense
-from jaxvision.objectives.confident import _dealt, _taken_up
+from jaxvision.objectives._pseudo_label import _dealt, _taken_up
 from jaxvision.typing import Features
 from tests.objectives.test_teachers import CROPS, KEY, VIEWS, Tiny
 
@@ -90,7 +90,7 @@ def test_methods_share_an_encoder_and_keep_their_own_memory():
 
 
 def test_the_contrast_counts_matches_and_chance():
-    from jaxvision.objectives.contrast import _matched
+    from jaxvision.objectives._simclr import _matched
 
     z1, z2 = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
     both = np.concatenate([z1, z2])

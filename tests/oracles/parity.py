@@ -8,7 +8,7 @@ import pytest
 import jaxvision as jv
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
-pytest.importorskip("jaxvision.weights.changes", reason="no reader of PyTorch's weights: parity with PyTorch is NOT checked here")
+pytest.importorskip("jaxvision.weights.transforms", reason="no reader of PyTorch's weights: parity with PyTorch is NOT checked here")
 
 DOUBLE_TOLERANCE = 5e-6
 # Compiling a gradient takes far longer than computing it once.

@@ -61,7 +61,7 @@ def test_filters_are_drawn_beside_those_that_the_run_began_with(tmp_path, monkey
     drawn, model = {}, Convolution()
     monkeypatch.setattr(jv.plots, "filters", lambda now, path, *, before, components: drawn.update(now=now, before=before))
     experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), SOURCE, epochs=2, batch_size=8)
-    begun = np.array(pictures.first_filters(jv.train.folder.fresh(experiment)))
+    begun = np.array(pictures.first_filters(jv.train.run_folder.fresh(experiment)))
     state = jv.train.run(experiment, tmp_path)
     np.testing.assert_array_equal(drawn["before"], begun)
     np.testing.assert_array_equal(drawn["now"], state.params["model"]["stem"]["kernel"])
@@ -89,7 +89,7 @@ def test_curves_that_cannot_be_written_cost_a_line(tmp_path, monkeypatch):
 
     said, experiment = [], experiment_of(test=None)
     monkeypatch.setattr(jv.plots, "curves", full)
-    pictures.draw(experiment, jv.train.folder.fresh(experiment), [], None, tmp_path, said.append)
+    pictures.draw(experiment, jv.train.run_folder.fresh(experiment), [], None, tmp_path, said.append)
     assert said == ["no picture of the curves: OSError: no space left on device"]
 
 

@@ -192,7 +192,7 @@ def test_what_two_processes_cannot_read_is_summed(tmp_path):
 def test_a_second_request_leaves_at_once():
     code = """
 import os, signal, time
-from jaxvision.train.interruption import Interruption
+from jaxvision.train.signals import Interruption
 with Interruption() as interruption:
     os.kill(os.getpid(), signal.SIGTERM)
     assert interruption.requested == "SIGTERM"

@@ -121,7 +121,7 @@ def test_the_encoder_of_a_self_supervised_run(tmp_path, capsys):
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
     experiment, run = recipe.config(), tmp_path / "run"
-    jv.train.run(experiment, run, origin=jv.train.folder.origin_of(recipe.config, {}))
+    jv.train.run(experiment, run, origin=jv.train.run_folder.origin_of(recipe.config, {}))
     _, state = jv.train.load(run)
     capsys.readouterr()
     assert cli.main(["convert", str(run), str(tmp_path / "encoder.safetensors")]) == 0

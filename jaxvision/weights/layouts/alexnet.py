@@ -1,6 +1,6 @@
 """AlexNet's names as torchvision gives them; with normalisation the layers are counted on, as its VGG does."""
 
-from jaxvision.weights.changes import flattened
+from jaxvision.weights.transforms import flattened
 
 _DENSE = (("stage5", "classifier.1", flattened(6, 6)), ("stage6", "classifier.4"), ("head", "classifier.6"))
 _POOLED = (0, 1, 4)  # convolutions with pooling behind them

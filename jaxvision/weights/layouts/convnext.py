@@ -1,6 +1,6 @@
 """Where torchvision, timm and the authors ("official", both versions) keep ConvNeXt's weights."""
 
-from jaxvision.weights.changes import channels, column, dense_pointwise
+from jaxvision.weights.transforms import channels, column, dense_pointwise
 
 _TORCHVISION = (
     ("stem/conv", "features.0.0"),

@@ -1,6 +1,6 @@
 """GoogLeNet's and Inception v3's names in torchvision, v3's and v4's in timm. A chain's convolutions have names of their own in each."""
 
-from jaxvision.weights.changes import flattened
+from jaxvision.weights.transforms import flattened
 
 
 def _unit(ours: str, theirs: str) -> tuple:

@@ -1,6 +1,6 @@
 """LeNet's names: as a PyTorch Sequential with an activation behind each layer, and as PyTorch's tutorial for CIFAR-10 calls them."""
 
-from jaxvision.weights.changes import flattened
+from jaxvision.weights.transforms import flattened
 
 IMAGE_SIZE = 32
 LAYOUTS = {

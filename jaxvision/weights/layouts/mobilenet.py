@@ -1,6 +1,6 @@
 """MobileNet's names: v2 and v3 in torchvision, which counts a block's parts; all three in timm, which counts blocks by stage."""
 
-from jaxvision.weights.changes import pointwise
+from jaxvision.weights.transforms import pointwise
 
 
 def _unit(ours: str, conv: str, norm: str) -> tuple:

@@ -1,6 +1,6 @@
 """Where timm keeps the weights of residual networks with pre-activation; their head is a 1 x 1 convolution."""
 
-from jaxvision.weights.changes import pointwise
+from jaxvision.weights.transforms import pointwise
 
 LAYOUTS = {
     "timm": (

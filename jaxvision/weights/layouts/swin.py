@@ -2,8 +2,8 @@
 
 import math
 
-from jaxvision.layers.window import relative_index
-from jaxvision.weights.changes import offsets
+from jaxvision.layers.window_attention import relative_index
+from jaxvision.weights.transforms import offsets
 
 LAYOUTS = {
     "torchvision": (

@@ -1,6 +1,6 @@
 """VGG's names in torchvision and timm, which count every layer; timm keeps the dense layers as convolutions."""
 
-from jaxvision.weights.changes import convolved, flattened, pointwise
+from jaxvision.weights.transforms import convolved, flattened, pointwise
 
 
 def _convolutions(model) -> tuple:

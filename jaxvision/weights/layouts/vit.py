@@ -1,6 +1,6 @@
 """Where torchvision and timm keep a Vision Transformer's weights; DeiT's second token, registers and LayerScale are timm's alone."""
 
-from jaxvision.weights.changes import positions, row
+from jaxvision.weights.transforms import positions, row
 
 _THERE, _BLOCK = "encoder.layers.encoder_layer_{i-1}", "blocks.{i-1}"
 _TORCHVISION = (

@@ -1,0 +1,181 @@
+"""Softmax distributions over very many prototypes, compared without ever holding one distribution as a whole."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.kernels._chunked_logsumexp import in_blocks
+from jaxvision.typing import Array, Float
+
+CHUNK = 4096  # prototypes held at a time, unless the caller says otherwise
+EXACT = jax.lax.Precision.HIGHEST
+
+
+def inverse_lengths(prototypes: Array) -> Array:
+    """One over the Euclidean length of each prototype [K, D] -> [K]; 0, without a gradient, for one of length 0."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(prototypes), axis=-1))  # scaled by it, short and long ones are not lost when squared
+    something = ~(largest < jnp.finfo(prototypes.dtype).tiny)  # nan, too, is something
+    safe = jnp.where(something, largest, 1)
+    square = jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1)
+    return jnp.where(something, 1 / (safe * jnp.sqrt(jnp.where(something, square, 1))), 0)
+
+
+def _scales(prototypes: Array, unit: bool) -> Array:
+    return inverse_lengths(prototypes) if unit else jnp.ones(len(prototypes), prototypes.dtype)
+
+
+def _scaled(student_prototypes: Array, teacher_prototypes: Array, unit: bool) -> tuple[Array, ...]:
+    """Each with its scales behind it."""
+    return student_prototypes, _scales(student_prototypes, unit), teacher_prototypes, _scales(teacher_prototypes, unit)
+
+
+def plain_prototype_cross_entropy(
+    student: Array, teacher: Array, student_prototypes: Array, teacher_prototypes: Array, offset: Array, *, unit: bool = False
+) -> Array:
+    """``prototype_cross_entropy`` with all distributions in memory: the twin that it must equal."""
+    target = jax.nn.softmax(jnp.dot(teacher, teacher_prototypes.T, precision=EXACT) * _scales(teacher_prototypes, unit) - offset)
+    logs = jax.nn.log_softmax(jnp.dot(student, student_prototypes.T, precision=EXACT) * _scales(student_prototypes, unit))
+    return -jnp.einsum("gbk,vbk->gvb", target, logs, precision=EXACT)
+
+
+def _products(rows: Array, block: Array, scale: Array, there: Array, offset: Array | float = 0.0) -> Array:
+    """Logits [..., width] of one block of prototypes [width, D] and their scales; minus infinity beyond the last prototype."""
+    return jnp.where(there, jnp.dot(rows, block.T, precision=EXACT) * scale - offset, -jnp.inf)
+
+
+def _higher(top: Array, total: Array, logits: Array) -> tuple[Array, Array, Array, Array]:
+    """The running maximum and the running total after one more block; its weights, and what earlier weights shrink by."""
+    higher = jnp.maximum(top, jnp.max(logits, axis=-1))
+    weights, shrink = jnp.exp(logits - higher[..., None]), jnp.exp(top - higher)
+    return higher, total * shrink + jnp.sum(weights, axis=-1), weights, shrink
+
+
+def _begin(rows: Array) -> tuple[Array, Array]:
+    """The maximum and the total of no logits at all."""
+    return jnp.full(rows.shape[:-1], jnp.finfo(rows.dtype).min, rows.dtype), jnp.zeros(rows.shape[:-1], rows.dtype)
+
+
+def _blocks(chunk: int, *rows: Array) -> tuple[Array, ...]:
+    """Prototypes, scales, offsets ... in blocks, and the numbers of the prototypes."""
+    blocks = [in_blocks(one, chunk) for one in rows]
+    return (*(block for block, _ in blocks), blocks[0][1])
+
+
+def _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> tuple[Array, Array, Array]:
+    """Cross-entropies [G, V, B], and the log-sum-exp of the student's logits [V, B] and of the teacher's [G, B]."""
+
+    def add(carry, blocks):
+        student_block, student_scale, teacher_block, teacher_scale, offset_block, place = blocks
+        there = place < len(student_prototypes)
+        ours, theirs, cross = carry
+        logits = _products(student, student_block, student_scale, there)
+        *higher, _, _ = _higher(*ours, logits)
+        # products are summed below the student's maximum, where the likely ones are small; what was summed moves down when that rises
+        cross = cross - (higher[0] - ours[0]) * theirs[1][:, None]
+        *theirs, weights, shrink = _higher(*theirs, _products(teacher, teacher_block, teacher_scale, there, offset_block))
+        below = jnp.where(there, logits - higher[0][..., None], 0)
+        met = jnp.einsum("gbk,vbk->gvb", weights, below, precision=EXACT)
+        return (tuple(higher), tuple(theirs), cross * shrink[:, None] + met), None
+
+    none = jnp.zeros((len(teacher), *student.shape[:2]), student.dtype)
+    scaled = _scaled(student_prototypes, teacher_prototypes, unit)
+    (ours, theirs, cross), _ = jax.lax.scan(add, (_begin(student), _begin(teacher), none), _blocks(chunk, *scaled, offset))
+    spread = jnp.log(ours[1])
+    return spread - cross / theirs[1][:, None], ours[0] + spread, theirs[0] + jnp.log(theirs[1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> Array:
+    return _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)[0]
+
+
+def _forward(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> tuple[Array, tuple]:
+    result, *spreads = _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)
+    return result, (student, teacher, student_prototypes, teacher_prototypes, offset, *spreads)
+
+
+def _backward(chunk: int, unit: bool, kept: tuple, slope: Array) -> tuple:
+    student, teacher, student_prototypes, teacher_prototypes, offset, ours, theirs = kept
+
+    def add(gradient, blocks):
+        student_block, student_scale, teacher_block, teacher_scale, offset_block, place = blocks
+        there = place < len(student_prototypes)
+        logits = _products(student, student_block, student_scale, there)
+        guess = jnp.exp(logits - ours[..., None])  # [V, B, width]
+        target = jnp.exp(_products(teacher, teacher_block, teacher_scale, there, offset_block) - theirs[..., None])  # [G, B, width]
+        # the difference first and the products after it: where student and teacher agree nothing is left to be rounded
+        excess = jnp.sum(slope, axis=0)[..., None] * guess - jnp.einsum("gvb,gbk->vbk", slope, target, precision=EXACT)
+        scaled = excess * student_scale
+        to_prototypes = jnp.einsum("vbk,vbd->kd", scaled, student, precision=EXACT)
+        if unit:  # a longer prototype is the same one: what lies along it is taken away
+            along = jnp.sum(scaled * jnp.where(there, logits, 0), axis=(0, 1))
+            to_prototypes = to_prototypes - along[:, None] * (student_scale[:, None] * student_block)
+        return gradient + jnp.dot(scaled, student_block, precision=EXACT), to_prototypes
+
+    scaled = _scaled(student_prototypes, teacher_prototypes, unit)
+    to_student, to_prototypes = jax.lax.scan(add, jnp.zeros_like(student), _blocks(chunk, *scaled, offset))
+    to_prototypes = to_prototypes.reshape(-1, student_prototypes.shape[1])[: len(student_prototypes)]
+    return to_student, None, to_prototypes, None, None
+
+
+_cross_entropy.defvjp(_forward, _backward)
+
+
+def _width(chunk: int | None) -> int:
+    chunk = CHUNK if chunk is None else chunk
+    if chunk < 1:
+        raise ValueError(f"chunk: found {chunk}, expected at least 1 prototype at a time")
+    return chunk
+
+
+def prototype_cross_entropy(
+    student: Float[Array, "V B D"],
+    teacher: Float[Array, "G B D"],
+    student_prototypes: Float[Array, "K D"],
+    teacher_prototypes: Float[Array, "K D"],
+    offset: Float[Array, "K"],
+    *,
+    unit: bool = False,
+    chunk: int | None = None,
+) -> Float[Array, "G V B"]:
+    """-sum_k t_gbk log p_vbk with t = softmax(teacher . teacher_prototypes - offset), p = softmax(student . student_prototypes).
+
+    ``unit``: prototypes count as if each were of length 1; none is stored so. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a
+    time (4,096 unless given), and once more for the gradient. The teacher's three arrays get no gradient. Forward differentiation does
+    not work: take ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
+    """
+    return _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, _width(chunk), unit)
+
+
+def plain_prototype_entropy(rows: Array, prototypes: Array, offset: Array, *, unit: bool = False) -> Array:
+    """``prototype_entropy`` with all distributions in memory: the twin that it must equal."""
+    logs = jax.nn.log_softmax(jnp.dot(rows, prototypes.T, precision=EXACT) * _scales(prototypes, unit) - offset)
+    return -jnp.sum(jnp.exp(logs) * logs, axis=-1)
+
+
+def prototype_entropy(
+    rows: Float[Array, "... D"],
+    prototypes: Float[Array, "K D"],
+    offset: Float[Array, "K"],
+    *,
+    unit: bool = False,
+    chunk: int | None = None,
+) -> Float[Array, "..."]:
+    """The entropy of softmax(rows . prototypes - offset), ``chunk`` prototypes at a time; no gradient is meant to go through it.
+
+    ``unit``: prototypes count as if each were of length 1. Raises ValueError where ``chunk`` is below 1.
+    """
+
+    def add(carry, blocks):
+        block, scale, offset_block, place = blocks
+        there = place < len(prototypes)
+        logits = _products(rows, block, scale, there, offset_block)
+        top, total, mean = carry
+        higher, grown, weights, shrink = _higher(top, total, logits)
+        below = jnp.where(there, logits - higher[..., None], 0)
+        return (higher, grown, (mean - (higher - top) * total) * shrink + jnp.sum(weights * below, axis=-1)), None
+
+    blocks = _blocks(_width(chunk), prototypes, _scales(prototypes, unit), offset)
+    (_, total, mean), _ = jax.lax.scan(add, (*_begin(rows), jnp.zeros(rows.shape[:-1], rows.dtype)), blocks)
+    return jnp.log(total) - mean / total

@@ -1,0 +1,66 @@
+"""Supervised learning: a classifier, its labels, and any loss between them."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+
+from jaxvision import losses
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
+from jaxvision.objectives import _modules
+from jaxvision.typing import Array, Batch, Key
+
+
+def _metrics(loss: Callable, logits: Array, labels: Array) -> dict[str, Array]:
+    if loss is losses.binary_cross_entropy:
+        return {"map": losses.mean_average_precision(logits, labels)}
+    return {"top1": _modules.top1(logits, labels)} if logits.ndim == 2 and (labels.ndim == 1 or labels.shape == logits.shape) else {}
+
+
+def _read(batch: Batch) -> tuple[Array, Array]:
+    (image,) = _modules.read(batch, "supervised", "image", recipe="a source with labels")
+    return image, _modules.read_labels(batch, "supervised")
+
+
+def _only_head(params: dict) -> dict:
+    """The parameters without a gradient to any but those of the head. Raises ValueError where there is no head."""
+    if "head" not in params:
+        raise ValueError(f"model: found {', '.join(params)}, expected a head to train: a classifier with num_classes above 0")
+    return jax.lax.stop_gradient(params) | {"head": params["head"]}
+
+
+def supervised(
+    model, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, frozen: bool = False, **options
+) -> Objective:
+    """A classifier trained on labels.
+
+    ``model``: a Linen module with ``model(image [B, H, W, C], *, train) -> logits [B, K]``. ``loss``: ``(logits, labels) -> scalar``;
+    ``options`` go to it by name (``label_smoothing``, ``class_weights``). Labels are whatever the loss reads: [B] integers, or [B, K]
+    one-hot, soft (mixup, cutmix) or multi-label. Logits that the model sows into ``auxiliary`` add ``auxiliary_weight`` times their own
+    loss, in training only (Szegedy et al., "Going Deeper with Convolutions", 2014, section 5: 0.3). ``frozen``: a linear probe; the model
+    runs as in evaluation and only its ``head`` has a gradient (``jv.train.freeze`` keeps weight decay away from the rest).
+
+    Parameters and statistics are stored as ``model``. Metrics: ``top1``, or ``map`` (mean average precision of the batch) under
+    ``binary_cross_entropy``. Raises ValueError when the batch has no image or label.
+    """
+    _modules.check_model("model", model)
+
+    def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+        _modules.check_given("supervised", given, "model")
+        image, _ = _read(batch)
+        params, stats = _modules.warmed("model", jax.jit(model.init)(key, image[:1]), given)
+        return {"model": params}, Carry(_modules.with_stats({}, "model", stats), {})
+
+    def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
+        image, labels = _read(batch)
+        own = _only_head(params["model"]) if frozen else params["model"]
+        variables = {"params": own} | ({"batch_stats": carry.stats["model"]} if "model" in carry.stats else {})
+        logits, sown = model.apply(
+            variables, image, train=not frozen, mutable=["batch_stats", "auxiliary"], rngs={"dropout": fold_name(key, "dropout")}
+        )
+        total = loss(logits, labels, **options)
+        for auxiliary in jax.tree.leaves(sown.get("auxiliary", {})):
+            total = total + auxiliary_weight * loss(auxiliary, labels, **options)
+        stats = carry.stats | ({"model": sown["batch_stats"]} if "model" in carry.stats else {})
+        return total, Aux(Carry(stats, carry.memory), {"loss": total} | _metrics(loss, logits, labels))
+
+    return Objective(init, value, unchanged)
