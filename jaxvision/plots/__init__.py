@@ -1,4 +1,4 @@
-"""Pictures of runs and networks, from arrays to a PNG file. No window is ever opened."""
+"""Plots of runs and networks: functions that write arrays to a PNG file with matplotlib. They open no window."""
 
 from jaxvision.plots._attention import attention
 from jaxvision.plots._curves import comparison, curves
@@ -8,18 +8,23 @@ from jaxvision.plots._tsne import embedding, tsne
 from jaxvision.plots.grids import augmentations, gradients, neighbours, reconstructions, top_patches
 
 __all__ = [
-    "attention",
-    "augmentations",
+    # runs
     "comparison",
-    "confusion",
     "curves",
+    # predictions
+    "confusion",
+    "predictions",
+    "worst_first",
+    # features
     "embedding",
+    "neighbours",
+    "tsne",
+    # what a network has learned
+    "attention",
     "filters",
     "gradients",
-    "neighbours",
-    "predictions",
     "reconstructions",
     "top_patches",
-    "tsne",
-    "worst_first",
+    # input
+    "augmentations",
 ]

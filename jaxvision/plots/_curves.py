@@ -1,15 +1,24 @@
-"""How runs went: figures by epoch, of one run or of several side by side."""
+"""Metrics by epoch, of one run or of several runs side by side."""
+
+from pathlib import Path
 
 from jaxvision.plots import drawing
 
-_TRAIN, _EVAL = "#1f5fa8", "#d9822b"
+_TRAIN_COLOR, _EVAL_COLOR = "#1f5fa8", "#d9822b"
 
 
-def curves(rows: list[dict], path) -> None:
-    """Loss and accuracy by epoch, for training and evaluation.
+def curves(rows: list[dict], path: str | Path) -> None:
+    """Draw loss and accuracy by epoch, for training and evaluation.
 
-    ``rows`` are those of metrics.jsonl: epoch means are of the splits "train_epoch", "validation" and "test"; single steps are of the
-    split "train" and drawn faintly. A figure that no row has gets no panel.
+    ``rows``: the rows of ``metrics.jsonl``, dicts with ``step``, ``epoch``, ``split`` and metrics. Values of the splits "train_epoch",
+    "validation" and "test" are drawn once an epoch, those of single steps (split "train") faintly. A metric that no row has gets no panel.
+
+    Example:
+        >>> import jaxvision as jv  # slow
+        >>> import tempfile
+        >>> rows = [{"step": 10, "epoch": 1, "split": "train_epoch", "loss": 0.5, "top1": 0.8}]
+        >>> path = tempfile.mkdtemp() + "/curves.png"
+        >>> jv.plots.curves(rows, path)
     """
     panels = [(name, label) for name, label in (("loss", "loss"), ("top1", "top-1 accuracy (%)"), ("map", "mean average precision (%)"))]
     panels = [(name, label) for name, label in panels if any(row.get(name) is not None for row in rows)] or [("loss", "loss")]
@@ -21,8 +30,12 @@ def curves(rows: list[dict], path) -> None:
         steps = [row for row in rows if row["split"] == "train" and isinstance(row.get(name), int | float)]
         if steps and last:
             positions = [row["step"] / last * epochs for row in steps]
-            axis.plot(positions, [scale * row[name] for row in steps], color=_TRAIN, alpha=0.25, linewidth=0.8)
-        for split, text, color in (("train_epoch", "train", _TRAIN), ("validation", "validation", _EVAL), ("test", "eval (test)", _EVAL)):
+            axis.plot(positions, [scale * row[name] for row in steps], color=_TRAIN_COLOR, alpha=0.25, linewidth=0.8)
+        for split, text, color in (
+            ("train_epoch", "train", _TRAIN_COLOR),
+            ("validation", "validation", _EVAL_COLOR),
+            ("test", "eval (test)", _EVAL_COLOR),
+        ):
             found = [row for row in rows if row["split"] == split and isinstance(row.get(name), int | float)]
             style = (
                 {"linestyle": "none", "marker": "*", "markersize": 10}
@@ -41,10 +54,18 @@ def curves(rows: list[dict], path) -> None:
     drawing.save(figure, path)
 
 
-def comparison(runs: dict[str, list[dict]], path) -> None:
-    """Training and test error by epoch of several runs side by side, from the rows of each run's metrics.jsonl.
+def comparison(runs: dict[str, list[dict]], path: str | Path) -> None:
+    """Draw the training and the test error of several runs by epoch.
 
-    One panel each: mean errors of the epochs in training, errors on the test data (or validation data). Runs keep their colour.
+    ``runs``: the rows of ``metrics.jsonl`` of each run, by the run's name. The left panel has the mean training error of each epoch, the
+    right one the error on the test data (or validation data). A run has the same colour in both panels.
+
+    Example:
+        >>> import jaxvision as jv  # slow
+        >>> import tempfile
+        >>> rows = [{"step": 10, "epoch": 1, "split": "train_epoch", "loss": 0.5, "top1": 0.8}]
+        >>> path = tempfile.mkdtemp() + "/comparison.png"
+        >>> jv.plots.comparison({"a run": rows}, path)
     """
     figure, axes = drawing.sheet(10.4, 4.2, 1, 2)
     panels = ((("train_epoch",), "training error (%)"), (("test", "validation"), "test error (%)"))
