@@ -8,7 +8,7 @@ RIGHT, WRONG = "#2a7f62", "#b3261e"
 
 
 def sheet(width: float, height: float, rows: int = 1, columns: int = 1):
-    """A figure of ``width`` x ``height`` inches and its axes [rows, columns]. It needs neither pyplot nor a display, and works in threads."""
+    """A figure of ``width`` x ``height`` inches and its axes [rows, columns]. Needs no pyplot and no display; safe in threads."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -131,7 +131,7 @@ def neighbours(
             axis.set_title(text, fontsize=7, color=color, pad=2)
             for spine in axis.spines.values():
                 spine.set(color=color, linewidth=2.0 if first else 1.5)
-    figure.suptitle("images and their nearest neighbours", fontsize=9)
+    figure.suptitle("nearest neighbours", fontsize=9)
     drawing.save(figure, path)
 
 
