@@ -74,9 +74,7 @@ def main() -> None:
         True: ("other digits (near)", jv.data.digits("train", size=28), jv.data.digits("test", size=28)),
         False: ("Fashion-MNIST (far)", jv.data.idx(given.clothes, "train"), jv.data.idx(given.clothes, "test")),
     }
-    where = (
-        f"{platform.machine()}, CPU, jax {jax.__version__}; to repeat: `python -m benchmarks.transfer_table --digits F --clothes F`."
-    )
+    where = f"{platform.machine()}, CPU, jax {jax.__version__}; to repeat: `python -m benchmarks.transfer_table --digits F --clothes F`."
     tables = [*quadrants(model, variables, recipe, targets), "", *robust(model, variables, recipe, test)]
     head, _, _ = DOCUMENT.read_text().partition(MARK)
     DOCUMENT.write_text("\n".join([head + MARK, "", *tables, "", where]) + "\n")

@@ -115,7 +115,7 @@ RECORDED, TRACES = [], []
 
 def test_images_are_changed_as_documented():
     image = np.random.default_rng(0).random((8, 8, 1), np.float32)
-    source = jv.data.arrays(image[None], np.array([0]), ["a", "b"])
+    source = jv.data.arrays(image[None], np.array([0]))
     options = {"shifts": (2,), "rotations": (90,), "brightness": (0.5,), "occlusions": (0.25, 1)}
     jv.evaluate.robustness(Recorder(), {}, source, **options)
     jax.effects_barrier()
