@@ -33,12 +33,11 @@ def few_labels(
     ``probe``: ``(train_features, train_labels, test_features, test_labels) -> {"top1": ...}``. The default is ``linear_probe`` with
     ``regularization=0.1``, because so few labels leave no rows to select it. Raises ValueError for an invalid share and ``seeds`` below 1.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import numpy as np
-        >>> features, labels = np.eye(2)[np.arange(40) % 2], np.arange(40) % 2
-        >>> jv.evaluate.few_labels(features, labels, features, labels, shares=(2,), seeds=2)
-        [{'share': 2, 'labels': 4, 'seeds': 2, 'top1': 1.0, 'std': 0.0}]
+    >>> import jaxvision as jv  # slow
+    >>> import numpy as np
+    >>> features, labels = np.eye(2)[np.arange(40) % 2], np.arange(40) % 2
+    >>> jv.evaluate.few_labels(features, labels, features, labels, shares=(2,), seeds=2)
+    [{'share': 2, 'labels': 4, 'seeds': 2, 'top1': 1.0, 'std': 0.0}]
     """
     checks.integer("seeds", seeds)
     train_features, train_labels = check_features("train", train_features, train_labels)

@@ -59,11 +59,10 @@ def neighbours(train_features: ArrayLike, test_features: ArrayLike, k: int, *, c
     ``chunk``: test rows that are compared at once; None takes as many as fit in 256 MB of similarities. Raises ValueError for other shapes,
     features that are not finite, and ``k`` outside 1..N.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> indices, similarity = jv.evaluate.neighbours([[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0]], k=2)
-        >>> indices, similarity.round(2)
-        (array([[1, 0]], dtype=int32), array([[0.8, 0.6]], dtype=float32))
+    >>> import jaxvision as jv
+    >>> indices, similarity = jv.evaluate.neighbours([[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0]], k=2)
+    >>> indices, similarity.round(2)
+    (array([[1, 0]], dtype=int32), array([[0.8, 0.6]], dtype=float32))
     """
     train_features, test_features = check_pair(train_features, test_features)
     found = list(_chunks(train_features, test_features, k, chunk))
@@ -101,11 +100,10 @@ def knn(
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021, appendix F.1 (k 20, temperature 0.07), after
     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018, section 3.4.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> features, labels = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], [0, 0, 1]
-        >>> jv.evaluate.knn(features, labels, [[2.0, 0.1], [0.1, 3.0]], [0, 1], k=1)
-        {'top1': 1.0}
+    >>> import jaxvision as jv
+    >>> features, labels = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], [0, 0, 1]
+    >>> jv.evaluate.knn(features, labels, [[2.0, 0.1], [0.1, 3.0]], [0, 1], k=1)
+    {'top1': 1.0}
     """
     checks.positive(temperature=temperature)
     train_features, train_labels = check_features("train", train_features, train_labels)
@@ -126,10 +124,9 @@ def nearest(memory: Any, *, k: int = 20, temperature: float = 0.07) -> Callable:
     ``memory``: a labelled source, usually the training images without augmentation. Its features are computed again in each evaluation.
     Raises ValueError if it has fewer than ``k`` examples.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> callable(jv.evaluate.nearest(jv.data.digits("train"), k=20))
-        True
+    >>> import jaxvision as jv
+    >>> callable(jv.evaluate.nearest(jv.data.digits("train"), k=20))
+    True
     """
     if not 1 <= k <= len(memory):
         raise ValueError(f"k: found {k}, expected 1 to {len(memory)}, the number of examples in memory")

@@ -127,12 +127,11 @@ def linear_probe(
     Raises ValueError for shapes that do not match, missing labels, features that are not finite, a single class, a negative
     ``regularization``, and a held-out part that would be empty.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import numpy as np
-        >>> features, labels = np.eye(2)[np.arange(20) % 2], np.arange(20) % 2
-        >>> jv.evaluate.linear_probe(features, labels, features, labels, regularization=0.1)
-        {'top1': 1.0, 'regularization': 0.1}
+    >>> import jaxvision as jv  # slow
+    >>> import numpy as np
+    >>> features, labels = np.eye(2)[np.arange(20) % 2], np.arange(20) % 2
+    >>> jv.evaluate.linear_probe(features, labels, features, labels, regularization=0.1)
+    {'top1': 1.0, 'regularization': 0.1}
     """
     sweep = tuple(np.atleast_1d(np.asarray(regularization, float)).tolist())
     if not sweep or not all(0 <= value < np.inf for value in sweep):
@@ -185,12 +184,11 @@ def linear_probe_sgd(
     that do not match, missing labels, features that are not finite, a single class, and counts below 1.
     Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", 2021, appendix A.1.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import numpy as np
-        >>> features, labels = np.eye(2)[np.arange(20) % 2], np.arange(20) % 2
-        >>> jv.evaluate.linear_probe_sgd(features, labels, features, labels, epochs=5, batch_size=10)
-        {'top1': 1.0}
+    >>> import jaxvision as jv  # slow
+    >>> import numpy as np
+    >>> features, labels = np.eye(2)[np.arange(20) % 2], np.arange(20) % 2
+    >>> jv.evaluate.linear_probe_sgd(features, labels, features, labels, epochs=5, batch_size=10)
+    {'top1': 1.0}
     """
     checks.integer("epochs", epochs)
     checks.integer("batch_size", batch_size)

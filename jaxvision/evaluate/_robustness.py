@@ -68,14 +68,13 @@ def robustness(
     (``(key, image) -> image``, called with key None). An amount that changes nothing gives the plain accuracy. Each kind compiles one
     program. Raises ValueError for an amount that is not finite, a negative factor, and a fraction outside [0, 1].
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import jax, jax.numpy as jnp
-        >>> source, model = jv.data.subset(jv.data.digits("test"), range(8)), jv.create_model("lenet5", num_classes=10)
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
-        >>> none = {"rotations": (), "brightness": (), "occlusions": ()}
-        >>> [row["amount"] for row in jv.evaluate.robustness(model, variables, source, shifts=(0, 2), **none)]
-        [0, 2]
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> source, model = jv.data.subset(jv.data.digits("test"), range(8)), jv.create_model("lenet5", num_classes=10)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    >>> none = {"rotations": (), "brightness": (), "occlusions": ()}
+    >>> [row["amount"] for row in jv.evaluate.robustness(model, variables, source, shifts=(0, 2), **none)]
+    [0, 2]
     """
     sweeps = dict(zip(_CHANGES, (shifts, rotations, brightness, occlusions), strict=True))
     for kind, amounts in sweeps.items():

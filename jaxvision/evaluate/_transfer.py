@@ -28,10 +28,9 @@ def advice(*, near: bool, much: bool) -> str:
     ``near``: whether the new data are similar to the training data; ``much``: whether there are many labels.
     Source: Li, Karpathy & Johnson, "CS231n: Transfer Learning", 2016.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> jv.evaluate.advice(near=True, much=True)
-        'fine-tune a few of the last layers, at a tenth of the learning rate'
+    >>> import jaxvision as jv
+    >>> jv.evaluate.advice(near=True, much=True)
+    'fine-tune a few of the last layers, at a tenth of the learning rate'
     """
     return _ADVICE[bool(near), bool(much)]
 
@@ -59,14 +58,13 @@ def stage_features(
     Stages are the maps of a convolutional network or the blocks of a transformer, averaged over their positions, and "pooled".
     ``recipe``: ``(key, image) -> image``, called with key None.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import jax, jax.numpy as jnp
-        >>> source, model = jv.data.subset(jv.data.digits("test"), range(8)), jv.create_model("lenet5", num_classes=0)
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), method="features")
-        >>> features, labels = jv.evaluate.stage_features(model, variables, source)
-        >>> {name: rows.shape for name, rows in features.items()}
-        {'stride1': (8, 6), 'stride2': (8, 16), 'pooled': (8, 84)}
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> source, model = jv.data.subset(jv.data.digits("test"), range(8)), jv.create_model("lenet5", num_classes=0)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), method="features")
+    >>> features, labels = jv.evaluate.stage_features(model, variables, source)
+    >>> {name: rows.shape for name, rows in features.items()}
+    {'stride1': (8, 6), 'stride2': (8, 16), 'pooled': (8, 84)}
     """
     widths: dict[str, int] = {}
 
@@ -98,13 +96,12 @@ def transfer(
     of an amount, of equal ones the later. It is selected by the test accuracy, so use it to compare stages, not as a result to report.
     ``regularization``: as in ``linear_probe``.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import jax, jax.numpy as jnp
-        >>> source, model = jv.data.subset(jv.data.digits("test"), range(50)), jv.create_model("lenet5", num_classes=0)
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), method="features")
-        >>> [row["stage"] for row in jv.evaluate.transfer(model, variables, source, source, amounts=(1.0,))]
-        ['stride1', 'stride2', 'pooled']
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> source, model = jv.data.subset(jv.data.digits("test"), range(50)), jv.create_model("lenet5", num_classes=0)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), method="features")
+    >>> [row["stage"] for row in jv.evaluate.transfer(model, variables, source, source, amounts=(1.0,))]
+    ['stride1', 'stride2', 'pooled']
     """
     (train_features, train_labels), (test_features, test_labels) = (
         stage_features(model, variables, source, recipe=recipe) for source in (train_source, test_source)

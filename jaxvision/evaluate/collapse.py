@@ -14,10 +14,9 @@ _WARM_UP_WEIGHT = 0.1  # weight of a step while the learning rate rises, because
 class Finding(NamedTuple):
     """One collapse: the step, the term of a combined objective ("" if there is one objective), its name, its meaning, and a remedy.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> str(jv.evaluate.Finding(30, "", "dead features", "all images have the same features", "a lower learning rate"))
-        'collapse at step 30: dead features: all images have the same features; try a lower learning rate'
+    >>> import jaxvision as jv
+    >>> str(jv.evaluate.Finding(30, "", "dead features", "all images have the same features", "a lower learning rate"))
+    'collapse at step 30: dead features: all images have the same features; try a lower learning rate'
     """
 
     step: int
@@ -34,11 +33,10 @@ class Finding(NamedTuple):
 class Watch(NamedTuple):
     """The state of the guard. Entries are by (term, symptom): the steps that a symptom has held, and the symptoms already reported.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> watch, _ = jv.evaluate.guard(jv.evaluate.guard_init(), {"rank": 1.0}, step=1)
-        >>> watch.held
-        {('', 'dead features'): 1.0}
+    >>> import jaxvision as jv
+    >>> watch, _ = jv.evaluate.guard(jv.evaluate.guard_init(), {"rank": 1.0}, step=1)
+    >>> watch.held
+    {('', 'dead features'): 1.0}
     """
 
     held: dict[tuple[str, str], float]
@@ -124,10 +122,9 @@ def _terms(metrics: Mapping) -> dict[str, dict[str, float]]:
 def guard_init() -> Watch:
     """The initial state of the guard. A resumed run starts with it again.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> jv.evaluate.guard_init().held
-        {}
+    >>> import jaxvision as jv
+    >>> jv.evaluate.guard_init().held
+    {}
     """
     return Watch({}, math.inf, frozenset())
 
@@ -147,13 +144,12 @@ def guard(watch: Watch, metrics: Mapping, step: int) -> tuple[Watch, list[Findin
 
     A step whose ``learning_rate`` is above that of the last step counts as a tenth, because a healthy run hardly changes in a warm-up.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> watch = jv.evaluate.guard_init()
-        >>> for step in range(1, 31):
-        ...     watch, findings = jv.evaluate.guard(watch, {"rank": 1.0}, step)
-        >>> [finding.name for finding in findings]
-        ['dead features']
+    >>> import jaxvision as jv
+    >>> watch = jv.evaluate.guard_init()
+    >>> for step in range(1, 31):
+    ...     watch, findings = jv.evaluate.guard(watch, {"rank": 1.0}, step)
+    >>> [finding.name for finding in findings]
+    ['dead features']
     """
     rate = float(metrics.get("learning_rate", math.nan))
     weight = _WARM_UP_WEIGHT if rate > watch.rate else 1.0

@@ -54,14 +54,13 @@ def top_patches(
     and a ``size`` larger than the images.
     Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section 4.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import jax, numpy as np
-        >>> model, images = jv.create_model("lenet5", num_classes=0), np.random.default_rng(0).random((4, 32, 32, 1), np.float32)
-        >>> variables = model.init(jax.random.key(0), images, method="features")
-        >>> patches, activations = jv.evaluate.top_patches(model, variables, images, "stride2", (0, 1), size=16, count=3)
-        >>> patches.shape, activations.shape
-        ((2, 3, 16, 16, 1), (2, 3))
+    >>> import jaxvision as jv  # slow
+    >>> import jax, numpy as np
+    >>> model, images = jv.create_model("lenet5", num_classes=0), np.random.default_rng(0).random((4, 32, 32, 1), np.float32)
+    >>> variables = model.init(jax.random.key(0), images, method="features")
+    >>> patches, activations = jv.evaluate.top_patches(model, variables, images, "stride2", (0, 1), size=16, count=3)
+    >>> patches.shape, activations.shape
+    ((2, 3, 16, 16, 1), (2, 3))
     """
     images = np.asarray(images)
     if images.ndim != 4 or not 0 < count <= len(images):
@@ -145,13 +144,12 @@ def feature_gradient(
     Sources: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014; Springenberg et al., "Striving for
     Simplicity", 2015.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import jax, jax.numpy as jnp
-        >>> model, image = jv.create_model("lenet5", num_classes=0), jnp.ones((32, 32, 1))
-        >>> variables = model.init(jax.random.key(0), image[None], method="features")
-        >>> jv.evaluate.feature_gradient(model, variables, image, "stride2", 0).shape
-        (32, 32, 1)
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> model, image = jv.create_model("lenet5", num_classes=0), jnp.ones((32, 32, 1))
+    >>> variables = model.init(jax.random.key(0), image[None], method="features")
+    >>> jv.evaluate.feature_gradient(model, variables, image, "stride2", 0).shape
+    (32, 32, 1)
     """
     relus = {"gradient": None, "deconvnet": partial(_rectified, gated=False), "guided": partial(_rectified, gated=True)}
     if backward not in relus:

@@ -16,12 +16,11 @@ def attention(image: np.ndarray, maps: np.ndarray, path: str | Path) -> None:
     Each panel has its own colour scale; its title has the largest share. The figure's title has the share that all patches get together.
     Raises ValueError for other shapes. Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021, figure 1.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/attention.png"
-        >>> jv.plots.attention(np.zeros((8, 8, 3)), np.full((2, 4, 4), 1 / 16), path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/attention.png"
+    >>> jv.plots.attention(np.zeros((8, 8, 3)), np.full((2, 4, 4), 1 / 16), path)
     """
     image, maps = drawing.check_images("image", np.asarray(image)[None])[0], np.asarray(maps, np.float32)
     if maps.ndim != 3 or 0 in maps.shape:

@@ -58,12 +58,11 @@ def curves(rows: list[dict], path: str | Path) -> None:
     "validation" and "test" are drawn once an epoch, those of single steps (split "train") faintly. Every metric of an evaluation has a
     panel (top-1 stands for top-5 too).
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> rows = [{"step": 10, "epoch": 1, "split": "validation", "loss": 0.5, "top1": 0.8}]
-        >>> path = tempfile.mkdtemp() + "/curves.png"
-        >>> jv.plots.curves(rows, path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> rows = [{"step": 10, "epoch": 1, "split": "validation", "loss": 0.5, "top1": 0.8}]
+    >>> path = tempfile.mkdtemp() + "/curves.png"
+    >>> jv.plots.curves(rows, path)
     """
     names = _metrics(rows)
     columns = min(len(names), _MAX_COLUMNS)
@@ -84,12 +83,11 @@ def comparison(runs: dict[str, list[dict]], path: str | Path) -> None:
     ``runs``: the rows of ``metrics.jsonl`` of each run, by the run's name. The left panel has the mean training error of each epoch, the
     right one the error on the test data (or validation data). A run has the same colour in both panels.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> rows = [{"step": 10, "epoch": 1, "split": "train_epoch", "loss": 0.5, "top1": 0.8}]
-        >>> path = tempfile.mkdtemp() + "/comparison.png"
-        >>> jv.plots.comparison({"a run": rows}, path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> rows = [{"step": 10, "epoch": 1, "split": "train_epoch", "loss": 0.5, "top1": 0.8}]
+    >>> path = tempfile.mkdtemp() + "/comparison.png"
+    >>> jv.plots.comparison({"a run": rows}, path)
     """
     figure, axes = drawing.sheet(10.4, 4.2, 1, 2)
     panels = ((("train_epoch",), "training error (%)"), (("test", "validation"), "test error (%)"))

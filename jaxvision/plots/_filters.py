@@ -40,12 +40,11 @@ def filters(kernel: np.ndarray, path: str | Path, *, before: np.ndarray | None =
     instead, as for the patch embedding of a ViT. Raises ValueError for other shapes and for ``components`` below 1.
     Source of the components: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, figure 7.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/filters.png"
-        >>> jv.plots.filters(np.random.default_rng(0).normal(size=(3, 3, 3, 8)), path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/filters.png"
+    >>> jv.plots.filters(np.random.default_rng(0).normal(size=(3, 3, 3, 8)), path)
     """
     kernel, before = np.asarray(kernel), None if before is None else np.asarray(before)
     if kernel.ndim != 4 or (before is not None and before.shape != kernel.shape):

@@ -13,12 +13,11 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     The colour is the square root of the share of the row, so that rare mistakes are visible. Counts are written for up to 20 classes.
     Raises ValueError if the matrix is not K x K for K ``classes``.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/confusion.png"
-        >>> jv.plots.confusion(np.array([[9, 1], [2, 8]]), ["cat", "dog"], path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/confusion.png"
+    >>> jv.plots.confusion(np.array([[9, 1], [2, 8]]), ["cat", "dog"], path)
     """
     matrix, count = np.asarray(matrix), len(classes)
     if matrix.shape != (count, count):
@@ -52,11 +51,10 @@ def worst_first(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
     Wrong predictions come first, the most confident first; then the right ones, the least confident first.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> import numpy as np
-        >>> jv.plots.worst_first(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]]))
-        array([1, 2, 0])
+    >>> import jaxvision as jv
+    >>> import numpy as np
+    >>> jv.plots.worst_first(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]]))
+    array([1, 2, 0])
     """
     wrong, confidence = probabilities.argmax(-1) != labels, probabilities.max(-1)
     return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))
@@ -68,12 +66,11 @@ def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.
     ``labels`` [N] are the true classes, ``probabilities`` [N, K] those of the model. A wrong prediction is red and has the true class too.
     Raises ValueError if there are no images, or if the numbers of images, labels, probabilities and classes do not match.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/predictions.png"
-        >>> jv.plots.predictions(list(np.zeros((2, 8, 8, 3))), np.array([0, 1]), np.eye(2), ["cat", "dog"], path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/predictions.png"
+    >>> jv.plots.predictions(list(np.zeros((2, 8, 8, 3))), np.array([0, 1]), np.eye(2), ["cat", "dog"], path)
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if not len(images) or labels.shape != (len(images),) or probabilities.shape != (len(images), len(classes)):

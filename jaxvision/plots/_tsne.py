@@ -18,11 +18,10 @@ def tsne(features: np.ndarray, *, seed: int = 0, perplexity: float = 30.0) -> np
     each point takes into account. Raises ValueError for features that are not [N, D] with N of at least 4 or not finite, and for a
     ``perplexity`` that is not between 0 and N. Source: van der Maaten & Hinton, "Visualizing Data using t-SNE", 2008.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import numpy as np
-        >>> jv.plots.tsne(np.random.default_rng(0).normal(size=(20, 5)), perplexity=5).shape
-        (20, 2)
+    >>> import jaxvision as jv  # slow
+    >>> import numpy as np
+    >>> jv.plots.tsne(np.random.default_rng(0).normal(size=(20, 5)), perplexity=5).shape
+    (20, 2)
     """
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or len(features) < 4:
@@ -48,12 +47,11 @@ def embedding(points: dict[str, np.ndarray], labels: np.ndarray, classes: list[s
 
     There is a legend for up to 20 classes. Raises ValueError for points of another shape, no panels, and labels outside the ``classes``.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/embedding.png"
-        >>> jv.plots.embedding({"features": np.eye(2)}, np.array([0, 1]), ["cat", "dog"], path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/embedding.png"
+    >>> jv.plots.embedding({"features": np.eye(2)}, np.array([0, 1]), ["cat", "dog"], path)
     """
     labels = np.asarray(labels)
     for title, coordinates in points.items():

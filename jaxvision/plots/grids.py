@@ -14,12 +14,11 @@ def augmentations(original: np.ndarray, pictures: dict[str, np.ndarray], path: s
 
     Floats are clipped to [0, 1]. Raises ValueError for an array that is not an image.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/augmentations.png"
-        >>> jv.plots.augmentations(np.zeros((8, 8, 3)), {"brighter": np.ones((8, 8, 3))}, path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/augmentations.png"
+    >>> jv.plots.augmentations(np.zeros((8, 8, 3)), {"brighter": np.ones((8, 8, 3))}, path)
     """
     panels = {"original": np.asarray(original), **{name: np.asarray(picture) for name, picture in pictures.items()}}
     for name, picture in panels.items():
@@ -46,13 +45,12 @@ def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np
     which a model cannot know. The title of the figure says which. Floats are clipped to [0, 1]. Raises ValueError for another mode and
     for arrays of other or different shapes.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> images = np.zeros((2, 8, 8, 3))
-        >>> path = tempfile.mkdtemp() + "/reconstructions.png"
-        >>> jv.plots.reconstructions(images, images, images, path, mode="honest")
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> images = np.zeros((2, 8, 8, 3))
+    >>> path = tempfile.mkdtemp() + "/reconstructions.png"
+    >>> jv.plots.reconstructions(images, images, images, path, mode="honest")
     """
     if mode not in _MODES:
         raise ValueError(f"mode: found {mode!r}, expected 'honest' or 'oracle'")
@@ -96,12 +94,11 @@ def neighbours(
     With labels [n] and [n, k], a neighbour of the same class has a green frame, any other a red one. The names of the ``classes`` and the
     ``similarity`` [n, k] are written above the images. Floats are clipped to [0, 1]. Raises ValueError for shapes that do not match.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/neighbours.png"
-        >>> jv.plots.neighbours(np.zeros((2, 8, 8, 3)), np.ones((2, 3, 8, 8, 3)), path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/neighbours.png"
+    >>> jv.plots.neighbours(np.zeros((2, 8, 8, 3)), np.ones((2, 3, 8, 8, 3)), path)
     """
     queries, nearest = drawing.check_images("queries", queries), drawing.check_images("neighbours", neighbours, "n k")
     count, k = nearest.shape[:2]
@@ -141,12 +138,11 @@ def top_patches(patches: np.ndarray, path: str | Path, *, names: list[str] | Non
     ``names`` of the channels are written before the rows, the activations ``strengths`` [channels, count] above the patches. Floats are
     clipped to [0, 1]. Raises ValueError for shapes that do not match.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/top_patches.png"
-        >>> jv.plots.top_patches(np.zeros((2, 3, 8, 8, 3)), path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/top_patches.png"
+    >>> jv.plots.top_patches(np.zeros((2, 3, 8, 8, 3)), path)
     """
     patches = drawing.check_images("patches", patches, "channels count")
     channels, count = patches.shape[:2]
@@ -177,12 +173,11 @@ def gradients(image: np.ndarray, found: dict[str, np.ndarray], path: str | Path)
 
     Grey is 0; each gradient is scaled by its largest absolute value. Raises ValueError for gradients of another shape.
 
-    Example:
-        >>> import jaxvision as jv  # slow
-        >>> import tempfile
-        >>> import numpy as np
-        >>> path = tempfile.mkdtemp() + "/gradients.png"
-        >>> jv.plots.gradients(np.zeros((8, 8, 3)), {"gradient": np.ones((8, 8, 3))}, path)
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/gradients.png"
+    >>> jv.plots.gradients(np.zeros((8, 8, 3)), {"gradient": np.ones((8, 8, 3))}, path)
     """
     image = drawing.check_images("image", np.asarray(image)[None])[0]
     for name, gradient in found.items():

@@ -15,12 +15,11 @@ from jaxvision.summary.tracing import image_of, trace_call
 class Report(CountedRows):
     """The rows of a model for one image, in the order of computation, and their totals. ``print`` shows a table.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> from flax import linen as nn
-        >>> report = jv.report(nn.Dense(2), (3,))
-        >>> [row.path for row in report.rows], report.params, report.memory
-        (['image', '(top)'], 8, 20)
+    >>> import jaxvision as jv
+    >>> from flax import linen as nn
+    >>> report = jv.report(nn.Dense(2), (3,))
+    >>> [row.path for row in report.rows], report.params, report.memory
+    (['image', '(top)'], 8, 20)
     """
 
     __slots__ = ()
@@ -83,12 +82,11 @@ def report(
     Raises ValueError for an unknown convention, an invalid shape, a model of several inputs, and a model with loops or branches that
     depend on its data. Raises TypeError if ``model`` is not a Linen module.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> from flax import linen as nn
-        >>> report = jv.report(nn.Dense(1), (3,), convention="flops")
-        >>> report.macs, report.params  # 2 x 3 + 1
-        (7, 4)
+    >>> import jaxvision as jv
+    >>> from flax import linen as nn
+    >>> report = jv.report(nn.Dense(1), (3,), convention="flops")
+    >>> report.macs, report.params  # 2 x 3 + 1
+    (7, 4)
     """
     shape = _checked_shape(image_shape)
     image = image_of(shape)

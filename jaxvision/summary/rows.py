@@ -12,12 +12,11 @@ from jaxvision.summary.propagation import SIDES
 class Row(NamedTuple):
     """One layer of a report, for one image. Pairs are (rows, columns). A field is None where it does not apply to the layer.
 
-    Example:
-        >>> import jaxvision as jv
-        >>> from flax import linen as nn
-        >>> row = jv.report(nn.Dense(2), (3,)).rows[-1]
-        >>> row.kind, row.output, row.params, row.macs
-        ('Dense', (2,), 8, 6)
+    >>> import jaxvision as jv
+    >>> from flax import linen as nn
+    >>> row = jv.report(nn.Dense(2), (3,)).rows[-1]
+    >>> row.kind, row.output, row.params, row.macs
+    ('Dense', (2,), 8, 6)
     """
 
     path: str  # path of the layer's parameters, or of the module that calls the function
