@@ -103,9 +103,9 @@ def _torchvision() -> dict[str, Callable]:
 
 def _seconds(function: Callable, *arguments) -> float:
     time.sleep(side_by_side.PAUSE_SECONDS)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     function(*arguments)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def tell(found: dict[str, list[tuple[float, float]]], count: int) -> None:

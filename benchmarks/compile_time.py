@@ -30,13 +30,13 @@ def measure(name: str, batch: int, size: int) -> dict[str, float]:
     model = jv.create_model(name, num_classes=step_time.CLASSES)
     objective, optimizer = jv.objectives.supervised(model), jv.train.momentum(0.1)
     given = dict(zip(("image", "label"), step_time.images(batch, size), strict=True))
-    begun = time.perf_counter()
+    start = time.perf_counter()
     state = jax.block_until_ready(jv.train.init(objective, optimizer, given, key=jax.random.key(0)))
     started = time.perf_counter()
     lowered = jax.jit(jv.train.make_step(objective, optimizer), donate_argnums=0).lower(state, given, jax.random.key(0))
     traced = time.perf_counter()
     lowered.compile()
-    return dict(zip(PARTS, (started - begun, traced - started, time.perf_counter() - traced), strict=True))
+    return dict(zip(PARTS, (started - start, traced - started, time.perf_counter() - traced), strict=True))
 
 
 def measure_theirs(name: str, batch: int, size: int) -> dict[str, float]:
@@ -79,8 +79,8 @@ def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False
         row = {"model": name, "batch": batch, "size": size, "cache": kind, "n": times}
         for part in (*PARTS, "PyTorch"):
             seconds = [one[part] for one in taken if part in one]
-            told = (f"{np.median(seconds):.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}") if seconds else ("", "")
-            row |= dict(zip((f"{part}_seconds", f"{part}_range"), told, strict=True))
+            text = (f"{np.median(seconds):.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}") if seconds else ("", "")
+            row |= dict(zip((f"{part}_seconds", f"{part}_range"), text, strict=True))
         theirs = [] if alone else [one["PyTorch"] for one in taken]
         ours = [one["trace"] + one["compile"] for one in taken]
         rows.append(row | {"ratio_over_PyTorch": str(side_by_side.Ratio.over(ours, theirs)) if theirs else ""})
@@ -108,8 +108,8 @@ def main() -> None:
         for name in given.models:
             for row in compare(name, batch=given.batch, size=given.size, times=given.times, alone=given.alone):
                 table.append(row)
-                told = f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS)
-                print(told + (f"; ratio ours/PyTorch {row['ratio_over_PyTorch']}" if row["ratio_over_PyTorch"] else ""), flush=True)
+                text = f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS)
+                print(text + (f"; ratio ours/PyTorch {row['ratio_over_PyTorch']}" if row["ratio_over_PyTorch"] else ""), flush=True)
     finally:  # only now: asking for the device reserves the memory of an accelerator, which the other processes need
         if table:
             print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")

@@ -3,8 +3,8 @@
     python -m benchmarks.driver_agreement
 
 Twenty steps of a residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, on simulated CPU devices.
-The result is max |a - b| / max |a| over all parameters, where a is jit on one device. At the learning rate used, the network does not amplify
-rounding errors. The script also measures 100 times that rate, and that errors are then amplified on one device too.
+The result is max |a - b| / max |a| over all parameters, where a is jit on one device. At the learning rate used, the network does not
+amplify rounding errors. The script also measures 100 times that rate, and that errors are then amplified on one device too.
 """
 
 import argparse

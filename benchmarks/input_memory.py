@@ -64,10 +64,10 @@ def main() -> None:
         copied(jv.data.image_folder(arguments.data, "train"), arguments.files, Path(folder))
         empty = resident()
         source = jv.data.random_crops(jv.data.image_folder(folder), SIZE)
-        built, begun, found = resident(), time.perf_counter(), []
+        built, start, found = resident(), time.perf_counter(), []
         for _ in jv.data.batches(source, BATCH, steps=-(-len(source) // BATCH), threads=THREADS):
             found.append(resident())
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
     tenth = max(1, len(found) // 10)
     early, late = np.median(found[tenth : 2 * tenth]), np.median(found[-tenth:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -26,7 +26,7 @@ class Operation(NamedTuple):
 
     shapes: tuple[tuple[int, ...], ...]
     ours: Callable
-    twin: Callable | None
+    reference: Callable | None
     theirs: Callable
 
 
@@ -82,7 +82,8 @@ def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, si
     signal = 1 + random.standard_normal(shape, np.float32)  # its sums are large compared with one entry, which a ReLU at 0 may keep or not
     rest = range(len(given)), signal if backward else None
     sides = {"ours": functions.ours(operation.ours, given, *rest)}
-    sides |= {"twin": functions.ours(operation.twin, given, *rest)} if operation.twin else {}
+    reference = {"twin": functions.ours(operation.reference, given, *rest)} if operation.reference else {}
+    sides |= reference  # "twin" is the name of the columns in existing tables
     sides["PyTorch"] = functions.theirs(operation.theirs, given, *rest)
     return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(operation.shapes), turns=turns)
 
@@ -109,8 +110,8 @@ def main() -> None:
                     for side in ("ours", "PyTorch", "twin")
                 }
                 path = side_by_side.write("operation_time", [row], named_by=("kind", "operation", "pass"))
-                told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
-                print(f"{kind}, {name}, {which}: {told}", flush=True)
+                text = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
+                print(f"{kind}, {name}, {which}: {text}", flush=True)
     print(f"jaxvision {jv.__version__}, written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 

@@ -133,10 +133,10 @@ class DINO(nn.Module):
             self.__dict__["center"] = self.center.to(views[0].device)
             self.__dict__["teacher"] = copy.deepcopy(nn.ModuleList([self.backbone, self.head])).requires_grad_(False)
         with torch.no_grad():
-            told = self.teacher[1](self.teacher[0](torch.cat(views[:2])))
-            self.__dict__["next_center"] = 0.9 * self.center + 0.1 * told.mean(0)
+            teacher = self.teacher[1](self.teacher[0](torch.cat(views[:2])))
+            self.__dict__["next_center"] = 0.9 * self.center + 0.1 * teacher.mean(0)
         rows = [self.backbone(torch.cat(views[:2])), *([self.backbone(torch.cat(views[2:]))] if len(views) > 2 else [])]
-        return dino(self.head(torch.cat(rows)).unflatten(0, (len(views), -1)), told.unflatten(0, (2, -1)), self.center)
+        return dino(self.head(torch.cat(rows)).unflatten(0, (len(views), -1)), teacher.unflatten(0, (2, -1)), self.center)
 
     @torch.no_grad()
     def after(self) -> None:

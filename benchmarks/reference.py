@@ -10,8 +10,8 @@ def torchvision():
     try:
         import torch
     except ImportError:
-        told = "this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'"
-        raise ModuleNotFoundError(told) from None
+        message = "this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'"
+        raise ModuleNotFoundError(message) from None
     try:
         import torchvision as found
     except RuntimeError:

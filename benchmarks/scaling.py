@@ -30,7 +30,7 @@ def side(driver: str, devices: int, name: str, batch: dict) -> Side:
     objective, optimizer, key = jv.objectives.supervised(model), jv.train.momentum(0.01), jax.random.key(0)
     used = jax.devices()[:devices]
     state = jv.train.place(jv.train.init(objective, optimizer, batch, key=key), devices=used)
-    begun = jax.tree.map(np.array, state.params)
+    initial = jax.tree.map(np.array, state.params)
     step = jv.train.compile_step(jv.train.make_step(objective, optimizer), driver=driver, devices=used)
     changes = {}
 
@@ -38,7 +38,7 @@ def side(driver: str, devices: int, name: str, batch: dict) -> Side:
         nonlocal state
         state, _ = jax.block_until_ready(step(state, batch, key))
         if not changes:
-            moved = jax.tree.leaves_with_path(jax.tree.map(lambda now, then: np.asarray(now) - then, state.params, begun))
+            moved = jax.tree.leaves_with_path(jax.tree.map(lambda now, then: np.asarray(now) - then, state.params, initial))
             changes.update((jax.tree_util.keystr(path), leaf) for path, leaf in moved)
 
     return Side(run, lambda: changes)

@@ -109,8 +109,8 @@ def _peak_of_process(reset: bool = False) -> float:
 
 def needed(program, *arguments) -> float:
     """MiB that a jitted ``program`` needs in addition to its ``arguments``, as XLA reports it. It is compiled and not executed."""
-    told = program.lower(*arguments).compile().memory_analysis()
-    return (told.temp_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes) / 2**20
+    memory = program.lower(*arguments).compile().memory_analysis()
+    return (memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes) / 2**20
 
 
 def memory_of(program, *arguments) -> Callable[[], float] | None:
@@ -139,9 +139,9 @@ def _compiler() -> Iterator[list[float]]:
 
 def seconds_of(run: Callable[[], object]) -> float:
     """The seconds of one call."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int, warmup: int = 2) -> dict[str, Pace]:

@@ -132,9 +132,9 @@ def check(ours: Ours, theirs: Theirs, images: np.ndarray) -> None:
 
 
 def _seconds(run, rows: dict) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     run(rows)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def run(sides: dict, experiment) -> tuple[list[dict], side_by_side.Ratio]:

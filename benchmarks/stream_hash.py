@@ -2,8 +2,8 @@
 
     python -m benchmarks.stream_hash --data FOLDER_OR_ZIP
 
-It takes the first 1,000 examples of an image folder with train/, cropped on the host and augmented on simulated CPU devices, and computes the
-SHA-256 of indices, labels and float32 pixels, and of the pixels rounded to 8 bits.
+It takes the first 1,000 examples of an image folder with train/, cropped on the host and augmented on simulated CPU devices, and computes
+the SHA-256 of indices, labels and float32 pixels, and of the pixels rounded to 8 bits.
 """
 
 import argparse

@@ -101,8 +101,8 @@ def main() -> None:
             row = {"model": name, "average": str(average)} | {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
             row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
             path = side_by_side.write("update_time", [row], named_by=("model", "average"))
-            told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
-            print(f"{name}, {'with' if average else 'without'} an average: {told}", flush=True)
+            text = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
+            print(f"{name}, {'with' if average else 'without'} an average: {text}", flush=True)
     print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 
