@@ -82,8 +82,8 @@ def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, si
     signal = 1 + random.standard_normal(shape, np.float32)  # its sums are large compared with one entry, which a ReLU at 0 may keep or not
     rest = range(len(given)), signal if backward else None
     sides = {"ours": functions.ours(operation.ours, given, *rest)}
-    reference = {"twin": functions.ours(operation.reference, given, *rest)} if operation.reference else {}
-    sides |= reference  # "twin" is the name of the columns in existing tables
+    if operation.reference:
+        sides["twin"] = functions.ours(operation.reference, given, *rest)  # the name of the columns in existing tables
     sides["PyTorch"] = functions.theirs(operation.theirs, given, *rest)
     return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(operation.shapes), turns=turns)
 
