@@ -1,5 +1,6 @@
 """Judging a model: running it over a source, figures of its outputs, the choice of the best epoch, and what its channels look for."""
 
+from jaxvision._public import set_public_names
 from jaxvision.evaluate._few_labels import few_labels
 from jaxvision.evaluate._knn import knn, nearest, neighbours
 from jaxvision.evaluate._linear_probe import linear_probe, linear_probe_sgd
@@ -42,3 +43,4 @@ __all__ = [
     "track",
     "transfer",
 ]
+set_public_names(__name__, __all__)

@@ -1,5 +1,6 @@
 """Building blocks that two or more models use; parameters are float32, ``dtype`` chooses what is computed in."""
 
+from jaxvision._public import set_public_names
 from jaxvision.layers import initializers
 from jaxvision.layers.activation import dead_units, leaky_relu
 from jaxvision.layers.attention import HIDDEN, CrossAttention, SelfAttention
@@ -86,3 +87,4 @@ __all__ = [
     "sinusoidal_position",
     "standardize",
 ]
+set_public_names(__name__, __all__)

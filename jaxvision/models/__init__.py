@@ -1,24 +1,26 @@
 """Networks, one family a file. Names are known without importing a family, or jax."""
 
-import importlib
+from typing import TYPE_CHECKING
 
+from jaxvision._public import set_public_names
 from jaxvision.models.creation import create_model, list_models
 
-_LATER = {  # what needs jax
-    "class_attention": "inspection",
-    "intermediate_tokens": "inspection",
-    "replace_classifier": "replacement",
-}
+if TYPE_CHECKING:
+    from jaxvision.models.inspection import class_attention, intermediate_tokens
+    from jaxvision.models.replacement import replace_classifier
+
 __all__ = [
-    "class_attention",
+    # by name
     "create_model",
-    "intermediate_tokens",
     "list_models",
+    # trained networks: what they attend to, another classifier
+    "class_attention",
+    "intermediate_tokens",
     "replace_classifier",
 ]
-
-
-def __getattr__(name: str):
-    if name in _LATER:
-        return getattr(importlib.import_module(f"jaxvision.models.{_LATER[name]}"), name)
-    raise AttributeError(f"module 'jaxvision.models' has no attribute {name!r}; it has {', '.join(__all__)}")
+_DEFINED_IN = {  # the modules that import jax
+    "class_attention": "jaxvision.models.inspection",
+    "intermediate_tokens": "jaxvision.models.inspection",
+    "replace_classifier": "jaxvision.models.replacement",
+}
+set_public_names(__name__, __all__, lazy=_DEFINED_IN)

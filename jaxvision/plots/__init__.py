@@ -1,5 +1,6 @@
 """Pictures of runs and networks, from arrays to a PNG file. No window is ever opened."""
 
+from jaxvision._public import set_public_names
 from jaxvision.plots._attention import attention
 from jaxvision.plots._curves import comparison, curves
 from jaxvision.plots._filters import filters
@@ -23,3 +24,4 @@ __all__ = [
     "tsne",
     "worst_first",
 ]
+set_public_names(__name__, __all__)

@@ -1,5 +1,6 @@
 """One step, one loop and three drivers for every objective; optimizers, checkpoints and the run folder."""
 
+from jaxvision._public import set_public_names
 from jaxvision.train.allocator import keep_memory
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
@@ -48,3 +49,4 @@ __all__ = [
     "variables",
     "warmup_cosine",
 ]
+set_public_names(__name__, __all__)
