@@ -6,6 +6,7 @@ from jaxvision.plots._curves import comparison, curves
 from jaxvision.plots._filters import filters
 from jaxvision.plots._predictions import confusion, predictions, worst_first
 from jaxvision.plots._tsne import embedding, tsne
+from jaxvision.plots.drawers import draw_attention, draw_reconstructions
 from jaxvision.plots.grids import augmentations, gradients, neighbours, reconstructions, top_patches
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
+    "draw_attention",
+    "draw_reconstructions",
     "embedding",
     "filters",
     "gradients",

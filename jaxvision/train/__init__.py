@@ -4,6 +4,7 @@ from jaxvision._public import set_public_names
 from jaxvision.train.allocator import keep_memory
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
+from jaxvision.train.encoder import TrainedEncoder, load_encoder
 from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.loop import NotFinite, run
 from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
@@ -22,6 +23,7 @@ __all__ = [
     "Interrupted",
     "NotFinite",
     "TrainState",
+    "TrainedEncoder",
     "adam",
     "adamw",
     "compile_step",
@@ -33,6 +35,7 @@ __all__ = [
     "lamb",
     "lars",
     "load",
+    "load_encoder",
     "main",
     "make_step",
     "momentum",
