@@ -172,13 +172,13 @@ def test_doctor_finds_nothing_wrong_and_then_what_is(digits_run, tmp_path, capsy
     run = shutil.copytree(digits_run, tmp_path / "run")
     assert cli.main(["doctor", "--run", str(run)]) == 0
     said = capsys.readouterr().out
-    assert "no problems found" in said and "jax " in said and "is sound" in said and "GiB free" in said
+    assert "no problems found" in said and "jax " in said and "is intact" in said and "GiB free" in said
     victim = next((run / "checkpoints").glob("*/state/_METADATA"))
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
     (run / "config.json").write_text("{")
     assert cli.main(["doctor", "--run", str(run), "--data", str(tmp_path / "none")]) == 1
     said = capsys.readouterr().out
-    for words in ("_METADATA: its contents are not what was written", "config.json: not valid JSON", "does not exist", "3 problems found"):
+    for words in ("_METADATA: its contents changed", "config.json: not valid JSON", "does not exist", "3 problems found"):
         assert words in said
 
 

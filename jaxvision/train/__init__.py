@@ -7,9 +7,10 @@ from jaxvision.train.command import main
 from jaxvision.train.encoder import TrainedEncoder, load_encoder
 from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.loop import NotFinite, run
-from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
+from jaxvision.train.optimizers import adam, adamw, freeze, lamb, lars, momentum, muon, sgd
 from jaxvision.train.remat import rematerialized
 from jaxvision.train.run_folder import load, restore
+from jaxvision.train.schedules import cosine, step_decay, warmup_cosine
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.signals import EXIT_CODE, Interrupted
 from jaxvision.train.state import TrainState, init, teacher, variables

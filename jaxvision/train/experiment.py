@@ -11,7 +11,7 @@ import numpy as np
 from jaxvision import data, evaluate
 from jaxvision.core import Objective
 from jaxvision.train import sharding
-from jaxvision.train.optimizers import never_updates
+from jaxvision.train.recorded_rate import never_updates
 
 
 def total_steps(source, *, epochs: float, batch_size: int) -> int:

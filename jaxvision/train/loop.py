@@ -13,8 +13,8 @@ from jaxvision.train import pictures, run_folder, sharding
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.experiment import Experiment, check, check_sources, describe
 from jaxvision.train.journal import Journal
-from jaxvision.train.optimizers import peak_learning_rate
 from jaxvision.train.prefetch import Feed
+from jaxvision.train.recorded_rate import peak_learning_rate
 from jaxvision.train.signals import Interrupted, Interruption
 from jaxvision.train.state import TrainState, variables
 from jaxvision.train.step import make_step
