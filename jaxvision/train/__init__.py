@@ -4,14 +4,16 @@ from jaxvision.train.allocator import keep_memory
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
 from jaxvision.train.experiment import Experiment, total_steps
-from jaxvision.train.loop import NotFinite, run
+from jaxvision.train.loop import run
 from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
+from jaxvision.train.options import RunOptions
 from jaxvision.train.remat import rematerialized
 from jaxvision.train.run_folder import load, restore
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.signals import EXIT_CODE, Interrupted
 from jaxvision.train.state import TrainState, init, teacher, variables
 from jaxvision.train.step import make_step
+from jaxvision.train.stepping import NotFinite
 
 __all__ = [
     "EXIT_CODE",
@@ -20,6 +22,7 @@ __all__ = [
     "Experiment",
     "Interrupted",
     "NotFinite",
+    "RunOptions",
     "TrainState",
     "adam",
     "adamw",
