@@ -6,8 +6,9 @@ from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
 from jaxvision.train.encoder import TrainedEncoder, load_encoder
 from jaxvision.train.experiment import Experiment, total_steps
-from jaxvision.train.loop import NotFinite, run
+from jaxvision.train.loop import run
 from jaxvision.train.optimizers import adam, adamw, freeze, lamb, lars, momentum, muon, sgd
+from jaxvision.train.options import RunOptions
 from jaxvision.train.remat import rematerialized
 from jaxvision.train.run_folder import load, restore
 from jaxvision.train.schedules import cosine, step_decay, warmup_cosine
@@ -15,6 +16,7 @@ from jaxvision.train.sharding import compile_step, initialize_distributed, place
 from jaxvision.train.signals import EXIT_CODE, Interrupted
 from jaxvision.train.state import TrainState, init, teacher, variables
 from jaxvision.train.step import make_step
+from jaxvision.train.stepping import NotFinite
 
 __all__ = [
     "EXIT_CODE",
@@ -23,6 +25,7 @@ __all__ = [
     "Experiment",
     "Interrupted",
     "NotFinite",
+    "RunOptions",
     "TrainState",
     "TrainedEncoder",
     "adam",

@@ -156,9 +156,9 @@ def scripted(model) -> jv.core.Objective:
 def test_a_run_says_it_once_keeps_it_and_goes_on(tmp_path, capsys, guard):
     source = jv.data.synthetic(64, image_shape=(4, 4, 1), num_classes=3)
     model = Linear()
-    options = {"epochs": 15, "batch_size": 16, "guard": guard}
+    options = {"epochs": 15, "batch_size": 16}
     experiment = jv.train.Experiment(model, scripted(model), jv.train.sgd(0.01), source, **options)
-    state = jv.train.run(experiment, tmp_path)
+    state = jv.train.run(experiment, tmp_path, jv.train.RunOptions(guard=guard))
     said, summary = capsys.readouterr().out, json.loads((tmp_path / "summary.json").read_text())
     assert int(state.step) == 60
     assert said.count("collapse at step 40: contrastive chance: ") == (1 if guard else 0)

@@ -87,16 +87,17 @@ def test_names_given_by_checkpoint_name_count():
 def test_a_run_records_remat_and_resumes_with_another_choice(tmp_path):
     source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
     model = MODELS["vit"]
-    options = {"epochs": 3, "batch_size": 8, "save_every": 1, "guard": False}
-    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, test=source, **options)
+    sizes, options = {"epochs": 3, "batch_size": 8}, jv.train.RunOptions(save_every=1, guard=False)
+    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, test=source, **sizes)
 
     def stop(infer, source):
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        jv.train.run(dataclasses.replace(experiment, remat=("shortcut",), evaluate=stop), tmp_path / "part")
-    assert json.loads((tmp_path / "part" / "config.json").read_text())["settings"]["remat"] == ["shortcut"]
-    resumed, whole = (jv.train.run(experiment, tmp_path / name) for name in ("part", "whole"))
+        light = dataclasses.replace(options, remat=("shortcut",))
+        jv.train.run(dataclasses.replace(experiment, evaluate=stop), tmp_path / "part", light)
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["options"]["remat"] == ["shortcut"]
+    resumed, whole = (jv.train.run(experiment, tmp_path / name, options) for name in ("part", "whole"))
     assert int(resumed.step) == 3
     for one, other in zip(jax.tree.leaves(resumed.params), jax.tree.leaves(whole.params), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
