@@ -1,4 +1,4 @@
-"""Networks, one family a file. Names are known without importing a family, or jax."""
+"""Networks, one family a file. ``create_model`` and ``list_models`` know every name without importing a family, or jax."""
 
 from typing import TYPE_CHECKING
 
@@ -6,21 +6,24 @@ from jaxvision._public import set_public_names
 from jaxvision.models.creation import create_model, list_models
 
 if TYPE_CHECKING:
+    from jaxvision.models.classifier import drop_head, replace_classifier
     from jaxvision.models.inspection import class_attention, intermediate_tokens
-    from jaxvision.models.replacement import replace_classifier
 
 __all__ = [
-    # by name
+    # create
     "create_model",
     "list_models",
-    # trained networks: what they attend to, another classifier
+    # change
+    "drop_head",
+    "replace_classifier",
+    # look inside
     "class_attention",
     "intermediate_tokens",
-    "replace_classifier",
 ]
-_DEFINED_IN = {  # the modules that import jax
+_DEFINED_IN = {  # name: the module that defines it, imported at first use because it imports jax
     "class_attention": "jaxvision.models.inspection",
+    "drop_head": "jaxvision.models.classifier",
     "intermediate_tokens": "jaxvision.models.inspection",
-    "replace_classifier": "jaxvision.models.replacement",
+    "replace_classifier": "jaxvision.models.classifier",
 }
 set_public_names(__name__, __all__, lazy=_DEFINED_IN)
