@@ -85,7 +85,7 @@ def test_every_flipped_bit_is_noticed_named_and_survived(saved):
     flips_in_every_file(saved, each=3)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_three_hundred_flipped_bits(saved, capsys):
     """`python -m pytest -m long -n 0 -s tests/train/test_checkpoint.py`: prints the figure."""
     detected, files = flips_in_every_file(saved, each=5, least=300)
