@@ -1,5 +1,6 @@
 """Augmentation on the device: pure functions of a key and an image, batched by vmap, compiled with the step."""
 
+from jaxvision._public import set_public_names
 from jaxvision.augment._resize import resize
 from jaxvision.augment._views import on, views
 from jaxvision.augment.batching import chain, each, example_keys
@@ -81,3 +82,4 @@ __all__ = [
     "trivial_augment",
     "views",
 ]
+set_public_names(__name__, __all__)

@@ -1,5 +1,7 @@
 """Host-side image sources with random access, and their batches in an order that is a pure function of seed and step."""
 
+from jaxvision._public import set_public_names
+from jaxvision.data._labelled import labelled
 from jaxvision.data._order import order, positions
 from jaxvision.data.batching import batches, padded_batches
 from jaxvision.data.broken_images import Breakage, TooManyBroken
@@ -41,6 +43,7 @@ __all__ = [
     "image_folder",
     "image_list",
     "imagenet",
+    "labelled",
     "mask_pairs",
     "npz",
     "order",
@@ -61,3 +64,4 @@ __all__ = [
     "voc",
     "without_images",
 ]
+set_public_names(__name__, __all__)

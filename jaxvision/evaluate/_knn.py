@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxvision import checks
 from jaxvision.evaluate.feature_checks import check_features, check_pair
+from jaxvision.evaluate.inference import collect
 from jaxvision.evaluate.metrics import top_k
 from jaxvision.typing import at_least_float32
 
@@ -132,6 +133,6 @@ def nearest(memory: Any, *, k: int = 20, temperature: float = 0.07) -> Callable:
         raise ValueError(f"k: found {k}, expected 1 to {len(memory)}, the number of examples in memory")
 
     def evaluate(infer: Callable, source) -> dict[str, float]:
-        return knn(*infer(memory), *infer(source), k=k, temperature=temperature)
+        return knn(*collect(infer(memory)), *collect(infer(source)), k=k, temperature=temperature)
 
     return evaluate

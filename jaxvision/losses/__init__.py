@@ -3,6 +3,7 @@
 Under a mapped axis "data" a loss returns its shard's share: the mean over the axis is the loss of the global batch.
 """
 
+from jaxvision._public import set_public_names
 from jaxvision.losses._average_precision import mean_average_precision
 from jaxvision.losses._byol import barlow_twins, byol
 from jaxvision.losses._classification import binary_cross_entropy, cross_entropy, median_frequency_weights, softmax
@@ -53,3 +54,4 @@ __all__ = [
     "supervised_contrastive",
     "vicreg",
 ]
+set_public_names(__name__, __all__)

@@ -15,7 +15,7 @@ from jaxvision.layers import (
     check_patches,
     drop_path_rates,
     global_mean,
-    only_visible,
+    mask_hidden,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features, at_least_float32
@@ -57,9 +57,9 @@ class Stage(nn.Module):
     def __call__(self, x: Array, visible: tuple[Array, Array] | None = None, *, train: bool) -> Array:
         before, after = visible or (None, None)
         if not self.first:
-            x = only_visible(LayerNorm(dtype=self.dtype, name="norm")(x), before)
+            x = mask_hidden(LayerNorm(dtype=self.dtype, name="norm")(x), before)
             x = Conv(self.width, 2, 2, dtype=self.dtype, name="conv", **_INIT)(x)
-        x = only_visible(x, after)
+        x = mask_hidden(x, after)
         for index, rate in enumerate(self.drop_path_rates):
             x = ConvNextBlock(self.response, self.pointwise, rate, self.dtype, name=f"block{index + 1}")(x, after, train=train)
         return x

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import ConvNorm, DropPath, Head, InvertedResidual, check_input, global_mean, joined
+from jaxvision.layers import ConvNorm, DropPath, Head, InvertedResidual, check_input, global_mean, residual_output
 from jaxvision.layers.initializers import uniform_bias
 from jaxvision.typing import Array, Features
 
@@ -43,7 +43,7 @@ class Fused(nn.Module):
             branch = ConvNorm(self.features, 1, activation=None, name="contract", **options)(branch, train=train)
         if self.stride != 1 or channels != self.features:
             return branch
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Stage(nn.Module):

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
+from jaxvision.layers import ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
 from jaxvision.layers.initializers import torch_default, truncated_normal
+from jaxvision.models.inception_blocks import Branches, Chain
 from jaxvision.typing import Array, Features, at_least_float32
 
 _INITIALIZERS = {"googlenet": truncated_normal(0.01), "inception_v3": truncated_normal(0.1), "inception_v4": torch_default}

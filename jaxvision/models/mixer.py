@@ -17,8 +17,8 @@ from jaxvision.layers import (
     check_patches,
     drop_path_rates,
     global_mean,
-    joined,
-    show,
+    residual_output,
+    sow,
 )
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
@@ -37,11 +37,11 @@ class MixerBlock(nn.Module):
     def __call__(self, tokens: Array, *, train: bool) -> Array:
         mixed = LayerNorm(dtype=self.dtype, name="norm1")(tokens).swapaxes(1, 2)  # [B, D, N]
         mixed = MLP(tokens.shape[-1] // 2, self.dtype, **_INIT, name="mlp_tokens")(mixed).swapaxes(1, 2)  # [B, N, D]
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
         mixed = LayerNorm(dtype=self.dtype, name="norm2")(tokens)
         mixed = MLP(self.hidden, self.dtype, **_INIT, name="mlp_channels")(mixed)
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: tokens)
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: tokens)
         return tokens
 
 
@@ -61,8 +61,8 @@ class GatedBlock(nn.Module):
         init = {"kernel_init": nn.initializers.normal(1e-6), "bias_init": nn.initializers.ones}
         gate = Dense(tokens.shape[1], dtype=self.dtype, **init, name="gate")(gate).swapaxes(1, 2)  # [B, N, hidden / 2]
         mixed = Dense(tokens.shape[-1], dtype=self.dtype, **_INIT, name="contract")(hidden * gate)
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: tokens)
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: tokens)
         return tokens
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import HIDDEN, PADDING, START, Dense, Dropout, check_tokens, end_after, shift_right, show
+from jaxvision.layers import MASK_VALUE, PADDING, START, Dense, Dropout, check_tokens, pad_after_end, shift_right, sow
 from jaxvision.typing import Array, at_least_float32
 
 CELLS = {"gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
@@ -90,7 +90,7 @@ class Recurrent(nn.Module):
         behind, back_states = self.backward(embedded, reverse=True, keep_order=True, **options)
         fixed = jnp.concatenate([visible(self.cell, ahead), visible(self.cell, behind)], axis=-1)  # [B, 2 D]
         memory = jnp.concatenate([states, back_states], axis=-1)  # [B, N, 2 D]
-        bias = jnp.where(source == PADDING, HIDDEN, 0.0)
+        bias = jnp.where(source == PADDING, MASK_VALUE, 0.0)
         memory = jnp.where((source == PADDING)[..., None], 0, memory)
         first = jnp.tanh(self.bridge(fixed))
         state = first if self.cell == "gru" else (jnp.zeros_like(first), first)
@@ -114,7 +114,7 @@ class Recurrent(nn.Module):
         )
         _, (hidden, weights) = scan(self.step, state, embedded)
         if self.context == "attended":
-            show(self, "attention", "weights", lambda: weights)  # [B, M, N]
+            sow(self, "attention", "weights", lambda: weights)  # [B, M, N]
         return self._logits(hidden, train=train)
 
     def translate(self, source: Array) -> Array:
@@ -130,4 +130,4 @@ class Recurrent(nn.Module):
         start = jnp.full(len(source), START, source.dtype)
         scan = nn.scan(write, variable_broadcast="params", split_rngs={"params": False}, out_axes=1)
         _, tokens = scan(self, (state, start), jnp.arange(self.max_length))
-        return end_after(tokens)
+        return pad_after_end(tokens)

@@ -11,7 +11,18 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, SqueezeExcite, check_input, drop_path_rates, global_mean, joined, max_pool
+from jaxvision.layers import (
+    BatchNorm,
+    Conv,
+    DropPath,
+    Head,
+    SqueezeExcite,
+    check_input,
+    drop_path_rates,
+    global_mean,
+    max_pool,
+    residual_output,
+)
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -59,7 +70,7 @@ class ResidualBlock(nn.Module):
         elif self.stride != 1 or x.shape[-1] != form.features[-1]:
             x = Conv(form.features[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return joined(jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train)))
+        return residual_output(jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train)))
 
 
 class Stem(nn.Module):

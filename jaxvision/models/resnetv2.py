@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean, joined, max_pool
+from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean, max_pool, residual_output
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
@@ -31,7 +31,7 @@ class Block(nn.Module):
             stride = self.stride if index == self.kernel_sizes.index(3) else 1
             init = nn.initializers.zeros if self.zero_init and index == len(self.features) - 1 else he_normal_fan_out
             branch = Conv(features, size, stride, size // 2, name=f"conv{index + 1}", kernel_init=init, **options)(branch)
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Stage(nn.Module):

@@ -19,8 +19,8 @@ from jaxvision.layers import (
     check_input,
     drop_path_rates,
     global_mean,
-    joined,
-    show,
+    residual_output,
+    sow,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -41,11 +41,11 @@ class Block(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         attended = LayerNorm(_EPSILON, self.dtype, name="norm1")(x)
         attended = WindowAttention(self.heads, self.window, self.shift, self.dtype, name="attention")(attended)
-        x = joined(x + DropPath(self.drop_path_rate)(attended, train=train))
+        x = residual_output(x + DropPath(self.drop_path_rate)(attended, train=train))
         mixed = LayerNorm(_EPSILON, self.dtype, name="norm2")(x)
         mixed = MLP(4 * x.shape[-1], self.dtype, nn.initializers.xavier_uniform(), nn.initializers.normal(1e-6), name="mlp")(mixed)
-        x = joined(x + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: x)
+        x = residual_output(x + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: x)
         return x
 
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from jaxvision.layers import (
     END,
-    HIDDEN,
+    MASK_VALUE,
     MLP,
     PADDING,
     START,
@@ -23,7 +23,7 @@ from jaxvision.layers import (
     LayerNorm,
     SelfAttention,
     check_tokens,
-    joined,
+    residual_output,
     shift_right,
     sinusoidal_position,
 )
@@ -35,12 +35,12 @@ _XAVIER = nn.initializers.xavier_uniform()
 
 def padding_bias(tokens: Array) -> Array:
     """[B, 1, 1, N] for tokens [B, N]: nobody looks at padding."""
-    return jnp.where(tokens == PADDING, HIDDEN, 0.0)[:, None, None]
+    return jnp.where(tokens == PADDING, MASK_VALUE, 0.0)[:, None, None]
 
 
 def causal_bias(count: int) -> np.ndarray:
     """[1, 1, N, N]: a token sees itself and those before it."""
-    return np.where(np.tri(count, dtype=bool), 0.0, HIDDEN).astype(np.float32)[None, None]
+    return np.where(np.tri(count, dtype=bool), 0.0, MASK_VALUE).astype(np.float32)[None, None]
 
 
 class Block(nn.Module):
@@ -54,7 +54,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, tokens: Array, bias: Array, memory: Array | None = None, memory_bias: Array | None = None, *, train: bool) -> Array:
         def join(tokens: Array, branch: Array, name: str) -> Array:
-            return LayerNorm(_EPSILON, self.dtype, name=name)(joined(tokens + Dropout(self.drop_rate)(branch, train=train)))
+            return LayerNorm(_EPSILON, self.dtype, name=name)(residual_output(tokens + Dropout(self.drop_rate)(branch, train=train)))
 
         tokens = join(tokens, SelfAttention(self.heads, self.dtype, _XAVIER, name="attention")(tokens, bias), "norm1")
         if memory is not None:

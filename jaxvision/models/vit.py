@@ -17,8 +17,8 @@ from jaxvision.layers import (
     check_input,
     check_patches,
     drop_path_rates,
-    repeated,
     resize_position,
+    scan_blocks,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features, at_least_float32
@@ -28,7 +28,7 @@ _SHOWN = ("attention", "tokens", "intermediates")  # collections to which each b
 
 class Form(NamedTuple):
     """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU,
-    blocks that are one program (``layers.repeated``).
+    blocks that are one program (``layers.scan_blocks``).
 
     With registers the learned positions are those of the patches alone.
     """
@@ -141,7 +141,7 @@ class ViT(nn.Module):
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
         shown = self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))
         if Form(*self.form).scan and not shown:
-            return repeated(blocks, tokens, train=train)
+            return scan_blocks(blocks, tokens, train=train)
         pick = None if shown or count is None else lambda tokens: tokens[:, :count]
         for index, block in enumerate(blocks):
             tokens = block(tokens, train=train, pick=pick if index + 1 == len(blocks) else None)

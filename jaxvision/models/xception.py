@@ -15,8 +15,8 @@ from jaxvision.layers import (
     check_input,
     drop_path_rates,
     global_mean,
-    joined,
     max_pool,
+    residual_output,
 )
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
@@ -66,7 +66,7 @@ class Block(nn.Module):
             options = {"use_bias": False, "dtype": self.dtype, "kernel_init": he_normal_fan_out}
             x = Conv(self.widths[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Xception(nn.Module):

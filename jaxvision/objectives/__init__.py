@@ -1,5 +1,6 @@
 """Training signals, one method a file: the modules it trains, its memory, its binding to a loss."""
 
+from jaxvision._public import set_public_names
 from jaxvision.objectives._autoencoder import autoencoder, autoencoder_reconstruction
 from jaxvision.objectives._byol import byol
 from jaxvision.objectives._dino import dino
@@ -34,3 +35,4 @@ __all__ = [
     "unpatchify",
     "vicreg",
 ]
+set_public_names(__name__, __all__)

@@ -10,11 +10,14 @@ _LINES = (  # split, its name in the legend, colour
     ("validation", "validation", _EVAL_COLOR),
     ("test", "eval (test)", _EVAL_COLOR),
 )
-
-
-_PERCENT = {"top1": "top-1 accuracy (%)", "map": "mean average precision (%)"}  # fractions that are drawn as percentages
+_PERCENT = {  # fractions that are drawn as percentages
+    "top1": "top-1 accuracy (%)",
+    "map": "mean average precision (%)",
+    "miou": "mean IoU (%)",
+    "accuracy": "accuracy (%)",
+}
 _EVALUATION = ("validation", "test")
-_MAX_COLUMNS = 3
+_MAX_COLUMNS, _MAX_PANELS = 3, 6
 
 
 def _is_number(row: dict, name: str) -> bool:
@@ -27,7 +30,8 @@ def _metrics(rows: list[dict]) -> list[str]:
     for row in rows:
         reported = row if row["split"] in _EVALUATION else _PERCENT if row["split"] == "train_epoch" else ()
         names += [name for name in reported if name not in names and _is_number(row, name)]
-    return [name for name in names if name not in ("step", "epoch", "top5") and not name.endswith(("_seconds", "_per_second"))]
+    drawn = [name for name in names if name not in ("step", "epoch", "top5") and not name.endswith(("_seconds", "_per_second"))]
+    return drawn[:_MAX_PANELS]
 
 
 def _draw_metric(axis, rows: list[dict], name: str, last_step: int, epochs: int) -> None:
@@ -55,8 +59,8 @@ def curves(rows: list[dict], path: str | Path) -> None:
     """Draw the loss and the metrics by epoch, for training and evaluation, one panel for each metric.
 
     ``rows``: the rows of ``metrics.jsonl``, dicts with ``step``, ``epoch``, ``split`` and metrics. Values of the splits "train_epoch",
-    "validation" and "test" are drawn once an epoch, those of single steps (split "train") faintly. Every metric of an evaluation has a
-    panel (top-1 stands for top-5 too).
+    "validation" and "test" are drawn once an epoch, those of single steps (split "train") faintly. Each metric of an evaluation has a
+    panel, at most six; top-5 has none.
 
     >>> import jaxvision as jv  # slow
     >>> import tempfile

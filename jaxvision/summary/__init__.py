@@ -1,5 +1,6 @@
 """Reports of models without running them: a row for each layer with shape, parameters, MACs, memory and receptive field."""
 
+from jaxvision._public import set_public_names
 from jaxvision.summary._report import Report, report
 from jaxvision.summary.rows import CONVENTIONS, UNITS, Row
 
@@ -12,3 +13,4 @@ __all__ = [
     "CONVENTIONS",
     "UNITS",
 ]
+set_public_names(__name__, __all__)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxvision import data
 from jaxvision.train import sharding
 from jaxvision.train.experiment import Experiment
+from jaxvision.train.options import RunOptions
 
 
 def _beside(batches: list[dict]) -> dict:
@@ -23,30 +24,30 @@ class Feed:
     computed for want of a batch.
     """
 
-    def __init__(self, experiment: Experiment, *, breakage: data.Breakage):
-        self._experiment, self._breakage = experiment, breakage
+    def __init__(self, experiment: Experiment, options: RunOptions, *, breakage: data.Breakage):
+        self._experiment, self._options, self._breakage = experiment, options, breakage
         self._running: jax.Array | None = None
         self.total = {"training_seconds": 0.0, "input_wait_seconds": 0.0}
         self.resume()
 
     def calls(self, start: int) -> Iterator[tuple[int, int, dict]]:
         """(first step, last step, batch on the devices) of every call after step ``start``, to the end of the run."""
-        experiment = self._experiment
+        experiment, options = self._experiment, self._options
         batches = data.batches(
-            data.without_images(experiment.train) if experiment.resident else experiment.train,
+            data.without_images(experiment.train) if options.resident else experiment.train,
             experiment.batch_size,
             seed=experiment.seed,
             start=start,
             steps=experiment.steps - start,
             rows=sharding.process_rows(experiment.batch_size),
-            threads=experiment.threads,
+            threads=options.threads,
             breakage=self._breakage,
         )
         try:
-            for first, last in experiment.calls(start):
+            for first, last in options.calls(experiment, start):
                 begun = time.perf_counter()
-                batch = next(batches) if experiment.steps_per_call == 1 else _beside([next(batches) for _ in range(first, last + 1)])
-                batch = sharding.place_batch(batch, driver=experiment.driver)
+                batch = next(batches) if options.steps_per_call == 1 else _beside([next(batches) for _ in range(first, last + 1)])
+                batch = sharding.place_batch(batch, driver=options.driver)
                 if self._running is None or self._running.is_ready():
                     self._waited += time.perf_counter() - begun
                 yield first, last, batch

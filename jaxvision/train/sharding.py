@@ -96,6 +96,12 @@ def place(state, *, fsdp: bool = False, devices=None):
     )
 
 
+def placed_template(template, *, fsdp: bool = False, devices=None):
+    """``jax.ShapeDtypeStruct`` of a state's leaves, with the sharding that ``place`` gives them."""
+    shardings = _state_shardings(template, data_mesh(devices), fsdp)
+    return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), template, shardings)
+
+
 def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:
     """This process's rows of the global batch as global arrays, split over the mesh."""
     rows = NamedSharding(mesh, P(axis.NAME))
@@ -190,11 +196,24 @@ def compile_step(
 
 
 def compile_forward(function: Callable, *, devices=None) -> Callable:
-    """``(variables, batch) -> array [B, ...]`` compiled over all devices; takes this process's rows, returns all rows as numpy."""
+    """``(variables, batch) -> outputs`` compiled over all devices; takes this process's rows, returns all rows as numpy."""
     mesh = data_mesh(devices)
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis.NAME))
     program = jax.jit(function, in_shardings=(None, rows), out_shardings=whole)
     return lambda variables, batch: jax.tree.map(np.asarray, program(variables, _rows_on_devices(batch, mesh)))
+
+
+def compile_update(function: Callable, *, devices=None) -> Callable:
+    """``(variables, state, batch) -> state`` compiled over all devices; takes this process's rows; every device has the whole state."""
+    mesh = data_mesh(devices)
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis.NAME))
+    program = jax.jit(function, in_shardings=(None, whole, rows), out_shardings=whole)
+
+    def compiled(variables, state, batch: Batch):
+        after = program(variables, jax.block_until_ready(state), _rows_on_devices(batch, mesh))  # at most two programs wait
+        return jax.block_until_ready(after) if mesh.size > 1 and mesh.devices.flat[0].platform == "cpu" else after
+
+    return compiled
 
 
 def fetch(leaf: jax.Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One training step as a pure function: draw, augment, differentiate, move, remember. No jit, no device, no method in here."""
+"""One training step as a pure function: draw keys, augment, differentiate, update. It knows no jit, no device and no method."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import optax
 from jaxvision import axis
 from jaxvision.core import Objective, fold_name
 from jaxvision.train.fused import averaged, moved, where
-from jaxvision.train.optimizers import learning_rate_of
+from jaxvision.train.recorded_rate import learning_rate_of
 from jaxvision.train.remat import rematerialized
 from jaxvision.typing import Array, Batch, Key, to_float
 
@@ -22,7 +22,7 @@ class _Draws(NamedTuple):
 
 
 def draws(key: Key, batch: Batch, step: Array) -> _Draws:
-    """The keys of a step. Augmentation folds in each example's own epoch and index; only where a batch lacks them, the step."""
+    """The keys of a step. Augmentation folds in each example's epoch and index, or the step where the batch lacks these fields."""
     augment = fold_name(key, "augment")
     if not ("index" in batch and "epoch" in batch):
         augment = jax.random.fold_in(augment, step)
@@ -30,24 +30,24 @@ def draws(key: Key, batch: Batch, step: Array) -> _Draws:
 
 
 def augmented(key: Key, batch: Batch, augment: Callable | None) -> Batch:
-    """The batch as the objective reads it: ``image`` float [B, H, W, C], and whatever ``augment`` adds."""
+    """The batch that the objective reads: ``image`` float [B, H, W, C], and the fields that ``augment`` adds."""
     batch = augment(key, batch) if augment else batch
     return batch | ({"image": to_float(batch["image"])} if "image" in batch else {})
 
 
 def _micro_batches(batch: Batch, count: int) -> Batch:
-    """Every leaf [B, ...] as [count, B / count, ...]; example i joins micro-batch i % count, so that shards agree on who is where."""
+    """Every leaf [B, ...] as [count, B / count, ...]. Example i is in micro-batch i % count, for any sharding of the batch."""
 
-    def deal(rows: Array) -> Array:
+    def split(rows: Array) -> Array:
         if rows.shape[0] % count:
             raise ValueError(f"accumulate: {count} does not divide the batch of {rows.shape[0]} examples on a device")
         return jnp.moveaxis(rows.reshape(rows.shape[0] // count, count, *rows.shape[1:]), 1, 0)  # [count, B / count, ...]
 
-    return jax.tree.map(deal, batch)
+    return jax.tree.map(split, batch)
 
 
 def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
-    """The mean gradient of an objective's loss, carry and metrics over ``count`` micro-batches, on this shard."""
+    """(carry, gradient, metrics) of a loss on this shard; gradient and metrics are means over ``count`` micro-batches."""
     differentiate = jax.value_and_grad(loss, has_aux=True)
 
     def micro_step(carry, inputs):
@@ -61,8 +61,8 @@ def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
 
     def accumulate(collected, inputs):
         carry, total = collected
-        carry, fresh = micro_step(carry, inputs)
-        return (carry, jax.tree.map(jnp.add, total, fresh)), None
+        carry, terms = micro_step(carry, inputs)
+        return (carry, jax.tree.map(jnp.add, total, terms)), None
 
     micro_batches = _micro_batches(batch, count)
     first = jax.tree.map(lambda rows: rows[0], micro_batches)
@@ -74,7 +74,7 @@ def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
 
 def make_step(
     objective: Objective,
-    optimizer,
+    optimizer: optax.GradientTransformation,
     *,
     augment: Callable | None = None,
     accumulate: int = 1,
@@ -83,15 +83,27 @@ def make_step(
 ) -> Callable:
     """The pure step ``(state, batch, key) -> (state, metrics)`` of any objective.
 
-    ``batch``: a dict of arrays, the whole batch, or a device's shard where the axis "data" is bound. ``key``: the run's root key, the
-    same at every step. ``augment``: ``(key, batch) -> batch``. ``accumulate``: the number of micro-batches a step adds up before its one
-    update (batch statistics and contrastive negatives are then the micro-batch's). ``ema``: the decay of a weight average, a number or
-    a schedule of step. ``remat``: the names of the values that are kept in memory for the gradients, while everything else is computed
-    again (``rematerialized``); by default all are kept.
+    Arguments of the step: ``batch``, a dict of arrays, the whole batch or a device's shard where the axis "data" is bound; ``key``, the
+    root key of the run, the same at every step.
 
-    A step whose loss or gradient is not finite changes no parameter, carry, optimizer state or average; it is counted in
-    ``state.skipped``. Metrics: the objective's, ``loss``, ``gradient_norm``, ``skipped`` (so far), ``skipped_in_row`` and, where the
-    optimizer shows it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the (local) batch.
+    ``augment``: ``(key, batch) -> batch``. ``accumulate``: the number of micro-batches whose gradients are averaged for one update; batch
+    statistics and contrastive negatives then come from the micro-batch. ``ema``: the decay of a weight average, a number or a schedule of
+    the step. ``remat``: the names of the values kept in memory for the backward pass, see ``rematerialized``; by default all are kept.
+
+    A step whose loss or gradient is not finite changes no parameter, carry, optimizer state or average. ``state.skipped`` counts such
+    steps. Metrics: those of the objective, ``loss``, ``gradient_norm``, ``skipped`` (in total), ``skipped_in_row`` and, where the
+    optimizer records it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the batch on a device.
+
+    >>> import jax, jax.numpy as jnp, jaxvision as jv
+    >>> def loss(params, carry, batch, *, key, step):
+    ...     return jnp.mean((params["w"] - batch["x"]) ** 2), jv.Aux(carry, {})
+    >>> init = lambda key, batch, given={}: ({"w": jnp.zeros(())}, jv.Carry({}, {}))
+    >>> objective = jv.Objective(init, loss, jv.core.unchanged)
+    >>> batch, key, optimizer = {"x": jnp.ones(4)}, jax.random.key(0), jv.train.sgd(0.25)
+    >>> state = jv.train.init(objective, optimizer, batch, key=key)
+    >>> state, metrics = jv.train.make_step(objective, optimizer)(state, batch, key)
+    >>> float(metrics["loss"]), float(state.params["w"])
+    (1.0, 0.5)
     """
     if accumulate < 1:
         raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
@@ -106,16 +118,18 @@ def make_step(
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
 
         decay = 0.0 if ema is None else ema(state.step) if callable(ema) else ema
-        old = {} if ema is None else state.ema["params"]
-        params, opt_state, new = moved(optimizer, grads, state.opt_state, state.params, finite=finite, average=old, decay=decay)
+        old_average = {} if ema is None else state.ema["params"]
+        params, opt_state, new_average = moved(
+            optimizer, grads, state.opt_state, state.params, finite=finite, average=old_average, decay=decay
+        )
         carry = objective.after(params, carry, state.step)
         average = state.ema
         if ema is not None:
             stats = where(finite, averaged(state.ema["stats"], carry.stats, decay), state.ema["stats"])
-            average = {"params": new, "stats": stats}
+            average = {"params": new_average, "stats": stats}
         carry = where(finite, carry, state.carry)
-        seen = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
-        sums = {name: total + jnp.where(finite, seen[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
+        terms = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
+        sums = {name: total + jnp.where(finite, terms[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
         in_row = jnp.where(finite, 0, state.skipped[1] + 1)
         skipped = jnp.stack([state.skipped[0] + (1 - finite.astype(jnp.int32)), in_row])
         metrics |= {"gradient_norm": norm, "skipped": skipped[0], "skipped_in_row": in_row}

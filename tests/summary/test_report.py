@@ -136,13 +136,13 @@ def test_the_implementation_of_a_convolution_does_not_change_the_report(name, sh
     assert here == jv.report(jv.create_model(name), shape) and here.macs == macs
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sum(FAMILIES.values(), ()))
 def test_all_operations_and_parameters_are_counted_in_every_variant(name, plain):
     assert_all_operations_counted(name)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: torchvision's figures are not compared")
 def test_totals_equal_those_of_the_installed_torchvision():
     from torchvision import models
