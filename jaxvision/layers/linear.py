@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -16,8 +15,7 @@ from jaxvision.typing import Array
 def standardize(kernel: Array, *, epsilon: float = 1e-6) -> Array:
     """A kernel [..., D] whose weights have mean 0 and variance 1 in each output unit (Qiao et al., "Weight Standardization", 2019)."""
     over = tuple(range(kernel.ndim - 1))
-    centred = kernel - jnp.mean(kernel, axis=over, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+    return kernels.standardized(kernel, over, epsilon)
 
 
 class Conv(nn.Module):
