@@ -10,7 +10,7 @@ from jaxvision.layers.convnext_block import ConvNextBlock, only_visible
 from jaxvision.layers.drop import Dropout, DropPath, drop_path_rates
 from jaxvision.layers.global_response_norm import GlobalResponseNorm
 from jaxvision.layers.head import Head
-from jaxvision.layers.heads import Projector, PrototypeHead
+from jaxvision.layers.heads import Expander, Projector, PrototypeHead, Solver
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.layer_scale import LayerScale
 from jaxvision.layers.linear import Conv, Dense, standardize
@@ -41,6 +41,7 @@ __all__ = [
     "DropPath",
     "Dropout",
     "END",
+    "Expander",
     "GlobalResponseNorm",
     "GroupNorm",
     "HIDDEN",
@@ -58,6 +59,7 @@ __all__ = [
     "PrototypeHead",
     "SelfAttention",
     "SeparableConv",
+    "Solver",
     "SqueezeExcite",
     "SwiGLU",
     "TransformerBlock",

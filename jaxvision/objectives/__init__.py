@@ -1,4 +1,4 @@
-"""Training signals, one method a file: the modules it trains, its memory, its binding to a loss."""
+"""Training objectives, one method a file: the modules it trains, its memory, and its loss."""
 
 from jaxvision.objectives._autoencoder import autoencoder, autoencoder_reconstruction
 from jaxvision.objectives._byol import byol
@@ -15,22 +15,25 @@ from jaxvision.objectives._translation import translation
 from jaxvision.objectives._vicreg import vicreg
 
 __all__ = [
+    # labels, and the predictions of another model
+    "supervised",
+    "translation",
+    "distill",
+    "pseudo_label",
+    # views of one image
+    "simclr",
+    "supervised_contrastive",
+    "byol",
+    "vicreg",
+    "dino",
+    # reconstruction and puzzles
     "autoencoder",
     "autoencoder_reconstruction",
-    "byol",
-    "dino",
-    "distill",
+    "mae",
+    "mae_reconstruction",
     "fcmae",
     "fcmae_reconstruction",
     "jigsaw",
-    "mae",
-    "mae_reconstruction",
     "patchify",
-    "pseudo_label",
-    "simclr",
-    "supervised",
-    "supervised_contrastive",
-    "translation",
     "unpatchify",
-    "vicreg",
 ]
