@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.core import fold_name, reuse
+from jaxvision.core import fold_name
 from jaxvision.typing import Array, Batch, Features, Key, to_float
 
 
@@ -69,6 +69,27 @@ def of_modules(tree: Mapping, names: tuple[str, ...]) -> dict:
 def with_stats(stats: dict, name: str, moved: dict) -> dict:
     """``stats`` with the new statistics ``moved`` of the module ``name``; a module without statistics has no entry."""
     return stats | ({name: moved} if moved else {})
+
+
+def reuse(name: str, fresh: Mapping, given: Mapping) -> dict:
+    """The tree ``fresh`` of the module ``name``, with every leaf that ``given`` has; leaves that ``given`` lacks stay as they are.
+
+    Raises ValueError, naming the leaf, where ``given`` has one that ``fresh`` lacks or whose shape differs.
+    """
+    merged = dict(fresh)
+    for child, value in given.items():
+        path = f"{name}/{child}"
+        if child not in fresh:
+            raise ValueError(f"given: {path} has no place in this module, which has {', '.join(fresh) or 'no parameters'}")
+        if isinstance(fresh[child], Mapping) != isinstance(value, Mapping):
+            raise ValueError(f"given: {path} is an array in one tree and a subtree in the other")
+        if isinstance(value, Mapping):
+            merged[child] = reuse(path, fresh[child], value)
+        elif jnp.shape(value) != jnp.shape(fresh[child]):
+            raise ValueError(f"given: {path} has shape {jnp.shape(value)}, expected {jnp.shape(fresh[child])}")
+        else:
+            merged[child] = jnp.asarray(value, fresh[child].dtype)
+    return merged
 
 
 def with_given(name: str, variables: Mapping, given: Mapping) -> tuple[dict, dict]:

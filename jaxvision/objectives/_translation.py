@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis, losses
-from jaxvision.core import Aux, Carry, Objective, fold_name, reuse, unchanged
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.objectives import _modules
 from jaxvision.typing import Array, Batch, Key
 
@@ -44,7 +44,7 @@ def translation(model, *, label_smoothing: float = 0.0, padding: int = 0) -> Obj
         _modules.check_given("translation", given, "model")
         source, target = _read(batch)
         variables = jax.jit(model.init)(key, source[:1], target[:1])
-        return {"model": reuse("model", variables["params"], given.get("model", {}))}, Carry({}, {})
+        return {"model": _modules.reuse("model", variables["params"], given.get("model", {}))}, Carry({}, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         source, target = _read(batch)
