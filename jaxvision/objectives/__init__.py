@@ -10,6 +10,7 @@ from jaxvision.objectives._mae import mae, mae_reconstruction
 from jaxvision.objectives._patches import patchify, unpatchify
 from jaxvision.objectives._pseudo_label import pseudo_label
 from jaxvision.objectives._simclr import simclr, supervised_contrastive
+from jaxvision.objectives._simsiam import simsiam
 from jaxvision.objectives._supervised import supervised
 from jaxvision.objectives._translation import translation
 from jaxvision.objectives._vicreg import vicreg
@@ -24,6 +25,7 @@ __all__ = [
     "simclr",
     "supervised_contrastive",
     "byol",
+    "simsiam",
     "vicreg",
     "dino",
     # reconstruction and puzzles
