@@ -99,10 +99,6 @@ class Pretrained(NamedTuple):
         return jv.augment.each(jv.augment.chain(*steps, *([self.recipe] if self.recipe else [])))
 
 
-def _headless(variables: dict) -> dict:
-    return variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
-
-
 def _check_alike(found: tuple, run: tuple) -> None:
     if found != run:
         raise ValueError(f"data: found images of {found}, but the run's encoder was trained on {run}; other data must have that shape")
@@ -172,7 +168,7 @@ def pretrained(
         train, test = labelled(data, shape[0]) if data else (experiment.train, experiment.test)
         _check_alike(train[0]["image"].shape, shape)
         variables = jv.train.teacher(state) if key == "teacher" else jv.train.variables(state)
-        return Pretrained(encoder, _headless(variables), experiment.recipe, train, test)
+        return Pretrained(encoder, jv.models.drop_head(variables), experiment.recipe, train, test)
     if data is None:
         raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
     encoder = _network(model)
