@@ -39,7 +39,7 @@ class BrokenExamples:
     def exchange(self) -> None:
         """Share the counts between the processes; raises TooManyBroken on all of them where there are too many."""
         counts = self._all()
-        for reported in sharding.told([count.untold() for count in counts]):
+        for reported in sharding.reported([count.untold() for count in counts]):
             for count, new in zip(counts, reported, strict=True):
                 count.learn(new)
 
