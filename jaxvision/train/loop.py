@@ -87,7 +87,7 @@ class _Loop:
         """The count of a source's broken examples."""
         if id(source) not in self.broken:
             named = (name for name in ("train", "validation", "test") if getattr(self.experiment, name) is source)
-            options = {"share": self.experiment.broken_share, "alone": jax.process_count() == 1, "report": self.journal.line}
+            options = {"share": self.experiment.broken_share, "single_process": jax.process_count() == 1, "report": self.journal.line}
             self.broken[id(source)] = data.Breakage(len(source), name=next(named, "source"), **options)
         return self.broken[id(source)]
 
@@ -214,9 +214,9 @@ class _Loop:
     def share_broken(self) -> None:
         """Every process learns what the others could not read; raises TooManyBroken on all of them where that is too much."""
         counts = [count for of_source in self.broken.values() for count in of_source.all()]
-        for said in sharding.told([count.untold() for count in counts]):
+        for said in sharding.told([count.unmerged() for count in counts]):
             for count, new in zip(counts, said, strict=True):
-                count.learn(new)
+                count.merge(new)
 
     def save(self, state: TrainState, number: int) -> None:
         """Start a checkpoint, once every row up to its step is on disk."""
