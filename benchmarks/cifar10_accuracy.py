@@ -17,7 +17,7 @@ import torch
 
 import jaxvision as jv
 from benchmarks import command, reference
-from jaxvision.train.journal import Journal
+from jaxvision.train.logging import rows_of
 from jaxvision.train.run_folder import fresh, read_json
 from tests.oracles import torch_layouts
 
@@ -98,7 +98,7 @@ def main() -> None:
     experiment = config(**(options | {"data": Path(options["data"])}))
     warmup = round(options["warmup_epochs"] * experiment.steps / experiment.epochs)
     theirs = train(experiment, options["learning_rate"], options["weight_decay"], warmup)
-    ours = [row["top1"] for row in Journal.rows(arguments.run) if row["split"] == "test"]
+    ours = [row["top1"] for row in rows_of(arguments.run) if row["split"] == "test"]
     versions = f"cpu-jax{jax.__version__}-torch{torch.__version__.partition('+')[0]}"
     path = Path(__file__).parent / "results" / f"cifar10_accuracy-{versions}.csv"
     path.parent.mkdir(exist_ok=True)

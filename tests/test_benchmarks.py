@@ -222,7 +222,7 @@ TINY = {
 
 
 @needs_torch
-@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.long) for method in ("mae", "dino"))])
+@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.slow) for method in ("mae", "dino"))])
 def test_methods_and_their_plain_writing_learn_the_same(method):
     found, worst = ssl_step_time.compare(method, TINY[method], turns=1)
     assert list(found) == ["jaxvision", "PyTorch"] and worst < 1e-3

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.evaluate.inference import collect
 from jaxvision.evaluate.labelled import check_features, check_pair
 from jaxvision.evaluate.metrics import top_k
 from jaxvision.losses._numerics import unit_rows
@@ -94,6 +95,6 @@ def nearest(memory, *, k: int = 20, temperature: float = 0.07) -> Callable:
         raise ValueError(f"k: found {k}, expected 1 to {len(memory)}, the examples of memory")
 
     def judge(infer: Callable, source) -> dict[str, float]:
-        return knn(*infer(memory), *infer(source), k=k, temperature=temperature)
+        return knn(*collect(infer(memory)), *collect(infer(source)), k=k, temperature=temperature)
 
     return judge

@@ -1,5 +1,6 @@
 """Building blocks of networks. Parameters are float32; ``dtype`` chooses the type of the computation."""
 
+from jaxvision._public import set_public_names
 from jaxvision.layers import initializers
 from jaxvision.layers.activation import dead_units, leaky_relu
 from jaxvision.layers.attention import MASK_VALUE, CrossAttention, SelfAttention
@@ -88,3 +89,4 @@ __all__ = [
     "check_input",
     "check_patches",
 ]
+set_public_names(__name__, __all__)

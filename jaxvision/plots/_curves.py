@@ -3,21 +3,37 @@
 from jaxvision.plots import drawing
 
 _TRAIN, _EVAL = "#1f5fa8", "#d9822b"
+_PERCENTAGES = {"top1": "top-1 accuracy (%)", "map": "mean average precision (%)", "miou": "mean IoU (%)", "accuracy": "accuracy (%)"}
+_MOST_PANELS = 6
+
+
+def _panels(rows: list[dict]) -> list[tuple[str, str, float]]:
+    """(metric, label, factor) of each panel: the loss, then what evaluation gives; of a run without evaluation its accuracies.
+
+    Fractions that the field gives in per cent are drawn so.
+    """
+    names: dict[str, None] = {}
+    for split in ("validation", "test"):
+        names |= dict.fromkeys(name for row in rows if row["split"] == split for name in row)
+    if any(row.get("loss") is not None for row in rows):
+        names = {"loss": None} | names
+    known = [name for name in _PERCENTAGES if any(row.get(name) is not None for row in rows)]
+    names |= dict.fromkeys(known)
+    drawn = [name for name in names if name not in ("step", "epoch", "split", "top5")][:_MOST_PANELS] or ["loss"]
+    return [(name, *((_PERCENTAGES[name], 100) if name in _PERCENTAGES else (name, 1))) for name in drawn]
 
 
 def curves(rows: list[dict], path) -> None:
-    """Loss and accuracy by epoch, for training and evaluation.
+    """Loss and evaluation metrics by epoch, for training and evaluation.
 
     ``rows`` are those of metrics.jsonl: epoch means are of the splits "train_epoch", "validation" and "test"; single steps are of the
-    split "train" and drawn faintly. A figure that no row has gets no panel.
+    split "train" and drawn faintly. Each metric that evaluation gives has a panel, at most six.
     """
-    panels = [(name, label) for name, label in (("loss", "loss"), ("top1", "top-1 accuracy (%)"), ("map", "mean average precision (%)"))]
-    panels = [(name, label) for name, label in panels if any(row.get(name) is not None for row in rows)] or [("loss", "loss")]
+    panels = _panels(rows)
     figure, axes = drawing.sheet(5.2 * len(panels), 3.8, 1, len(panels))
     last = max((row["step"] for row in rows if row["split"] == "train_epoch"), default=0)
     epochs = max((row["epoch"] for row in rows if row["split"] == "train_epoch"), default=1)
-    for axis, (name, label) in zip(axes[0], panels, strict=True):
-        scale = 1 if name == "loss" else 100
+    for axis, (name, label, scale) in zip(axes[0], panels, strict=True):
         steps = [row for row in rows if row["split"] == "train" and isinstance(row.get(name), int | float)]
         if steps and last:
             positions = [row["step"] / last * epochs for row in steps]

@@ -107,7 +107,7 @@ PROVOKED = [name for name, case in collapse_table.CASES.items() if case.expected
 AGAIN = ("dead_byol", "identical_byol")  # the same collapse under a second method
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in AGAIN)) for name in PROVOKED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in AGAIN)) for name in PROVOKED])
 def test_a_provoked_collapse_is_named_within_fifty_steps(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 50)
     assert findings and findings[0].name == collapse_table.CASES[name].expected
@@ -119,7 +119,7 @@ def test_nothing_is_said_of_the_first_steps(name):
     assert not findings
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in collapse_table.CASES if name not in PROVOKED])
 def test_nothing_is_said_of_a_healthy_run(name):
     findings, rows = collapse_table.watched(collapse_table.CASES[name], 1000)
@@ -156,9 +156,9 @@ def scripted(model) -> jv.core.Objective:
 def test_a_run_says_it_once_keeps_it_and_goes_on(tmp_path, capsys, guard):
     source = jv.data.synthetic(64, image_shape=(4, 4, 1), num_classes=3)
     model = Linear()
-    options = {"epochs": 15, "batch_size": 16, "guard": guard}
+    options = {"epochs": 15, "batch_size": 16}
     experiment = jv.train.Experiment(model, scripted(model), jv.train.sgd(0.01), source, **options)
-    state = jv.train.run(experiment, tmp_path)
+    state = jv.train.run(experiment, tmp_path, jv.train.RunOptions(guard=guard))
     said, summary = capsys.readouterr().out, json.loads((tmp_path / "summary.json").read_text())
     assert int(state.step) == 60
     assert said.count("collapse at step 40: contrastive chance: ") == (1 if guard else 0)

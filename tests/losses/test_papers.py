@@ -64,7 +64,7 @@ def test_float64_stays_float64(name, driver, count):
     check(name, "float64", driver, count)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_matrix(name, dtype):

@@ -105,14 +105,14 @@ ROWS = {
 # The default suite has the first two nets of a row; what depends on the net least, the first, and one memory under pmap.
 PAIRS, FIRST = (
     [
-        pytest.param(name, net, marks=() if place < default else pytest.mark.long, id=f"{name}-{net}")
+        pytest.param(name, net, marks=() if place < default else pytest.mark.slow, id=f"{name}-{net}")
         for name, row in ROWS.items()
         for place, net in enumerate(row.nets)
     ]
     for default in (2, 1)
 )
 EIGHT = [
-    pytest.param(*pair.values, driver, marks=pair.marks if by_default else pytest.mark.long, id=f"{pair.id}-{driver}")
+    pytest.param(*pair.values, driver, marks=pair.marks if by_default else pytest.mark.slow, id=f"{pair.id}-{driver}")
     for pair in FIRST
     for driver, by_default in (("shard_map", True), ("jit", False), ("pmap", pair.id == "byol-resnet"))
 ]

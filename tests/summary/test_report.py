@@ -134,13 +134,13 @@ def test_the_form_of_a_convolution_changes_no_figure(name, shape, macs, monkeypa
     assert here == jv.report(jv.create_model(name), shape) and here.macs == macs
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sum(FAMILIES.values(), ()))
 def test_no_mac_and_no_parameter_is_lost_in_any_variant(name, plain):
     nothing_is_lost(name)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: torchvision's figures are not compared")
 def test_totals_are_what_the_installed_torchvision_publishes():
     from torchvision import models
