@@ -13,26 +13,15 @@ from jaxvision import checks
 from jaxvision.evaluate.feature_checks import check_features, check_pair
 from jaxvision.evaluate.inference import collect
 from jaxvision.evaluate.metrics import top_k
-from jaxvision.typing import at_least_float32
+from jaxvision.losses._numerics import unit_rows
 
 _MAX_SIMILARITIES = 2**26  # held at once if ``chunk`` is None: 256 MB
-
-
-def _directions(features):
-    """Rows [N, D] of length one; a row of zeros stays, and is similar to nothing."""
-    features = features / jnp.maximum(jnp.max(jnp.abs(features), axis=1, keepdims=True), jnp.finfo(features.dtype).tiny)
-    return features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 0.5)  # of a row that is not zero: at least 1
-
-
-@jax.jit
-def _prepared(features):
-    return _directions(at_least_float32(features))
 
 
 @partial(jax.jit, static_argnames="k")
 def _nearest(memory, rows, k: int):
     """(similarity [m, k], indices [m, k]) of unit rows; ``top_k`` gives the lower index first where two are equal."""
-    return jax.lax.top_k(jnp.matmul(_prepared(rows), memory.T, precision="highest"), k)
+    return jax.lax.top_k(jnp.matmul(unit_rows(rows), memory.T, precision="highest"), k)
 
 
 def _chunk_of(count: int, chunk: int | None) -> int:
@@ -46,7 +35,7 @@ def _chunks(train_features, test_features, k: int, chunk: int | None):
     if not 1 <= k <= len(train_features):
         raise ValueError(f"k: found {k}, expected 1 to {len(train_features)}, the number of training features")
     size = min(_chunk_of(len(train_features), chunk), len(test_features))
-    memory = _prepared(jnp.asarray(train_features))
+    memory = jax.jit(unit_rows)(jnp.asarray(train_features))
     for first in range(0, len(test_features), size):
         rows = test_features[first : first + size]
         similarity, indices = _nearest(memory, jnp.asarray(np.pad(rows, [(0, size - len(rows)), (0, 0)])), k)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvision import axis
+from jaxvision import axis, checks
 from jaxvision.core import Objective, fold_name
 from jaxvision.train.fused import averaged, moved, where
 from jaxvision.train.recorded_rate import learning_rate_of
@@ -72,6 +72,14 @@ def _gradients(loss: Callable, state, batch: Batch, key: Key, count: int):
     return carry, grads, metrics
 
 
+def _counted(state, metrics: dict[str, Array], finite: Array) -> tuple[dict[str, Array], Array]:
+    """(the epoch's sums of metrics, the skipped updates in total and in a row) of a state, with this step's."""
+    terms = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
+    sums = {name: total + jnp.where(finite, terms[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
+    total, in_row = state.skipped[0] + (1 - finite.astype(jnp.int32)), jnp.where(finite, 0, state.skipped[1] + 1)
+    return sums, jnp.stack([total, in_row])
+
+
 def make_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -83,9 +91,8 @@ def make_step(
 ) -> Callable:
     """The pure step ``(state, batch, key) -> (state, metrics)`` of any objective.
 
-    Arguments of the step: ``batch``, a dict of arrays, the whole batch or a device's shard where the axis "data" is bound; ``key``, the
-    root key of the run, the same at every step.
-
+    The step's ``batch`` is the whole batch, or a device's shard where the axis "data" is bound. Its ``key`` is the root key of the run, the
+    same at every step.
     ``augment``: ``(key, batch) -> batch``. ``accumulate``: the number of micro-batches whose gradients are averaged for one update; batch
     statistics and contrastive negatives then come from the micro-batch. ``ema``: the decay of a weight average, a number or a schedule of
     the step. ``remat``: the names of the values kept in memory for the backward pass, see ``rematerialized``; by default all are kept.
@@ -95,18 +102,16 @@ def make_step(
     optimizer records it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the batch on a device.
 
     >>> import jax, jax.numpy as jnp, jaxvision as jv
-    >>> def loss(params, carry, batch, *, key, step):
-    ...     return jnp.mean((params["w"] - batch["x"]) ** 2), jv.Aux(carry, {})
     >>> init = lambda key, batch, given={}: ({"w": jnp.zeros(())}, jv.Carry({}, {}))
-    >>> objective = jv.Objective(init, loss, jv.core.unchanged)
-    >>> batch, key, optimizer = {"x": jnp.ones(4)}, jax.random.key(0), jv.train.sgd(0.25)
+    >>> loss = lambda params, carry, batch, *, key, step: (jnp.mean((params["w"] - batch["x"]) ** 2), jv.Aux(carry, {}))
+    >>> objective, optimizer = jv.Objective(init, loss, jv.core.unchanged), jv.train.sgd(0.25)
+    >>> batch, key = {"x": jnp.ones(4)}, jax.random.key(0)
     >>> state = jv.train.init(objective, optimizer, batch, key=key)
     >>> state, metrics = jv.train.make_step(objective, optimizer)(state, batch, key)
     >>> float(metrics["loss"]), float(state.params["w"])
     (1.0, 0.5)
     """
-    if accumulate < 1:
-        raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
+    checks.integer("accumulate", accumulate)
     loss = objective.loss if remat is None else rematerialized(objective.loss, remat)
 
     def step(state, batch: Batch, key: Key):
@@ -116,27 +121,21 @@ def make_step(
         grads, metrics = axis.mean((grads, metrics))
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
-
         decay = 0.0 if ema is None else ema(state.step) if callable(ema) else ema
-        old_average = {} if ema is None else state.ema["params"]
-        params, opt_state, new_average = moved(
-            optimizer, grads, state.opt_state, state.params, finite=finite, average=old_average, decay=decay
-        )
+        old = {} if ema is None else state.ema["params"]
+        params, opt_state, average = moved(optimizer, grads, state.opt_state, state.params, finite=finite, average=old, decay=decay)
         carry = objective.after(params, carry, state.step)
-        average = state.ema
+        averages = state.ema
         if ema is not None:
             stats = where(finite, averaged(state.ema["stats"], carry.stats, decay), state.ema["stats"])
-            average = {"params": new_average, "stats": stats}
+            averages = {"params": average, "stats": stats}
         carry = where(finite, carry, state.carry)
-        terms = {name: metrics[name] for name in state.sums if name != "updates"} | {"updates": jnp.float32(1)}
-        sums = {name: total + jnp.where(finite, terms[name].astype(jnp.float32), 0) for name, total in state.sums.items()}
-        in_row = jnp.where(finite, 0, state.skipped[1] + 1)
-        skipped = jnp.stack([state.skipped[0] + (1 - finite.astype(jnp.int32)), in_row])
-        metrics |= {"gradient_norm": norm, "skipped": skipped[0], "skipped_in_row": in_row}
+        sums, skipped = _counted(state, metrics, finite)
+        metrics |= {"gradient_norm": norm, "skipped": skipped[0], "skipped_in_row": skipped[1]}
         if (rate := learning_rate_of(opt_state)) is not None:
             metrics["learning_rate"] = rate
         state = state._replace(
-            step=state.step + 1, params=params, carry=carry, opt_state=opt_state, ema=average, sums=sums, skipped=skipped
+            step=state.step + 1, params=params, carry=carry, opt_state=opt_state, ema=averages, sums=sums, skipped=skipped
         )
         return state, metrics
 
