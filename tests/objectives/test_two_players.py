@@ -42,7 +42,8 @@ def two_players() -> jv.Objective:
         real_cost = jnp.mean(jax.nn.softplus(-logits_of(params["critic"], batch["point"])))
         fake_cost = jnp.mean(jax.nn.softplus(logits_of(params["critic"], stop(fake))))
         penalty = 0.1 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params["critic"]))
-        metrics = {"generator": jnp.mean(jax.nn.softplus(-logits_of(stop(params["critic"]), fake))), "critic": real_cost + fake_cost + penalty}
+        deceit_cost = jnp.mean(jax.nn.softplus(-logits_of(stop(params["critic"]), fake)))
+        metrics = {"generator": deceit_cost, "critic": real_cost + fake_cost + penalty}
         total = metrics["generator"] + metrics["critic"]
         return total, jv.Aux(carry, metrics | {"loss": total})
 
