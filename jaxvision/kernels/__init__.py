@@ -1,5 +1,6 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
+from jaxvision._public import set_public_names
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention
 from jaxvision.kernels._barrier import settled
@@ -59,3 +60,4 @@ __all__ = [
     "standardized",
     "unit_rows",
 ]
+set_public_names(__name__, __all__)

@@ -1,5 +1,6 @@
-"""Heads of the methods that compare views: what stands between an encoder and the loss, and is thrown away afterwards."""
+"""Heads: what follows an encoder. A linear classifier, and the projectors of methods that compare views."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,10 +8,44 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvision import kernels
-from jaxvision.layers.initializers import truncated_normal, uniform_bias
+from jaxvision.layers.drop import Dropout
+from jaxvision.layers.initializers import torch_default, truncated_normal, uniform_bias
 from jaxvision.layers.linear import Dense
 from jaxvision.layers.norm import BatchNorm
-from jaxvision.typing import Array
+from jaxvision.typing import Array, at_least_float32
+
+
+class Head(nn.Module):
+    """Linear classifier behind dropout: pooled [B, D] -> logits [B, K] in at least float32.
+
+    With ``num_classes`` 0 it returns ``pooled`` unchanged and has no parameters. Otherwise they are those of one dense layer: ``kernel``
+    [D, K] and ``bias`` [K].
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> head, pooled = jv.layers.Head(num_classes=3), jax.numpy.ones((2, 8))
+    >>> variables = head.init(jax.random.key(0), pooled, train=False)
+    >>> head.apply(variables, pooled, train=False).shape
+    (2, 3)
+    """
+
+    num_classes: int
+    drop_rate: float = 0.0
+    dtype: Any = None
+    kernel_init: Callable = torch_default
+    bias_init: Callable | None = None  # None: PyTorch's default
+
+    def setup(self):
+        self.dropout = Dropout(self.drop_rate)
+        if self.num_classes:
+            self.dense = Dense(self.num_classes, dtype=self.dtype, kernel_init=self.kernel_init, bias_init=self.bias_init)
+            nn.share_scope(self, self.dense)
+
+    def __call__(self, pooled: Array, *, train: bool) -> Array:
+        if not self.num_classes:
+            return pooled
+        logits = self.dense(self.dropout(pooled, train=train))
+        return at_least_float32(logits)
 
 
 class Projector(nn.Module):
@@ -44,11 +79,19 @@ class Projector(nn.Module):
 
 
 class PrototypeHead(nn.Module):
-    """features [..., D] -> (embeddings [..., bottleneck], prototypes [K, bottleneck]): DINO's head (Caron et al., 2021, appendix C).
+    """DINO's head: features [..., D] -> (embeddings [..., bottleneck], prototypes [K, bottleneck]).
 
-    Three dense layers with GELU between them, and BatchNorm before each GELU where ``batch_norm`` asks for it (use_bn_in_head of the
-    paper's code). Its logits are the products of both at unit length (for the prototypes that is weight normalisation with a gain of 1);
-    they are left to the loss, which need not hold them all.
+    Three dense layers with GELU between them; with ``batch_norm`` also BatchNorm before each GELU (``use_bn_in_head`` in the paper's
+    code). The logits are the dot products of embeddings and prototypes, both scaled to unit length; for the prototypes this is weight
+    normalization with a gain of 1. The loss computes them, so that it need not hold all K at once. Source: Caron et al., "Emerging
+    Properties in Self-Supervised Vision Transformers", 2021, appendix C.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> head, features = jv.layers.PrototypeHead(count=5, hidden=8, bottleneck=4), jax.numpy.ones((2, 8))
+    >>> embeddings, prototypes = head.init_with_output(jax.random.key(0), features)[0]
+    >>> embeddings.shape, prototypes.shape
+    ((2, 4), (5, 4))
     """
 
     count: int  # of prototypes, K

@@ -3,6 +3,7 @@
 Under a mapped axis "data" a loss returns its shard's share: the mean over the axis is the loss of the global batch.
 """
 
+from jaxvision._public import set_public_names
 from jaxvision.losses._average_precision import mean_average_precision
 from jaxvision.losses._barlow_twins import barlow_twins
 from jaxvision.losses._byol import byol
@@ -58,3 +59,4 @@ __all__ = [
     "knowledge_distillation",
     "pseudo_label",
 ]
+set_public_names(__name__, __all__)

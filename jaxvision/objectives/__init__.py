@@ -1,5 +1,6 @@
 """Training objectives, one method a file: the modules it trains, its memory, and its loss."""
 
+from jaxvision._public import set_public_names
 from jaxvision.objectives._autoencoder import autoencoder, autoencoder_reconstruction
 from jaxvision.objectives._byol import byol
 from jaxvision.objectives._dino import dino
@@ -39,3 +40,4 @@ __all__ = [
     "patchify",
     "unpatchify",
 ]
+set_public_names(__name__, __all__)
