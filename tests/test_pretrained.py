@@ -46,12 +46,9 @@ def test_a_weight_file_runs_through_every_recipe_that_evaluates(recipe, given, t
     assert (tmp_path / "run" / "summary.json").is_file()
 
 
-def test_options_of_a_model_follow_its_name(tmp_path, given):
-    encoder = jv.create_model("lenet5", num_classes=0, activation="relu")
-    weights = tmp_path / "relu.npz"
-    jv.weights.write(weights, jv.weights.to_torch(encoder, given[2], layout="sequential"))
-    found = experiments.start(None, weights, "lenet5:activation=relu", given[1], smoke=False, moments="none")
-    assert found.encoder == encoder
+def test_options_of_a_model_follow_its_name(given):
+    found = experiments.start(None, given[0], "lenet5:drop_rate=0.5", given[1], smoke=False, moments="none")
+    assert found.encoder == jv.create_model("lenet5", num_classes=0, drop_rate=0.5)
 
 
 @pytest.mark.parametrize(
