@@ -8,7 +8,7 @@ from jaxvision.layers.checks import check_input, check_patches
 from jaxvision.layers.conv_norm import ConvNorm, SeparableConv
 from jaxvision.layers.convnext_block import ConvNextBlock, mask_hidden
 from jaxvision.layers.drop import Dropout, DropPath, drop_path_rates
-from jaxvision.layers.heads import Head, Projector, PrototypeHead
+from jaxvision.layers.heads import Expander, Head, Projector, PrototypeHead, Solver
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.linear import Conv, Dense, standardize
 from jaxvision.layers.linen import scan_blocks, sow
@@ -80,9 +80,11 @@ __all__ = [
     "scan_blocks",
     "sow",
     # heads
+    "Expander",
     "Head",
     "Projector",
     "PrototypeHead",
+    "Solver",
     # checks of options and inputs
     "check_input",
     "check_patches",

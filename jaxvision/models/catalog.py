@@ -1,4 +1,4 @@
-"""Every model name as plain data: its family's file, and the names that other libraries give the same network."""
+"""All model names as plain data: {family: names}, and {name in torchvision or timm: our name of the same network}."""
 
 FAMILIES = {
     "lenet": ("lenet5", "cifarnet"),

@@ -144,6 +144,6 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> RegNet:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
     return RegNet(*MODELS[name], num_classes=num_classes, in_channels=in_channels, dtype=dtype, **rates)

@@ -1,4 +1,4 @@
-"""Pictures of runs and networks, from arrays to a PNG file. No window is ever opened."""
+"""Plots of runs and networks: functions that write arrays to a PNG file with matplotlib. They open no window."""
 
 from jaxvision._public import set_public_names
 from jaxvision.plots._attention import attention
@@ -10,21 +10,27 @@ from jaxvision.plots.drawers import draw_attention, draw_reconstructions
 from jaxvision.plots.grids import augmentations, gradients, neighbours, reconstructions, top_patches
 
 __all__ = [
-    "attention",
-    "augmentations",
+    # runs
     "comparison",
-    "confusion",
     "curves",
-    "draw_attention",
-    "draw_reconstructions",
+    # predictions
+    "confusion",
+    "predictions",
+    "worst_first",
+    # features
     "embedding",
+    "neighbours",
+    "tsne",
+    # what a network has learned
+    "attention",
     "filters",
     "gradients",
-    "neighbours",
-    "predictions",
     "reconstructions",
     "top_patches",
-    "tsne",
-    "worst_first",
+    # functions for RunOptions(draw=...)
+    "draw_attention",
+    "draw_reconstructions",
+    # input
+    "augmentations",
 ]
 set_public_names(__name__, __all__)
