@@ -25,12 +25,13 @@ class Metric(NamedTuple):
     >>> import jax.numpy as jnp, jaxvision as jv
     >>> squared = lambda outputs, batch: jnp.where(batch["valid"], (outputs - batch["target"]) ** 2, 0)
     >>> rmse = jv.evaluate.Metric(
-    ...     lambda: {"sum": jnp.zeros(()), "count": jnp.zeros((), int)},
-    ...     lambda s, outputs, batch: {"sum": s["sum"] + squared(outputs, batch).sum(), "count": s["count"] + batch["valid"].sum()},
-    ...     lambda s: {"rmse": float((s["sum"] / s["count"]) ** 0.5)})
+    ...     init=lambda: {"sum": jnp.zeros(()), "count": jnp.zeros((), int)},
+    ...     update=lambda s, outputs, batch: {"sum": s["sum"] + squared(outputs, batch).sum(), "count": s["count"] + batch["valid"].sum()},
+    ...     compute=lambda s: {"rmse": float((s["sum"] / s["count"]) ** 0.5)},
+    ... )
     >>> batch = {"target": jnp.array([1.0, 2.0, 0.0]), "valid": jnp.array([True, True, False])}
-    >>> round(rmse.compute(rmse.update(rmse.init(), jnp.array([3.0, 2.0, 9.0]), batch))["rmse"], 3)
-    1.414
+    >>> rmse.compute(rmse.update(rmse.init(), jnp.array([3.0, 2.0, 9.0]), batch))["rmse"] ** 2
+    2.0...
     """
 
     init: Callable[[], Any]
@@ -103,7 +104,7 @@ def _classification_compute(state: dict) -> dict[str, float]:
 classification = Metric(_classification_init, _classification_update, _classification_compute)
 
 
-def multilabel(infer: Callable, source: Any) -> dict[str, float]:
+def multilabel(infer: Callable, source) -> dict[str, float]:
     """``loss`` (binary cross-entropy) and ``map`` (mean average precision) of labels [N, K] in {0, 1}: an ``evaluate`` of ``Experiment``.
 
     It is a function and no ``Metric``, because average precision ranks all images: the logits of the whole source are held.
