@@ -133,8 +133,7 @@ def autoencoder(
         encoded, stats = _modules.start_encoder(key, encoder, image, given=given)
         params, stats = {"encoder": encoded}, _modules.with_stats({}, "encoder", stats)
         pooled = jax.eval_shape(lambda: _siamese.embed(encoder, params, stats, image[:1], key=key)[0])
-        decoder = decoder_of(image, pooled.shape[-1])
-        params["decoder"], _ = _modules.start("decoder", decoder, key, jnp.zeros(pooled.shape), given=given, train=False)
+        params["decoder"], _ = _modules.start("decoder", decoder_of(image, pooled.shape[-1]), key, jnp.zeros(pooled.shape), given=given, train=False)
         return params, Carry(stats, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:

@@ -162,8 +162,7 @@ def mae(
     >>> import jax
     >>> encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=8)
     >>> objective = jv.objectives.mae(encoder, depth=1, width=16, heads=2)
-    >>> params, carry = objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})
-    >>> sorted(params)
+    >>> sorted(objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})[0])
     ['decoder', 'encoder']
     """
     _modules.check_encoder(encoder)
