@@ -115,10 +115,9 @@ def autoencoder(
     >>> import jaxvision as jv  # slow
     >>> import jax, jax.numpy as jnp
     >>> objective = jv.objectives.autoencoder(jv.create_model("lenet5", num_classes=0), latent=4, width=8, variational=True)
-    >>> batch = {"image": jnp.zeros((2, 32, 32, 1))}
-    >>> params, carry = objective.init(jax.random.key(0), batch)
-    >>> sorted(objective.loss(params, carry, batch, key=jax.random.key(1), step=0)[1].metrics)
-    ['kl', 'loss', 'reconstruction']
+    >>> params, carry = objective.init(jax.random.key(0), {"image": jnp.zeros((2, 32, 32, 1))})
+    >>> sorted(params), params["decoder"]["narrow"]["bias"].shape  # 4 means, 4 log-variances
+    (['decoder', 'encoder'], (8,))
     """
     _modules.check_encoder(encoder)
     checks.counts(width=width, **({} if latent is None else {"latent": latent}))
@@ -133,7 +132,8 @@ def autoencoder(
         encoded, stats = _modules.start_encoder(key, encoder, image, given=given)
         params, stats = {"encoder": encoded}, _modules.with_stats({}, "encoder", stats)
         pooled = jax.eval_shape(lambda: _siamese.embed(encoder, params, stats, image[:1], key=key)[0])
-        params["decoder"], _ = _modules.start("decoder", decoder_of(image, pooled.shape[-1]), key, jnp.zeros(pooled.shape), given=given, train=False)
+        decoder = decoder_of(image, pooled.shape[-1])
+        params["decoder"], _ = _modules.start("decoder", decoder, key, jnp.zeros(pooled.shape), given=given, train=False)
         return params, Carry(stats, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
