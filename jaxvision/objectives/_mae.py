@@ -110,6 +110,15 @@ def _fixed_table(encoder, table: Array) -> Array:
     return jnp.zeros_like(table).at[len(table) - len(grid) :].set(grid)
 
 
+def _start_encoder(encoder, key: Key, image: Array, given: Mapping, *, fixed_position: bool) -> tuple[dict, dict]:
+    """(parameters, running statistics) of the encoder as the paper initialises it, with the leaves of ``given["encoder"]`` reused."""
+    fresh, stats = _modules.start_encoder(key, encoder, image)
+    fresh = jax.jit(_paper_init)(fold_name(key, "encoder"), fresh)
+    if fixed_position:
+        fresh = _with_position(encoder, fresh, lambda table: _fixed_table(encoder, table))
+    return _modules.with_given("encoder", {"params": fresh, "batch_stats": stats}, given)
+
+
 def _predict(encoder, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool) -> tuple:
     """(prediction [B, m, P] of the hidden patches, their places [B, m], mask [B, N], running statistics of the encoder) of images."""
     grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
@@ -153,8 +162,7 @@ def mae(
     >>> import jax
     >>> encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=8)
     >>> objective = jv.objectives.mae(encoder, depth=1, width=16, heads=2)
-    >>> params, carry = objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})
-    >>> sorted(params)
+    >>> sorted(objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})[0])
     ['decoder', 'encoder']
     """
     _modules.check_encoder(encoder)
@@ -165,11 +173,7 @@ def mae(
         _modules.check_given("mae", given, "encoder", "decoder")
         (image,) = _modules.read(batch, "mae", "image", recipe="any source of images")
         width_of_tokens = _token_width(encoder, key, image)
-        fresh, stats = _modules.start_encoder(key, encoder, image)
-        fresh = jax.jit(_paper_init)(fold_name(key, "encoder"), fresh)
-        if fixed_position:
-            fresh = _with_position(encoder, fresh, lambda table: _fixed_table(encoder, table))
-        encoder_params, stats = _modules.with_given("encoder", {"params": fresh, "batch_stats": stats}, given)
+        encoder_params, stats = _start_encoder(encoder, key, image, given, fixed_position=fixed_position)
         params, stats = {"encoder": encoder_params}, _modules.with_stats({}, "encoder", stats)
         grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
         place = jnp.zeros((1, 1), jnp.int32)

@@ -10,7 +10,8 @@ from jaxvision.typing import Array, Batch
 def simsiam(encoder, *, hidden: int = 512, projection: int = 2048, depth: int = 3) -> Objective:
     """SimSiam of two views: the negative cosine between predictions of one view and projections of the other.
 
-        L = 1/2 D(p1, stop_gradient(z2)) + 1/2 D(p2, stop_gradient(z1)), with D(p, z) = -mean_b cos(p_b, z_b)
+        L = 1/2 D(p1, stop_gradient(z2)) + 1/2 D(p2, stop_gradient(z1))
+        D(p, z) = -mean_b cos(p_b, z_b)
 
     Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``
     gives pooled [B, D]. z are outputs of the projector, of ``depth`` layers of width ``projection`` (the paper has 2 for CIFAR-10), p
