@@ -94,5 +94,5 @@ def test_without_places_the_position_decides():
 def test_bytes_become_floats_and_other_integers_are_refused():
     identity = jv.augment.each(lambda key, image: image)
     np.testing.assert_allclose(identity(KEY, BATCH)["image"], np.asarray(BATCH["image"]) / 255, rtol=1e-6)
-    with pytest.raises(TypeError, match="image: found dtype int32, expected uint8"):
+    with pytest.raises(TypeError, match="^image"):
         identity(KEY, {"image": jnp.zeros((2, 4, 4, 3), jnp.int32)})

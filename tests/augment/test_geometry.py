@@ -129,18 +129,18 @@ def test_moves_keep_shape_and_precision_and_draw_anew():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.rotate((30, -30)), r"degrees: found \(30, -30\), expected a number or \(low, high\)"),
-        (lambda: jv.augment.rotate(5, method="bicubic"), "method: found 'bicubic', expected one of bilinear, nearest"),
-        (lambda: jv.augment.affine(5, scale=0), "scale: found 0, expected a number"),
-        (lambda: jv.augment.affine(5, translate=(0.1, -0.1)), r"translate: found \(0.1, -0.1\), expected the largest shares"),
-        (lambda: jv.augment.affine(5, shear=90), "shear: found 90, expected .* from -89 to 89"),
-        (lambda: jv.augment.shear((0, 95)), r"x: found \(0, 95\)"),
-        (lambda: jv.augment.quarter_turns(0.5), "turns: found 0.5, expected a whole number"),
-        (lambda: jv.augment.quarter_turns()(KEY, jnp.ones((4, 5, 3))), "image: 4 x 5 is not square"),
-        (lambda: jv.augment.quarter_turns()(None, jnp.ones((4, 4, 3))), "key: found None"),
-        (lambda: jv.augment.rotate((0, 9))(None, jnp.ones((4, 5, 3))), "key: found None"),
-        (lambda: jv.augment.rotate(9, fill=(0.1, 0.2))(None, jnp.ones((4, 5, 3))), r"fill: found shape \(2,\), expected .* 3 channels"),
-        (lambda: jv.augment.rotate(9)(None, jnp.ones((2, 4, 5, 3))), r"image: found shape \(2, 4, 5, 3\)"),
+        (lambda: jv.augment.rotate((30, -30)), "^degrees"),
+        (lambda: jv.augment.rotate(5, method="bicubic"), "^method"),
+        (lambda: jv.augment.affine(5, scale=0), "^scale"),
+        (lambda: jv.augment.affine(5, translate=(0.1, -0.1)), "^translate"),
+        (lambda: jv.augment.affine(5, shear=90), "^shear"),
+        (lambda: jv.augment.shear((0, 95)), "^x"),
+        (lambda: jv.augment.quarter_turns(0.5), "^turns"),
+        (lambda: jv.augment.quarter_turns()(KEY, jnp.ones((4, 5, 3))), "^image: .*4 x 5"),
+        (lambda: jv.augment.quarter_turns()(None, jnp.ones((4, 4, 3))), "^key"),
+        (lambda: jv.augment.rotate((0, 9))(None, jnp.ones((4, 5, 3))), "^key"),
+        (lambda: jv.augment.rotate(9, fill=(0.1, 0.2))(None, jnp.ones((4, 5, 3))), "^fill"),
+        (lambda: jv.augment.rotate(9)(None, jnp.ones((2, 4, 5, 3))), "^image"),
     ],
 )
 def test_what_moves_refuse(make, message):
@@ -153,7 +153,7 @@ def test_a_number_is_exact_and_a_pair_draws(make):
     """What their first lines say: a number needs no key, a pair does and differs from key to key."""
     image, (fixed, range_) = jnp.eye(12)[..., None], (0.3, (-0.4, 0.4)) if make is jv.augment.translate else (30.0, (-30.0, 30.0))
     assert make(fixed)(None, image).shape == image.shape
-    with pytest.raises(ValueError, match="key: found None"):
+    with pytest.raises(ValueError, match="^key"):
         make(range_)(None, image)
     first, second = (make(range_)(jax.random.key(seed), image) for seed in (0, 1))
     assert (first != second).any()

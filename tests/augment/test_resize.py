@@ -2,7 +2,7 @@
 
 All 200 random pairs of sizes, through ``resize`` itself, compile 600 programs:
 
-    python -m pytest -m long -n 0 -s tests/augment/test_resize.py
+    python -m pytest -m slow -n 0 -s tests/augment/test_resize.py
 
 By default the sizes of the source are traced, so that five compilations serve 40 pairs. Pillow is asked for the columns first, in one call,
 and the rows next, as it did by itself until version 13, which takes the rows first where the height shrinks much more than the width:
@@ -71,7 +71,7 @@ def test_many_taps_are_summed_in_a_loop():
     np.testing.assert_allclose(resize(jnp.full((400, 400, 1), 0.25)), 0.25, atol=1e-6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("method", TOLERANCES)
 def test_200_random_pairs_of_sizes(method):
     rng, largest = np.random.default_rng(1), 0.0
