@@ -1,5 +1,6 @@
 """Augmentation on the device: pure functions of a key and an image, mapped over batches by ``vmap`` and compiled with the step."""
 
+from jaxvision._public import set_public_names
 from jaxvision.augment._resize import resize
 from jaxvision.augment._views import on, views
 from jaxvision.augment.batching import chain, each, example_keys
@@ -19,6 +20,8 @@ from jaxvision.augment.pixels import (
 from jaxvision.augment.policies import aug_mix, rand_augment, trivial_augment
 from jaxvision.augment.random import one_of, random_apply
 from jaxvision.augment.recipes import (
+    CIFAR10,
+    IMAGENET,
     EvalRecipe,
     cifar_eval,
     cifar_train,
@@ -42,6 +45,9 @@ __all__ = [
     "mae",
     "simclr",
     "three_augment",
+    # mean and standard deviation of data sets' pixels
+    "CIFAR10",
+    "IMAGENET",
     # composition and batches
     "chain",
     "each",
@@ -94,3 +100,4 @@ __all__ = [
     "rand_augment",
     "trivial_augment",
 ]
+set_public_names(__name__, __all__)

@@ -45,7 +45,7 @@ def example_keys(key: Key, batch: Batch) -> Array:
     fold = jax.vmap(jax.random.fold_in)
     if "index" in batch and "epoch" in batch:
         return fold(jax.vmap(jax.random.fold_in, (None, 0))(key, batch["epoch"]), batch["index"])
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, axis.position(len(batch["image"])))
+    return axis.example_keys(key, len(batch["image"]))
 
 
 def each(recipe: Augmentation) -> BatchAugmentation:

@@ -1,6 +1,8 @@
 """Image sources with random access, on the host, and batches whose order is a pure function of seed and step."""
 
+from jaxvision._public import set_public_names
 from jaxvision.data._check import check
+from jaxvision.data._labelled import labelled
 from jaxvision.data._order import order, positions
 from jaxvision.data.batching import batches, padded_batches
 from jaxvision.data.broken_images import Breakage, TooManyBroken
@@ -34,6 +36,7 @@ __all__ = [
     "image_folder",
     "image_list",
     "imagenet",
+    "labelled",
     "mask_pairs",
     "npz",
     "tfds",
@@ -69,3 +72,4 @@ __all__ = [
     "describe",
     "survey",
 ]
+set_public_names(__name__, __all__)
