@@ -139,7 +139,7 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", ["aug_mix", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rand_augment", "trivial_augment"))])
 def test_the_size_of_the_batch_does_not_matter(name):
     images = jnp.asarray(RNG.random((64, 10, 12, 3), np.float32))
     keys = jax.random.split(KEY, 64)
@@ -155,10 +155,9 @@ def test_the_number_of_devices_does_not_matter():
     images, keys = jnp.asarray(RNG.random((16, 10, 12, 3), np.float32)), jax.random.split(KEY, 16)
     augment = jax.jit(jax.vmap(POLICIES["trivial_augment"]()))
     whole = augment(keys, images)
-    for count in (2, 8):
-        mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
-        spread = jax.device_put((keys, images), NamedSharding(mesh, PartitionSpec("data")))
-        np.testing.assert_allclose(augment(*spread), whole, atol=1e-5)  # the angle's cosine may round otherwise
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:8])
+    sharded = jax.device_put((keys, images), NamedSharding(mesh, PartitionSpec("data")))
+    np.testing.assert_allclose(augment(*sharded), whole, atol=1e-5)  # the angle's cosine may be rounded differently
 
 
 def test_compilation_does_not_matter():

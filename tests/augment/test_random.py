@@ -76,7 +76,7 @@ def test_the_size_of_the_batch_does_not_matter():
         np.testing.assert_allclose(jax.jit(mapped)(KEYS[20 : 20 + size], images[20 : 20 + size]), whole[20 : 20 + size], atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [lambda: jv.augment.affine((-9.0, 9.0)), jv.augment.gaussian_noise, jv.augment.quarter_turns])
+@pytest.mark.parametrize("make", [lambda: jv.augment.affine((-9.0, 9.0)), pytest.param(jv.augment.gaussian_noise, marks=pytest.mark.slow)])
 def test_compilation_does_not_matter(make):
     image = jnp.asarray(np.random.default_rng(0).random((8, 8, 3), np.float32))
     np.testing.assert_allclose(make()(KEYS[0], image), jax.jit(make())(KEYS[0], image), atol=1e-5)
