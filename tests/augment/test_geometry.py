@@ -112,7 +112,7 @@ def test_quarter_turns_are_drawn_alike():
     assert sum(counts) == 2000 and np.abs(np.array(counts) - 500).max() < 4 * np.sqrt(500)
 
 
-def test_moves_keep_shape_and_precision_and_draw_anew():
+def test_geometry_keeps_shape_and_dtype_and_draws_for_each_image():
     images = jnp.asarray(RNG.random((4, 12, 9, 1)), jnp.bfloat16)
     operations = (
         jv.augment.rotate((-30, 30)),
@@ -143,7 +143,7 @@ def test_moves_keep_shape_and_precision_and_draw_anew():
         (lambda: jv.augment.rotate(9)(None, jnp.ones((2, 4, 5, 3))), "^image"),
     ],
 )
-def test_what_moves_refuse(make, message):
+def test_wrong_geometry_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -112,6 +112,6 @@ def test_no_target_is_silently_zero(make, wrong):
         (lambda: jv.augment.mixup(num_classes=9)(KEY, {"image": jnp.ones((6, 6, 2)), "label": jnp.ones(6, int)}), "^image"),
     ],
 )
-def test_what_mixing_refuses(make, message):
+def test_wrong_mixing_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -101,14 +101,14 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_only_float_images_of_rank_three_are_let_in(name):
+def test_only_float_images_of_rank_three_are_accepted(name):
     for image in (jnp.zeros((2, 8, 8, 3)), jnp.zeros((8, 8)), jnp.zeros((8, 8, 3), jnp.uint8)):
         with pytest.raises(ValueError, match="^image"):
             OPERATIONS[name](jax.random.key(0), image)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("random")])
-def test_what_draws_asks_for_a_key(name):
+def test_random_operations_need_a_key(name):
     with pytest.raises(ValueError, match="^key"):
         OPERATIONS[name](None, IMAGE)
 
@@ -129,7 +129,7 @@ def test_what_draws_asks_for_a_key(name):
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # a function's own text holds its address
 )
-def test_options_that_make_no_operation_are_refused(make, message):
+def test_wrong_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -188,6 +188,6 @@ def test_gray_images_and_precision_pass(name):
         (lambda: jv.augment.trivial_augment(fill=(0, 1))(KEY, jnp.ones((4, 4, 3))), "^fill"),
     ],
 )
-def test_what_policies_refuse(make, message):
+def test_wrong_policy_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

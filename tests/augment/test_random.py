@@ -97,6 +97,6 @@ def test_compilation_does_not_matter(make):
         ),
     ],
 )
-def test_what_chance_refuses(make, message):
+def test_wrong_random_operations_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

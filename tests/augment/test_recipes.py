@@ -143,6 +143,6 @@ def test_a_long_picture_is_not_resized_as_a_whole():
         ({"method": "lanczos"}, "^method"),
     ],
 )
-def test_senseless_evaluation_recipes_are_refused(options, message):
+def test_evaluation_recipes_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ops.EvalRecipe(**options)

@@ -117,6 +117,6 @@ def test_precision_is_kept():
         (lambda: jv.augment.equalize()(None, jnp.ones((4, 4))), "^image"),
     ],
 )
-def test_what_tones_refuse(make, message):
+def test_wrong_tone_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -48,7 +48,7 @@ def test_a_view_does_not_depend_on_its_neighbours_recipes():
     np.testing.assert_array_equal(together[:, ::2], apart[:, ::2])
 
 
-def test_what_views_refuse():
+def test_wrong_views_are_refused():
     with pytest.raises(ValueError, match="^recipes"):
         jv.augment.views(crops=(add_noise,))
     with pytest.raises(ValueError, match=r"^recipes: .*\(8, 8, 3\).*\(24, 28, 3\)"):

@@ -100,7 +100,7 @@ def test_voc_options(tmp_path):
     assert len(voc(folder)) == 3
 
 
-def test_what_is_wrong_with_voc_files_is_said_in_one_line(tmp_path):
+def test_errors_in_voc_files_are_one_line(tmp_path):
     folder = write(tmp_path, voc_files())
     one_line(lambda: voc(folder), FileNotFoundError, "split")
     one_line(lambda: voc(folder, "test"), FileNotFoundError, "split")
@@ -221,7 +221,7 @@ def test_run_lengths_in_both_forms():
     np.testing.assert_array_equal(run_length_mask(run_lengths(";540d0LE"), (9, 7)), mask)
 
 
-def test_what_is_wrong_with_coco_files_is_said_in_one_line(tmp_path):
+def test_errors_in_coco_files_are_one_line(tmp_path):
     def broken(change):
         found = coco_files()
         change(found)
@@ -286,7 +286,7 @@ def test_mask_pairs_keep_the_values_of_the_files(tmp_path):
     assert next(data.batches(source, 2))["mask"].shape == (2, 30, 40)
 
 
-def test_what_is_wrong_with_mask_pairs_is_said_in_one_line(tmp_path):
+def test_errors_in_mask_pairs_are_one_line(tmp_path):
     folder = write(tmp_path, pair_files() | {"train/images/c.png": png(picture()), "train/images/d.png": png(picture())})
     one_line(lambda: mask_pairs(folder, "train"), FileNotFoundError, "labels/", "c, d")
     one_line(lambda: mask_pairs(folder, "val"), FileNotFoundError, "split")

@@ -231,7 +231,7 @@ def test_fields_must_agree():
         ({"source": data.subset(in_memory(3), [])}, "^source"),
     ],
 )
-def test_senseless_arguments_are_refused_at_the_call(options, message):
+def test_arguments_out_of_range_are_refused_at_the_call(options, message):
     with pytest.raises(ValueError, match=message):
         data.batches(**({"source": in_memory(3), "batch_size": 4} | options))
 

@@ -66,7 +66,7 @@ def test_any_start_joins_the_same_stream_and_shards_agree():
     np.testing.assert_array_equal(np.concatenate(shards, 1).reshape(-1), whole["index"])
 
 
-def test_each_is_named_once_and_counted_by_reason():
+def test_each_broken_example_is_reported_once_and_counted_by_reason():
     _, lines, breakage = read(Fragile(20, {3, 5}), steps=20)  # four epochs
     assert len(lines) == 2 and all(any(f"example {i} " in line and f"{i}.jpg" in line for line in lines) for i in (3, 5))
     assert sum(breakage.counts.values()) == 2
@@ -94,7 +94,7 @@ def test_the_default_share_is_one_percent_and_warns(caplog):
         list(data.batches(Fragile(99, {0}), 9, steps=11))
 
 
-def test_a_share_that_is_none_is_refused():
+def test_a_share_out_of_range_is_refused():
     with pytest.raises(ValueError, match="^share"):
         data.Breakage(10, share=1.5)
 
@@ -145,7 +145,7 @@ def test_streams_split_over_processes():
         (lambda: data.batches(data.together(Fragile(3), more=(Fragile(3), 0.3)), 2), "^more: .*0.3"),
     ],
 )
-def test_streams_that_make_no_sense_are_refused(call, message):
+def test_wrong_streams_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -16,12 +16,12 @@ def test_a_mask_chooses_where_it_is_true():
 
 
 @pytest.mark.parametrize(("indices", "message"), [([True, False], "^indices: .*2"), ([1.7], "^indices: .*float64")])
-def test_what_is_no_choice_is_refused(indices, message):
+def test_wrong_indices_are_refused(indices, message):
     with pytest.raises(ValueError, match=message):
         jv.data.subset(SOURCE, indices)
 
 
-def test_a_picture_that_would_grow_without_bounds_is_refused(tmp_path):
+def test_an_image_too_large_after_resizing_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("L", (400_000, 1)).save(tmp_path / "a" / "long.png")
     with pytest.raises(jv.data.BrokenImage, match="400000 x 1"):

@@ -209,7 +209,7 @@ def test_palettes_cmyk_frames_and_profiles():
     np.testing.assert_array_equal(decode(encoded(color, "PNG", icc_profile=profile), ""), color)
 
 
-def test_formats_are_told_by_content_and_programs_are_never_run():
+def test_formats_are_recognised_by_content_and_programs_are_never_run():
     png = encoded(smooth(5, 5), "PNG")
     np.testing.assert_array_equal(decode(png, "photo.jpg"), smooth(5, 5))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
@@ -220,7 +220,7 @@ def test_formats_are_told_by_content_and_programs_are_never_run():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF"])
-def test_cut_files_say_so(kind):
+def test_truncated_files_are_recognised(kind):
     content = encoded(RANDOM.integers(0, 256, (40, 40, 3), np.uint8), kind)
     if kind != "TIFF":  # whose directory may lie at its end
         with pytest.raises(BrokenImage, match="^photo: ") as error:
@@ -233,7 +233,7 @@ def test_cut_files_say_so(kind):
             decode(content[:length], "photo")
 
 
-def test_values_that_are_no_picture_are_refused():
+def test_values_out_of_range_are_refused():
     for wrong in ([[-1.0, 0.5]], [[0.0, np.nan]], [[0.0, 1e6]]):
         with pytest.raises(BrokenImage, match="^heights.tif: ") as error:
             decode(encoded(np.array(wrong, np.float32), "TIFF"), "heights.tif")
@@ -245,7 +245,7 @@ def test_damaged_exif_does_not_lose_the_picture():
     assert decode(content, "").shape == (8, 8, 3)
 
 
-def test_a_fault_of_the_caller_is_no_broken_image():
+def test_errors_of_the_caller_are_not_broken_images():
     def choose(height, width):
         raise RuntimeError("mine")
 
@@ -355,14 +355,14 @@ def test_the_limit_can_be_set_and_pillow_keeps_its_own():
             read_image("a.png", background=wrong)
 
 
-def test_a_broken_image_is_one_line_and_travels():
+def test_a_broken_image_is_one_line_and_can_be_pickled():
     error = BrokenImage("a\nb\udc80.jpg", "damaged", "two\nlines")
     assert str(error).startswith(r"a\nb\udc80.jpg: ") and "two lines" in str(error) and str(pickle.loads(pickle.dumps(error))) == str(error)
     assert "no frame" in str(BrokenImage("frame 3", "no frame", "of 2"))
     assert isinstance(error, ValueError)
 
 
-def test_pillow_does_not_chatter():
+def test_pillow_prints_no_warnings():
     tag = struct.pack("<HHII", 0x0112, 3, 500, 1 << 20)  # more values than the file has
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + bytes(4)
     content = encoded(smooth(8, 8), "JPEG", exif=exif)

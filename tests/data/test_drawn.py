@@ -93,7 +93,7 @@ def test_shapes_can_be_learned_from_their_pixels_alone():
     assert np.mean(guesses == test.labels) > 0.8
 
 
-def test_fonts_and_sizes_that_make_no_sense_are_refused(tmp_path):
+def test_wrong_fonts_and_sizes_are_refused(tmp_path):
     (tmp_path / "a.ttf").write_text("no font")
     cases = [
         (lambda: rendered_digits(3, fonts=[tmp_path / "b.ttf"]), FileNotFoundError, r"^fonts: .*b\.ttf"),

@@ -73,7 +73,7 @@ def test_a_broken_file_is_named_where_it_is_read(pets):
     one_line(lambda: source[0], data.BrokenImage, "a.png")
 
 
-def test_folders_that_are_no_image_folders(pets):
+def test_folders_of_other_layouts_are_refused(pets):
     folder, _ = pets
     one_line(lambda: data.image_folder(folder / "none"), FileNotFoundError, "none", "cat/, dog/")
     one_line(lambda: data.image_folder(folder, classes=["cat", "bird"]), FileNotFoundError, "bird", "cat/, dog/")
@@ -345,7 +345,7 @@ def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
     assert all(name in data.describe(folder / "text.zip") for name in ("a.txt", "ImageNet", "jv.data.voc"))
 
 
-def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_factory):
+def test_unreadable_parts_do_not_hide_the_rest(pets, monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     archive_of(pets[0], folder / "pets.zip")
     (folder / "bad.zip").write_bytes(b"PK")

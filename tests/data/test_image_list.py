@@ -74,7 +74,7 @@ def test_a_row_that_does_not_fit_is_named(folder, text, kind, names):
     one_line(lambda: listed(folder, text), kind, *names)
 
 
-def test_labels_that_are_none_of_the_classes(folder):
+def test_unknown_labels_are_refused(folder):
     one_line(lambda: listed(folder, "path,label\na.png,2\n", classes=["x", "y"]), ValueError, "line 2", "0..1")
     one_line(
         lambda: listed(folder, "path,label\na.png,cat\nb.png,dog\n", classes=["cat", "fish"]), ValueError, "line 3", "dog", "cat, fish"
@@ -82,7 +82,7 @@ def test_labels_that_are_none_of_the_classes(folder):
     one_line(lambda: listed(folder, "path,label\na.png,-1\n", classes=["x"]), ValueError, "-1", "x")
 
 
-def test_files_that_are_no_lists(folder):
+def test_files_that_are_not_lists_are_refused(folder):
     one_line(lambda: data.image_list(folder / "none.csv"), FileNotFoundError, "none.csv")
     one_line(lambda: data.image_list(folder), IsADirectoryError, "a.png")
     (folder / "list.csv").write_bytes(b"path,label\n\xff\xfe.png,0\n")

@@ -101,7 +101,7 @@ def test_without_training_images_the_devkit_tells_the_classes(tmp_path):
     assert val.wnids == WNIDS and [WNIDS[label] for label in val.labels] == TRUTH
 
 
-def test_what_is_not_laid_out_so(tmp_path):
+def test_other_layouts_are_refused(tmp_path):
     validation(tmp_path / "val")
     one_line(lambda: data.imagenet(tmp_path, "test"), ValueError, "split")
     one_line(lambda: data.imagenet(tmp_path, "train"), FileNotFoundError, "split", "ILSVRC2012_img_train", "val/")

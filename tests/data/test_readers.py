@@ -59,7 +59,7 @@ def test_idx_errors(mnist, tmp_path):
         one_line(lambda: data.idx(folder, "train"), ValueError)
 
 
-def test_a_wrong_path_is_answered_by_what_is_there(mnist):
+def test_a_wrong_path_lists_what_exists(mnist):
     folder, _, _ = mnist
     one_line(lambda: data.idx(folder / "a" / "b", "train"), FileNotFoundError, "a/b", "t10k-images", "train-images")
     (folder / "empty").mkdir()

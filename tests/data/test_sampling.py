@@ -151,7 +151,7 @@ def test_a_classifier_is_not_trained_on_unlabelled_examples_alone(tmp_path):
     train(hidden, Linear(0), jv.objectives.supervised(Linear(0))._replace(loss=brightness), "without")
 
 
-def test_what_cannot_be_balanced_is_refused_in_one_line():
+def test_sources_without_single_labels_cannot_be_balanced():
     several = data.arrays(np.zeros((3, 1, 1), np.uint8), np.eye(3))
     none = data.subset(source(), [])
     cases = [

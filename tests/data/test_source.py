@@ -46,13 +46,13 @@ def test_arrays_take_column_labels_and_vectors():
         (np.zeros((3, 2, 2), np.uint8), [0] * 2, "^images, labels.*3.*2"),
     ],
 )
-def test_arrays_refuse_what_they_cannot_be(images, labels, message):
+def test_arrays_refuse_other_shapes_and_types(images, labels, message):
     with pytest.raises((ValueError, TypeError), match=message) as error:
         data.arrays(images, labels)
     assert "\n" not in str(error.value)
 
 
-def test_subset_keeps_order_and_refuses_what_is_not_there():
+def test_subset_keeps_order_and_refuses_wrong_indices():
     source = data.subset(gray(), [5, 1, 1])
     assert len(source) == 3 and source.labels.tolist() == [2, 1, 1] and source[0]["image"][0, 0, 0] == 20
     assert source.take(np.array([2, 0]))["label"].tolist() == [1, 2]

@@ -93,7 +93,7 @@ def test_backslashes_are_folders(tmp_path):
     assert open_files(zipped(tmp_path / "a.zip", [("a\\x.jpg", b"x")]), "folder", "data").folders == ["a"]
 
 
-def test_archives_that_are_none(tmp_path):
+def test_files_that_are_not_archives_are_refused(tmp_path):
     path = tmp_path / "a.zip"
     opened = lambda name: lambda: open_files(tmp_path / name, "folder", "data")  # noqa: E731
     for content in (b"", b"hello", zipped(path, CONTENTS.items()).read_bytes()[:-30]):

@@ -122,7 +122,7 @@ def test_images_are_decoded_as_those_of_files_are(folder):
     assert view["image"].shape == (100, 150, 3) and view["label"] == 4 and abs(view["image"] - whole).max() < 6
 
 
-def test_what_is_not_there_is_said_in_one_line(folder, tmp_path):
+def test_missing_data_sets_and_splits_are_one_line(folder, tmp_path):
     one_line(lambda: data.tfds("odd_files", "test", data_dir=folder), ValueError, "split")
     one_line(lambda: data.tfds("odd_files", "train[:0]", data_dir=folder), ValueError, "split")
     one_line(lambda: data.tfds("cifar10", "train", data_dir=tmp_path), FileNotFoundError, "tfds build cifar10")
