@@ -1,7 +1,6 @@
 """The contract of every recipe in experiments/, in smoke mode, found by glob: what is not run here does not count as a recipe."""
 
 import importlib
-import json
 import re
 import sys
 from functools import cached_property
@@ -214,11 +213,3 @@ def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_thei
     assert np.any(after["stem"]["bias"] != 0) and np.any(after["head"]["kernel"] != before["head"]["kernel"])
     for stage, width in zip(("stage1", "stage2", "stage3"), speedrun.WIDTHS, strict=True):
         assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-4)
-
-
-@pytest.mark.slow
-def test_the_transformer_learns_to_write_dates(tmp_path):
-    """The whole experiment: 99 % of the strings of unseen days without a mistake."""
-    jv.train.run(importlib.import_module("experiments.transformer_characters").config(), tmp_path / "run")
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["top1"] >= 0.99

@@ -2,7 +2,7 @@
 
 The longer form, of 150,000 files:
 
-    python -m pytest -n 0 -s -m long tests/data/test_fuzz.py
+    python -m benchmarks.full_checks image_files
 """
 
 import collections
@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from jaxvision.data import decoding
@@ -130,9 +129,3 @@ def fuzzed(formats: tuple[str, ...], count: int, seed: int) -> dict:
 
 def test_mutated_files_are_pictures_or_clear_errors():
     fuzzed(ASKED, 5000, seed=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("formats", "count"), [(ASKED, 100_000), (OTHERS, 50_000)])
-def test_many_mutated_files_are_pictures_or_clear_errors(formats, count):
-    fuzzed(formats, count, seed=1)

@@ -64,14 +64,6 @@ def test_float64_stays_float64(name, driver, count):
     check(name, "float64", driver, count)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("name", NAMES)
-def test_the_whole_matrix(name, dtype):
-    for driver, count in EVERY:
-        check(name, dtype, driver, count)
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ONE_EACH.values())
 def test_half_precision_is_raised(name, dtype):

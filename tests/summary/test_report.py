@@ -99,10 +99,14 @@ def sizes_of(model) -> tuple[int, int]:
     return (32, 1 if model.activation == "tanh" else 3) if type(model).__name__ == "LeNet5" else (side, 3)
 
 
+def without_compiled_kernels(patch: pytest.MonkeyPatch) -> None:
+    """Convolutions take forms that multiply no zeros and call no compiled kernel, so that a program's products can be counted."""
+    patch.setattr(jax, "default_backend", lambda: "gpu")
+
+
 @pytest.fixture
 def plain(monkeypatch):
-    """Convolutions in forms that multiply no zeros and call no compiled kernel, so that a program's products can be counted."""
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    without_compiled_kernels(monkeypatch)
 
 
 def nothing_is_lost(name: str) -> None:
@@ -132,12 +136,6 @@ def test_the_form_of_a_convolution_changes_no_figure(name, shape, macs, monkeypa
     here = jv.report(jv.create_model(name), shape)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert here == jv.report(jv.create_model(name), shape) and here.macs == macs
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sum(FAMILIES.values(), ()))
-def test_no_mac_and_no_parameter_is_lost_in_any_variant(name, plain):
-    nothing_is_lost(name)
 
 
 @pytest.mark.slow

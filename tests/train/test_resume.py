@@ -127,17 +127,6 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert other.wait(120) == 2 and "started with epochs=12, now epochs=13" in output(tmp_path / "killed")
 
 
-@pytest.mark.slow
-def test_ten_kills(tmp_path, capsys):
-    """`python -m pytest -m long -n 0 -s tests/train/test_resume.py`: prints each kill's checkpoint and step."""
-    whole = uninterrupted(tmp_path / "whole")
-    moments = ["early", "early", "later", "later", "save", "later", "later", "save", "later", "later"]
-    kills = killed(tmp_path / "killed", moments, seed=1)
-    assert_same_run(whole, tmp_path / "killed")
-    with capsys.disabled():
-        print("\nmoment, newest checkpoint, last logged step:", *zip(moments, kills, strict=True), sep="\n  ")
-
-
 @pytest.mark.parametrize(("number", "steps_per_call"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 7)])
 def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
     folder = tmp_path / "run"
