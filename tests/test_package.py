@@ -40,6 +40,7 @@ def test_light_things_load_nothing_heavy(code):
     assert json.loads(found.stdout.splitlines()[-1]) == []
 
 
+@pytest.mark.slow
 def test_an_install_without_a_compiler_computes_by_the_twins(tmp_path):
     """The build finds no compiler, ends without kernels, and whoever imports it computes."""
     site, environment = tmp_path / "site", os.environ | {"CXX": str(tmp_path / "none")}

@@ -13,7 +13,6 @@ from tests.oracles import papers
 from tests.oracles.parity import check_logits, check_training, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
-LARGE = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 
 
 WIDTHS, HIDDEN = (4, 8, 16, 24, 24), 32

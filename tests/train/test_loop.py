@@ -83,7 +83,7 @@ def scripted(figures):
     return lambda infer, source: {"loss": next(remaining)}
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 4])
+@pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, capsys, steps_per_call):
     """The lecture's case: training loss falls throughout, validation loss falls, then rises."""
     validation = jv.data.synthetic(16, image_shape=(8, 8, 1), num_classes=3, seed=2)
@@ -128,7 +128,7 @@ def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path, capsys)
         jv.train.run(experiment_of(evaluate_every=2), tmp_path)
 
 
-@pytest.mark.parametrize("driver", ["shard_map", "pmap"])
+@pytest.mark.parametrize("driver", [pytest.param("shard_map", marks=pytest.mark.slow), "pmap"])
 def test_every_driver_trains_the_same_run(tmp_path, driver):
     jv.train.run(experiment_of(), tmp_path / "jit")
     jv.train.run(experiment_of(driver=driver), tmp_path / driver)
@@ -152,7 +152,7 @@ class Poisoned:
     poisoned = True
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 4])
+@pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_updates_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path, steps_per_call):
     experiment = dataclasses.replace(experiment_of(epochs=4, steps_per_call=steps_per_call), train=Poisoned(experiment_of().train))
     with pytest.raises(jv.train.NotFinite, match="5 updates in a row, steps 1 to 5;.*Training examples: step 1: ") as error:
