@@ -21,12 +21,12 @@ KILLS = ("early", "early", "later", "later", "save", "later", "later", "save", "
 
 def report() -> None:
     """Every row: parameters and MACs of its report are those of the program."""
-    from tests.summary.test_report import nothing_is_lost, without_compiled_kernels
+    from tests.summary.test_report import assert_all_operations_counted, without_compiled_kernels
 
     with pytest.MonkeyPatch.context() as patch:
         without_compiled_kernels(patch)
         for name in jv.list_models():
-            nothing_is_lost(name)
+            assert_all_operations_counted(name)
             print(f"{name}: every MAC and parameter is in the report", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""How far is each loss from its paper's formula? Writes docs/losses.md: value and gradient, every type, driver and number of devices.
+"""Compares each loss, value and gradient, with its formula in float64 for each type, driver and device count. Writes docs/losses.md.
 
     python -m benchmarks.losses_table [--only 'nt_xent*'] [--again]
 
@@ -72,7 +72,7 @@ def digest(name: str) -> str:
 
 
 def versions() -> str:
-    """What the figures were measured with."""
+    """Versions and machine of the measurement."""
     return f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()} CPU"
 
 
@@ -84,7 +84,7 @@ def read() -> dict[Row, list[str]]:
 
 
 def measure(row: Row) -> tuple[list[str], float]:
-    """Value and gradient for each number of devices, and the largest share of its bound that any of them takes."""
+    """Errors of value and gradient for each number of devices, and the largest error as a fraction of its bound."""
     name, dtype, driver = row
     figures, worst = [], 0.0
     with jax.enable_x64(dtype == "float64"):
@@ -100,17 +100,17 @@ def _share(row: Row, *found: float) -> float:
 
 
 def share(row: Row, figure: str) -> float:
-    """The part of its bound that a figure takes; the worse of value and gradient."""
+    """The error as a fraction of its bound; the larger one of value and gradient."""
     return _share(row, *(float(part) if part.strip() != "-" else 0.0 for part in figure.split("/")))
 
 
 def within(part: float) -> bool:
-    """Whether a part of the bound is at most the whole of it; nan is not."""
+    """Whether a fraction of the bound is at most 1; False for nan."""
     return bool(part <= 1)
 
 
 def text(found: dict[Row, list[str]], measured_with: str) -> str:
-    """docs/losses.md."""
+    """The text of docs/losses.md."""
     shares = {dtype: [share(row, figure) for row, line in found.items() if row[1] == dtype for figure in line[:4]] for dtype in BOUNDS}
     bounds = "; ".join(f"{dtype}: {value:g} and {slope:g}" for dtype, (value, slope) in BOUNDS.items())
     return f"""# The losses beside their papers' formulas
@@ -134,15 +134,15 @@ column is a digest of the sources that a row depends on: a test fails where they
 
 
 def rows() -> list[Row]:
-    """Every case in every type under every driver."""
+    """All cases in all types under all drivers."""
     return [(name, dtype, driver) for name in CASES for dtype, driver in KINDS]
 
 
 def main() -> None:
     """Measure what is asked for and is not there, or has changed; then write the table."""
     parser = command.parser(__doc__)
-    parser.add_argument("--only", default="*", help="shell pattern of the rows' names")
-    parser.add_argument("--again", action="store_true", help="also what has not changed")
+    parser.add_argument("--only", default="*", help="shell pattern of row names")
+    parser.add_argument("--again", action="store_true", help="measure unchanged rows again")
     arguments = parser.parse_args()
     known = read()
     same = TABLE.exists() and versions() in TABLE.read_text(encoding="utf-8")
@@ -154,7 +154,7 @@ def main() -> None:
         kept[row] = [*figures, digest(row[0])]
         print(*row, *figures, "" if within(worst) else "OVER THE BOUND", sep="  ", flush=True)
         over += [] if within(worst) else [row]
-        TABLE.write_text(text(kept, versions()), encoding="utf-8")  # what was measured stays when the rest is not
+        TABLE.write_text(text(kept, versions()), encoding="utf-8")  # keep the results so far if the rest fails
     if over:
         raise SystemExit(f"{len(over)} rows are over their bounds")
 

@@ -99,10 +99,6 @@ class Pretrained(NamedTuple):
         return jv.augment.each(jv.augment.chain(*steps, *([self.recipe] if self.recipe else [])))
 
 
-def _headless(variables: dict) -> dict:
-    return variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
-
-
 def _check_alike(found: tuple, run: tuple) -> None:
     if found != run:
         raise ValueError(f"data: found images of {found}, but the run's encoder was trained on {run}; other data must have that shape")
@@ -172,7 +168,7 @@ def pretrained(
         train, test = labelled(data, shape[0]) if data else (experiment.train, experiment.test)
         _check_alike(train[0]["image"].shape, shape)
         variables = jv.train.teacher(state) if key == "teacher" else jv.train.variables(state)
-        return Pretrained(encoder, _headless(variables), experiment.recipe, train, test)
+        return Pretrained(encoder, jv.models.drop_head(variables), experiment.recipe, train, test)
     if data is None:
         raise ValueError("data: found none; a weight file knows no data (--data FOLDER)")
     encoder = _network(model)
@@ -194,7 +190,14 @@ def scheduled_dino(encoder, *, steps: int, epochs: int, prototypes: int, momentu
     )
 
 
-def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: Callable) -> None:
+def run_each(
+    config: Callable,
+    runs: dict[str, list[str]],
+    single: str,
+    finish: Callable,
+    *,
+    options: jv.train.RunOptions | Callable[..., jv.train.RunOptions] = jv.train.RunOptions(),
+) -> None:
     """The command of an experiment that has several runs: each of ``runs`` (name: its own options) in a folder of its own, then ``finish``.
 
     Where the command line has the option ``single``, such as "model", it is one run of ``config`` like any other experiment.
@@ -207,16 +210,16 @@ def run_each(config: Callable, runs: dict[str, list[str]], single: str, finish: 
     own, rest = parser.parse_known_args()
     smoke = "-smoke" if "--smoke" in rest else ""
     if {"-h", "--help"} & set(rest):
-        return jv.train.main(config)
+        return jv.train.main(config, options=options)
     if chosen := getattr(own, single):
         workdir = own.workdir or Path("runs") / f"{name}-{chosen}{smoke}"
-        return jv.train.main(config, [f"--{single}", chosen, "--workdir", str(workdir), *rest])
+        return jv.train.main(config, [f"--{single}", chosen, "--workdir", str(workdir), *rest], options=options)
     workdir = own.workdir or Path("runs") / f"{name}{smoke}"
-    varied = {option for options in runs.values() for option in options if option.startswith("--")}
+    varied = {word for arguments in runs.values() for word in arguments if word.startswith("--")}
     if fixed := varied & {option.partition("=")[0] for option in rest}:
         raise SystemExit(f"{name}: the runs differ in {', '.join(sorted(fixed))}; give it with --{single}, for one run, or not at all")
-    for run, options in runs.items():
-        jv.train.main(config, [*options, "--workdir", str(workdir / run), *rest])
+    for run, arguments in runs.items():
+        jv.train.main(config, [*arguments, "--workdir", str(workdir / run), *rest], options=options)
     if missing := [run for run in runs if not (workdir / run / "summary.json").is_file()]:
         raise SystemExit(f"{name}: {', '.join(missing)} came to no end; the same command goes on with them")
     return finish(workdir, rest)

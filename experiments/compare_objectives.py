@@ -148,10 +148,14 @@ def config(
         recipe=recipe,
         evaluate=jv.evaluate.classification if supervised else jv.evaluate.nearest(few, k=min(20, len(few))),
         evaluate_every=max(1, run["epochs"] // epochs),
-        draw=_drawing(method, network, digits=digits),
         seed=seed,
-        title=f"{method}, {encoder}",
     )
+
+
+def run_options(experiment: jv.train.Experiment, *, method: str, encoder: str, **_) -> jv.train.RunOptions:
+    """The title, and the reconstructions that MAE draws."""
+    digits = experiment.train[0]["image"].shape[2] == 1
+    return jv.train.RunOptions(title=f"{method}, {encoder}", draw=_drawing(method, experiment.model, digits=digits))
 
 
 def _pixels(source) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +188,7 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
         seed=options["seed"],
     )
     where = folder / ("from_scratch" if scratch else "fine_tuned")
-    jv.train.run(experiment, where)
+    jv.train.run(experiment, where, fine_tune.run_options(experiment, scratch=scratch))
     return json.loads((where / "summary.json").read_text())["top1"]
 
 
@@ -203,7 +207,7 @@ def judge(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
 
     found = {method: seen(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if baselines:
-        start = jv.train.variables(jv.train.run_folder.fresh(jv.train.load(folder)[0]))  # the very encoder that the run began with
+        start = jv.train.variables(jv.train.load(folder)[0].initializer().state())  # the encoder that the run began with
         found["random"] = seen(start) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
         found["pixels"] = _judge(_pixels(few), _pixels(test))
     return found
@@ -230,4 +234,4 @@ def tabulate(workdir: Path, given: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_each(config, _runs(sys.argv), "method", tabulate)
+    run_each(config, _runs(sys.argv), "method", tabulate, options=run_options)

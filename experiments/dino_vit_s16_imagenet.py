@@ -64,14 +64,16 @@ def config(
         **run,
         augment=jv.augment.dino(size, crop_size=local, crops=crops),
         recipe=jv.augment.imagenet_eval(size, crop=False),
-        draw=attend(encoder),
         evaluate=jv.evaluate.nearest(memory),
         seed=seed,
-        threads=8,
-        title="DINO, ViT-S/16 on ImageNet",
-        hint="python -m experiments.linear_probe --run {workdir}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, **_) -> jv.train.RunOptions:
+    """The attention of the class token is drawn at the end."""
+    hint = "python -m experiments.linear_probe --run {workdir}"
+    return jv.train.RunOptions(title="DINO, ViT-S/16 on ImageNet", hint=hint, draw=attend(experiment.model), threads=8)
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

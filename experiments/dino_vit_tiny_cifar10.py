@@ -59,13 +59,16 @@ def config(
         **run,
         augment=jv.augment.dino(32, crop_size=16, crops=crops),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
-        draw=attend(encoder),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
-        title="DINO, ViT-Ti/4 on CIFAR-10",
-        hint="python -m experiments.linear_probe --run {workdir}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, **_) -> jv.train.RunOptions:
+    """The attention of the class token is drawn at the end."""
+    hint = "python -m experiments.linear_probe --run {workdir}"
+    return jv.train.RunOptions(title="DINO, ViT-Ti/4 on CIFAR-10", hint=hint, draw=attend(experiment.model))
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -47,7 +47,6 @@ def config(
     encoder = jv.create_model("convnextv2_atto", num_classes=0, patch_size=1, dtype=dtype)
     if smoke:
         encoder = encoder.clone(depths=(1, 1, 1, 1))
-    reconstruct = partial(jv.objectives.fcmae_reconstruction, encoder, mask_ratio=mask_ratio)
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
@@ -59,13 +58,17 @@ def config(
         **run,
         augment=jv.augment.each(jv.augment.mae(32)),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
-        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
-        title="FCMAE, ConvNeXt V2 atto on CIFAR-10",
-        hint="python -m experiments.fine_tune --run {workdir}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, **_) -> jv.train.RunOptions:
+    """Reconstructions are drawn at the end."""
+    reconstruct = partial(jv.objectives.fcmae_reconstruction, experiment.model, mask_ratio=mask_ratio)
+    hint = "python -m experiments.fine_tune --run {workdir}"
+    return jv.train.RunOptions(title="FCMAE, ConvNeXt V2 atto on CIFAR-10", hint=hint, draw=paint(reconstruct))
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

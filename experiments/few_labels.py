@@ -87,4 +87,4 @@ def tabulate(workdir: Path, given: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_each(config, _runs(sys.argv), "only", tabulate)
+    run_each(config, _runs(sys.argv), "only", tabulate, options=fine_tune.run_options)

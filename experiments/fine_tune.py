@@ -72,9 +72,14 @@ def config(
         **shown,
         evaluate_every=max(1, len(found.test or ()) // len(train)),  # epochs of few labels are short
         given={} if scratch else {"model": found.variables},
-        title=f"{type(found.encoder).__name__} on {len(train)} labelled images, {'from scratch' if scratch else 'fine-tuned'}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, *, scratch: bool, **_) -> jv.train.RunOptions:
+    """The title says what begins from scratch."""
+    name, start = type(experiment.model).__name__, "from scratch" if scratch else "fine-tuned"
+    return jv.train.RunOptions(title=f"{name} on {len(experiment.train)} labelled images, {start}")
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

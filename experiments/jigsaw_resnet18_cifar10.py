@@ -11,6 +11,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import cifar10, warmed_cosine
 
+OPTIONS = jv.train.RunOptions(title="Jigsaw, ResNet-18 on CIFAR-10", hint="python -m experiments.linear_probe --run {workdir}")
+
 
 def config(
     *,
@@ -57,10 +59,8 @@ def config(
         augment=jv.augment.each(jv.augment.random_horizontal_flip()),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
-        title="Jigsaw, ResNet-18 on CIFAR-10",
-        hint="python -m experiments.linear_probe --run {workdir}",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -7,6 +7,11 @@ Expected: test top-1 99.2, 99.2, 98.6 % (seeds 0, 1, 2) after 30 epochs; 13 s of
 
 import jaxvision as jv
 
+OPTIONS = jv.train.RunOptions(
+    title="LeNet-5 on digits",
+    hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",
+)
+
 
 def config(
     *, epochs: int = 30, batch_size: int = 64, learning_rate: float = 4e-3, seed: int = 0, smoke: bool = False
@@ -35,10 +40,8 @@ def config(
         batch_size=batch_size,
         augment=jv.augment.each(jv.augment.random_crop(32, padding=2)),
         seed=seed,
-        title="LeNet-5 on digits",
-        hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

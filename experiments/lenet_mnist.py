@@ -10,6 +10,12 @@ from pathlib import Path
 
 import jaxvision as jv
 
+OPTIONS = jv.train.RunOptions(
+    title="LeNet-5 on MNIST",
+    hint="python -m experiments.lenet_mnist --data FOLDER --learning-rate 0.1 --workdir runs/faster",
+    log_every=50,
+)
+
 
 def config(
     *,
@@ -48,11 +54,8 @@ def config(
         augment=jv.augment.each(resize),
         recipe=resize,
         seed=seed,
-        log_every=50,
-        title="LeNet-5 on MNIST",
-        hint="python -m experiments.lenet_mnist --data FOLDER --learning-rate 0.1 --workdir runs/faster",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

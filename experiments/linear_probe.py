@@ -63,9 +63,13 @@ def config(
         recipe=found.recipe,
         given={"model": found.variables},
         seed=seed,
-        title=f"linear probe of {type(found.encoder).__name__}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, **_) -> jv.train.RunOptions:
+    """The title names the network."""
+    return jv.train.RunOptions(title=f"linear probe of {type(experiment.model).__name__}")
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -15,6 +15,10 @@ import jaxvision as jv
 from experiments import imagenet_views, paint, warmed_cosine
 
 
+def _decoder(smoke: bool) -> dict[str, int]:
+    return {"depth": 1, "width": 48, "heads": 3} if smoke else {"depth": 8, "width": 512, "heads": 16}
+
+
 def config(
     *,
     data: Path | None = None,
@@ -46,15 +50,14 @@ def config(
         seed: Decides initialisation, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
-    size, name, options, decoder = 224, "vit_base_patch16_224", {}, {"depth": 8, "width": 512, "heads": 16}
+    size, name, options, decoder = 224, "vit_base_patch16_224", {}, _decoder(smoke)
     if smoke:
         size, name, options = 32, "vit_tiny_patch16_224", {"image_size": 32, "patch_size": 8}
-        epochs, batch_size, warmup_epochs, decoder = 1, 16, 0.0, {"depth": 1, "width": 48, "heads": 3}
+        epochs, batch_size, warmup_epochs = 1, 16, 0.0
     train, memory, test = imagenet_views(data, tfds, size, smoke=smoke)
     encoder = jv.create_model(name, num_classes=0, dtype=dtype, **options)
     if smoke:
         encoder = encoder.clone(depth=2)
-    reconstruct = partial(jv.objectives.mae_reconstruction, encoder, mask_ratio=mask_ratio, heads=decoder["heads"])
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
@@ -67,14 +70,17 @@ def config(
         accumulate=accumulate,
         augment=jv.augment.each(jv.augment.mae(size)),
         recipe=jv.augment.imagenet_eval(size, crop=False),
-        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(memory),
         seed=seed,
-        threads=8,
-        title="MAE, ViT-B/16 on ImageNet",
-        hint="python -m experiments.fine_tune --run {workdir}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, smoke: bool, **_) -> jv.train.RunOptions:
+    """Reconstructions are drawn at the end."""
+    heads, hint = _decoder(smoke)["heads"], "python -m experiments.fine_tune --run {workdir}"
+    reconstruct = partial(jv.objectives.mae_reconstruction, experiment.model, mask_ratio=mask_ratio, heads=heads)
+    return jv.train.RunOptions(title="MAE, ViT-B/16 on ImageNet", hint=hint, draw=paint(reconstruct), threads=8)
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -14,6 +14,10 @@ import jaxvision as jv
 from experiments import cifar10, paint, warmed_cosine
 
 
+def _decoder(smoke: bool) -> dict[str, int]:
+    return {"depth": 1 if smoke else 4, "width": 96, "heads": 3}
+
+
 def config(
     *,
     data: Path | None = None,
@@ -47,8 +51,7 @@ def config(
     encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=4, dtype=dtype)
     if smoke:
         encoder = encoder.clone(depth=2)
-    decoder = {"depth": 1 if smoke else 4, "width": 96, "heads": 3}
-    reconstruct = partial(jv.objectives.mae_reconstruction, encoder, mask_ratio=mask_ratio, heads=decoder["heads"])
+    decoder = _decoder(smoke)
     run = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
@@ -60,13 +63,17 @@ def config(
         **run,
         augment=jv.augment.each(jv.augment.mae(32)),
         recipe=jv.augment.imagenet_eval(32, resize_to=32, crop=False),
-        draw=paint(reconstruct),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
-        title="MAE, ViT-Ti/4 on CIFAR-10",
-        hint="python -m experiments.fine_tune --run {workdir}",
     )
 
 
+def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, smoke: bool, **_) -> jv.train.RunOptions:
+    """Reconstructions are drawn at the end."""
+    heads, hint = _decoder(smoke)["heads"], "python -m experiments.fine_tune --run {workdir}"
+    reconstruct = partial(jv.objectives.mae_reconstruction, experiment.model, mask_ratio=mask_ratio, heads=heads)
+    return jv.train.RunOptions(title="MAE, ViT-Ti/4 on CIFAR-10", hint=hint, draw=paint(reconstruct))
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -63,8 +63,12 @@ def config(
         augment=jv.augment.each(jv.augment.cifar_train()),
         recipe=jv.augment.cifar_eval(),
         seed=seed,
-        title=f"{model} on CIFAR-10",
     )
+
+
+def run_options(experiment: jv.train.Experiment, *, model: str, **_) -> jv.train.RunOptions:
+    """The title names the network."""
+    return jv.train.RunOptions(title=f"{model} on CIFAR-10")
 
 
 def compare(workdir: Path, options: list[str]) -> None:
@@ -80,4 +84,4 @@ def compare(workdir: Path, options: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_each(config, {name: ["--model", name] for name in NETWORKS}, "model", compare)
+    run_each(config, {name: ["--model", name] for name in NETWORKS}, "model", compare, options=run_options)

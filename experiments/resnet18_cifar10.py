@@ -11,6 +11,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import cifar10, warmed_cosine
 
+OPTIONS = jv.train.RunOptions(title="ResNet-18 on CIFAR-10", hint="a longer run: --epochs 200 --workdir runs/resnet18_long")
+
 
 def config(
     *,
@@ -53,10 +55,8 @@ def config(
         augment=jv.augment.each(jv.augment.cifar_train()),
         recipe=jv.augment.cifar_eval(),
         seed=seed,
-        title="ResNet-18 on CIFAR-10",
-        hint="a longer run: --epochs 200 --workdir runs/resnet18_long",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jaxvision as jv
 
+OPTIONS = jv.train.RunOptions(title="ResNet-18 on photographs", hint="`jaxvision predict {workdir} IMAGE`")
+
 
 def config(
     *,
@@ -59,10 +61,8 @@ def config(
         augment=jv.augment.each(jv.augment.chain(colors, jv.augment.imagenet_train(size, crop=False))),
         recipe=jv.augment.imagenet_eval(size, crop=False),
         seed=seed,
-        title="ResNet-18 on photographs",
-        hint="`jaxvision predict {workdir} IMAGE`",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -12,6 +12,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import imagenet, warmed_cosine
 
+OPTIONS = jv.train.RunOptions(title="ResNet-50 on ImageNet", threads=8)
+
 
 def config(
     *,
@@ -63,10 +65,8 @@ def config(
         augment=jv.augment.each(jv.augment.imagenet_train(size, crop=False)),
         recipe=jv.augment.imagenet_eval(size, crop=False),
         seed=seed,
-        threads=8,
-        title=f"{name} on ImageNet",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -12,6 +12,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import imagenet_views, warmed_cosine
 
+OPTIONS = jv.train.RunOptions(title="SimCLR, ResNet-50 on ImageNet", hint="python -m experiments.linear_probe --run {workdir}", threads=8)
+
 
 def config(
     *,
@@ -60,11 +62,8 @@ def config(
         augment=jv.augment.simclr(size),
         evaluate=jv.evaluate.nearest(memory),
         seed=seed,
-        threads=8,
-        title=f"SimCLR, {name} on ImageNet",
-        hint="python -m experiments.linear_probe --run {workdir}",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -188,12 +188,15 @@ def config(
             jv.augment.alternating_horizontal_flip(), jv.augment.each(jv.augment.chain(shift, jv.augment.cifar_eval()))
         ),
         recipe=jv.augment.cifar_eval(),
-        resident=True,
-        steps_per_call=-(-len(train) // batch_size),
         seed=seed,
-        title="CIFAR-10 speed run",
     )
 
 
+def run_options(experiment: jv.train.Experiment, **_) -> jv.train.RunOptions:
+    """Images on the device, and each epoch as one program."""
+    epoch = -(-len(experiment.train) // experiment.batch_size)
+    return jv.train.RunOptions(resident=True, steps_per_call=epoch, title="CIFAR-10 speed run")
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -82,17 +82,21 @@ def reversals(count: int, held_out: int, generator: np.random.Generator) -> tupl
 
 
 def sources(task: str, count: int, held_out: int) -> tuple[Pairs, Pairs]:
-    """The pairs to train on and those to judge, the same at every call."""
+    """The pairs to train on and those to evaluate on, the same at every call."""
     pairs = {"dates": dates, "reverse": reversals}[task](count, held_out, np.random.default_rng(0))
     columns = [tokens([pair[side] for part in pairs for pair in part]) for side in (0, 1)]
     return tuple(Pairs(*(column[part] for column in columns)) for part in (slice(None, len(pairs[0])), slice(len(pairs[0]), None)))
 
 
-def judge(infer, source) -> dict[str, float]:
-    """``top1``, the share of strings written without a mistake, and ``characters``, the share of right ones up to the end; greedily."""
-    found, target = infer(source, "translate")
-    counts, right = target != PADDING, found[:, : target.shape[1]] == target
-    return {"top1": float(np.mean(np.all(right | ~counts, axis=1))), "characters": float(right[counts].mean())}
+def exact_strings(infer, source) -> dict[str, float]:
+    """``top1``, the share of strings without a mistake, and ``characters``, that of correct characters up to the end; greedy decoding."""
+    strings, characters = [], []
+    for written, batch in infer(source, "translate"):
+        target = batch["target"]
+        counts, right = target != PADDING, written[:, : target.shape[1]] == target
+        strings.append(np.all(right | ~counts, axis=1))
+        characters.append(right[counts])
+    return {"top1": float(np.concatenate(strings).mean()), "characters": float(np.concatenate(characters).mean())}
 
 
 def config(
@@ -138,12 +142,16 @@ def config(
         epochs=epochs,
         batch_size=batch_size,
         reads=("source",),
-        evaluate=judge,
+        evaluate=exact_strings,
         seed=seed,
-        title=f"{model} on {task}",
-        hint="the contrast: --model recurrent --context fixed --task reverse, then --context attended",
     )
 
 
+def run_options(experiment: jv.train.Experiment, *, model: str, task: str, **_) -> jv.train.RunOptions:
+    """The title names model and task."""
+    hint = "the contrast: --model recurrent --context fixed --task reverse, then --context attended"
+    return jv.train.RunOptions(title=f"{model} on {task}", hint=hint)
+
+
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=run_options)

@@ -11,6 +11,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import cifar10, warmed_cosine
 
+OPTIONS = jv.train.RunOptions(title="VICReg, ResNet-18 on CIFAR-10", hint="python -m experiments.linear_probe --run {workdir}")
+
 
 def config(
     *,
@@ -57,10 +59,8 @@ def config(
         augment=jv.augment.simclr(32, strength=0.5, blur=False),
         evaluate=jv.evaluate.nearest(train),
         seed=seed,
-        title="VICReg, ResNet-18 on CIFAR-10",
-        hint="python -m experiments.linear_probe --run {workdir}",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -12,6 +12,8 @@ from pathlib import Path
 import jaxvision as jv
 from experiments import imagenet
 
+OPTIONS = jv.train.RunOptions(title="ViT-S/16 on ImageNet", threads=8)
+
 
 def config(
     *,
@@ -70,10 +72,8 @@ def config(
         augment=augment,
         recipe=jv.augment.imagenet_eval(size, crop=False),
         seed=seed,
-        threads=8,
-        title=f"{name} on ImageNet",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -8,7 +8,7 @@ metrics) calls these.
 import jax
 import jax.numpy as jnp
 
-from jaxvision.typing import Array
+from jaxvision.typing import Array, Key
 
 NAME = "data"
 
@@ -40,6 +40,11 @@ def position(count: int) -> Array:
     """Global positions of this shard's ``count`` rows, [count] int32: what per-example randomness folds in."""
     first = jax.lax.axis_index(NAME) * count if size() > 1 else 0
     return first + jnp.arange(count, dtype=jnp.int32)
+
+
+def example_keys(key: Key, count: int) -> Array:
+    """A key for each of this shard's ``count`` examples, folded with its global position: the same draws on any number of devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, position(count))
 
 
 def previous(array: Array) -> Array:

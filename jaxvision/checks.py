@@ -46,6 +46,12 @@ def integer(name: str, value, *, at_least: int = 1, at_most: int | None = None) 
         raise ValueError(f"{name}: found {value!r}, expected an integer {span}")
 
 
+def counts(**values) -> None:
+    """Raise ValueError unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        integer(name, value)
+
+
 def pair(name: str, value, *, at_least: int = 1) -> tuple[int, int]:
     """``value`` as (height, width); one integer stands for both. Raise ValueError for anything else."""
     lengths = tuple(value) if hasattr(value, "__len__") else (value, value)

@@ -164,7 +164,7 @@ def _exported(arguments: argparse.Namespace) -> dict:
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
     variables = _learned(state, arguments.key)
     if arguments.drop_head:
-        variables = variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
+        variables = jv.models.drop_head(variables)
     known = list(jv.weights.rules.rules_of(experiment.model))
     layout = arguments.to or ("timm" if "timm" in known else next(iter(known), None))
     try:

@@ -63,10 +63,10 @@ def test_the_effective_rank_of_equal_rows_is_zero():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jv.losses.byol(Z1, Z2[:3]), "prediction, target: found shapes"),
-        (lambda: jv.losses.barlow_twins(Z1[0], Z2[0]), "z1, z2: found shapes"),
-        (lambda: jv.losses.koleo(Z1[0]), r"features: found shape \(6,\), expected \[B, D\]"),
-        (lambda: jv.losses.effective_rank(Z1[0]), r"features: found shape \(6,\), expected \[B, D\]"),
+        (lambda: jv.losses.byol(Z1, Z2[:3]), "prediction, target"),
+        (lambda: jv.losses.barlow_twins(Z1[0], Z2[0]), "z1, z2"),
+        (lambda: jv.losses.koleo(Z1[0]), "features"),
+        (lambda: jv.losses.effective_rank(Z1[0]), "features"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

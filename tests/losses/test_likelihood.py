@@ -38,7 +38,7 @@ def test_gradient_of_the_negative_log_likelihood():
 
 def test_likelihoods_refuse_shapes_and_raise_precision():
     for loss in (jv.losses.likelihood, jv.losses.negative_log_likelihood):
-        with pytest.raises(ValueError, match=r"found shapes \(5,\) and \(4,\), expected \[N\] twice"):
+        with pytest.raises(ValueError, match="probabilities, labels"):
             loss(FIRST, LABELS[:4])
         assert loss(FIRST.astype(jnp.bfloat16), LABELS).dtype == jnp.float32
     assert jv.losses.softmax(FIRST.astype(jnp.float16)).dtype == jnp.float32
@@ -70,5 +70,5 @@ def test_median_frequency_weights():
     np.testing.assert_allclose(jv.losses.median_frequency_weights(jnp.array([10, 20, 40])), [2.0, 1.0, 0.5])
     np.testing.assert_allclose(jv.losses.median_frequency_weights(jnp.array([10, 0, 20, 30, 0, 60])), [2.5, 0, 1.25, 25 / 30, 0, 25 / 60])
     np.testing.assert_allclose(jax.jit(jv.losses.median_frequency_weights)(jnp.zeros(3)), np.zeros(3))
-    with pytest.raises(ValueError, match=r"counts: found shape \(2, 2\), expected \[K\]"):
+    with pytest.raises(ValueError, match="counts"):
         jv.losses.median_frequency_weights(jnp.ones((2, 2)))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.layers import Branches
 from jaxvision.models.inception import MODELS
+from jaxvision.models.inception_blocks import Branches
 from tests.oracles import papers
 from tests.oracles.parity import DOUBLE_TOLERANCE, arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 

@@ -75,6 +75,7 @@ ROWS = {
     ),
     "vicreg": Row(lambda make: jv.objectives.vicreg(make(), width=16), two_views, rate=0.001),
     "byol": Row(lambda make: jv.objectives.byol(make(), hidden=32, projection=16), two_views),
+    "simsiam": Row(lambda make: jv.objectives.simsiam(make(), hidden=8, projection=16), two_views),
     "dino": Row(
         lambda make: jv.objectives.dino(make(), prototypes=48, hidden=32, bottleneck=64, teacher_temperature=0.1, center_momentum=0.0),
         multi_crop,
