@@ -1,10 +1,8 @@
 """Resizing of photographs against Pillow: 1 / 255 for bilinear, 2 / 255 for bicubic, the same pixels for nearest.
 
-25 random pairs of sizes, through ``resize`` itself, compile a program each:
+All 200 random pairs of sizes, through ``resize`` itself, compile 600 programs: ``python -m benchmarks.full_checks resize``.
 
-    python -m pytest -m slow -n 0 -s tests/augment/test_resize.py
-
-By default the sizes of the source are traced, so that five compilations serve 40 pairs. Pillow is asked for the columns first, in one call,
+Here the sizes of the source are traced, so that five compilations serve 40 pairs. Pillow is asked for the columns first, in one call,
 and the rows next, as it did by itself until version 13, which takes the rows first where the height shrinks much more than the width:
 bicubic, cut to whole bytes in between, then differs from itself.
 """

@@ -1,8 +1,8 @@
 """Thousands of mutated image files: every one is a picture or a BrokenImage of one line, and memory stays within the limit of pixels.
 
-The longer form, of 30,000 files:
+The longer form, of 150,000 files:
 
-    python -m pytest -n 0 -s -m slow tests/data/test_fuzz.py
+    python -m benchmarks.full_checks image_files
 """
 
 import collections
@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from jaxvision.data import decoding

@@ -34,6 +34,7 @@ def touched(how: str) -> tuple[bool, int]:
     return found[0] == "True", int(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
 def test_a_step_touches_no_page_for_the_first_time():
     (fresh, many), (kept, few) = touched("fresh"), touched("kept")

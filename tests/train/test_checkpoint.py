@@ -81,13 +81,13 @@ def flip(path, bit: int) -> None:
 
 
 def test_every_flipped_bit_is_noticed_named_and_survived(saved):
-    """Three flips in every file of the newest step here; the 300 of the long form are below."""
+    """Three flips in every file of the newest step here; the 300 are below."""
     flips_in_every_file(saved, each=3)
 
 
 @pytest.mark.slow
 def test_three_hundred_flipped_bits(saved, capsys):
-    """`python -m pytest -m long -n 0 -s tests/train/test_checkpoint.py`: prints the figure."""
+    """`python -m pytest -m slow -n 0 -s tests/train/test_checkpoint.py`: prints the figure."""
     detected, files = flips_in_every_file(saved, each=5, least=300)
     with capsys.disabled():
         print(f"\n{detected} of {detected} single-bit flips over {files} files detected, each fell back to the step before")

@@ -21,11 +21,11 @@ def reference():
 @pytest.mark.parametrize(
     ("driver", "count", "options"),
     [
-        ("jit", 8, {}),
+        pytest.param("jit", 8, {}, marks=pytest.mark.slow),
         ("jit", 8, {"fsdp": True}),
-        ("shard_map", 1, {}),
+        pytest.param("shard_map", 1, {}, marks=pytest.mark.slow),
         ("shard_map", 8, {}),
-        ("pmap", 2, {}),
+        pytest.param("pmap", 2, {}, marks=pytest.mark.slow),
         ("pmap", 8, {}),
     ],
 )
@@ -34,16 +34,19 @@ def test_drivers_agree(reference, driver, count, options):
     assert driver_agreement.difference(ours, reference) <= driver_agreement.BOUND
 
 
+@pytest.mark.slow
 def test_two_processes_agree(reference):
     assert driver_agreement.difference(driver_agreement.two_processes("shard_map", STEPS), reference) <= driver_agreement.BOUND
 
 
+@pytest.mark.slow
 def test_micro_batches_have_the_same_members_on_any_number_of_devices():
     one = driver_agreement.trained("jit", jax.devices()[:1], 2, accumulate=4)
     four = driver_agreement.trained("shard_map", jax.devices()[:4], 2, accumulate=4)
     assert driver_agreement.difference(four, one) <= driver_agreement.BOUND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compiled", "bound"), [(False, 1e-6), pytest.param(True, driver_agreement.BOUND, marks=built)])
 def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, bound):
     """Saved on 8, restored on 2 bit for bit; ten further steps on both agree within 1e-6 of the largest parameter without compiled kernels.

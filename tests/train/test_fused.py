@@ -94,7 +94,10 @@ def test_other_types_and_what_was_made_anew_take_the_chain():
 
 
 @built
-@pytest.mark.parametrize(("driver", "options"), [("jit", {}), ("jit", {"fsdp": True}), ("shard_map", {}), ("pmap", {})])
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [("jit", {"fsdp": True}), *(pytest.param(driver, {}, marks=pytest.mark.slow) for driver in ("jit", "shard_map", "pmap"))],
+)
 def test_on_devices_it_is_the_same(driver, options):
     """Eight of them, with a weight average, beside one."""
     objective = jv.objectives.supervised(jv.create_model("lenet5", num_classes=10))

@@ -66,7 +66,7 @@ def same(one, other) -> None:
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 
 
-@pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("driver", ["jit", pytest.param("shard_map", marks=pytest.mark.slow), pytest.param("pmap", marks=pytest.mark.slow)])
 def test_resident_images_change_no_number(tmp_path, driver):
     options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_crop(8, padding=1))}
     travelling = trained(tmp_path / "travelling", **options)
@@ -94,7 +94,10 @@ def train_rows(folder) -> list[dict]:
     return [row for row in rows_of(folder) if row["split"] == "train"]
 
 
-@pytest.mark.parametrize("driver, steps, fsdp", [("jit", 5, False), ("jit", 4, True), ("shard_map", 4, False), ("pmap", 100, False)])
+OTHER_CALLS = (("jit", 5, False), ("shard_map", 4, False), ("pmap", 100, False))
+
+
+@pytest.mark.parametrize("driver, steps, fsdp", [("jit", 4, True), *(pytest.param(*row, marks=pytest.mark.slow) for row in OTHER_CALLS)])
 def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, fsdp, monkeypatch):
     honest, seen = Feed.calls, []
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
@@ -188,7 +191,7 @@ def test_a_slow_step_does_not_count_as_waiting(tmp_path):
     assert second["input_wait_seconds"] < 0.2 * second["training_seconds"]
 
 
-@pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("driver", [pytest.param("jit", marks=pytest.mark.slow), "shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_a_further_stream_reaches_the_objective(tmp_path, driver):
     def both(params, carry, batch, *, key, step):
         loss, aux = jv.objectives.supervised(Linear()).loss(params, carry, batch, key=key, step=step)
