@@ -1,8 +1,8 @@
-"""Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
+"""Kernels: functions with compiled forms, each with a reference implementation (``plain_*``). Layers call these; no model knows which form runs."""
 
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention
-from jaxvision.kernels._barrier import settled
+from jaxvision.kernels._barrier import barrier
 from jaxvision.kernels._batch_norm import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.kernels._blur import blur, plain_blur
 from jaxvision.kernels._chunked_cross_entropy import (
@@ -26,6 +26,7 @@ __all__ = [
     "adam",
     "adam_is_compiled",
     "attention",
+    "barrier",
     "blur",
     "conv2d",
     "gelu",
@@ -55,6 +56,5 @@ __all__ = [
     "prototype_entropy",
     "rescaled",
     "self_attention",
-    "settled",
     "standardized",
 ]

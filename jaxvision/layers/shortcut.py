@@ -7,5 +7,5 @@ from jaxvision.typing import Array
 
 
 def joined(x: Array) -> Array:
-    """What leaves a block, computed once (``kernels.settled``) and named "shortcut" for those who recompute all else (``remat``)."""
-    return checkpoint_name(kernels.settled(x), "shortcut")
+    """What leaves a block, computed once (``kernels.barrier``) and named "shortcut" for those who recompute all else (``remat``)."""
+    return checkpoint_name(kernels.barrier(x), "shortcut")

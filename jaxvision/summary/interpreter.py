@@ -1,12 +1,13 @@
 """From the equations of a program to its layers: every call of a module with parameters, every pooling and every product beside them."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
-from jaxvision import kernels
+from jaxvision.kernels._primitive import reference_of
 from jaxvision.layers import Conv, WindowAttention
 from jaxvision.summary.propagation import Seen, Window, joined, padded, reshaped, seen_image, sliced, through_groups, through_window
 from jaxvision.summary.tracing import Program, call_number
@@ -39,9 +40,10 @@ def _convolution_of(module: Conv) -> Window:
 
 
 def _inner(equation) -> Any:
-    """The program that an equation runs, None where it runs none."""
-    if equation.primitive.name in _SPELLED_OUT:
-        return jax.make_jaxpr(_SPELLED_OUT[equation.primitive.name])(*(variable.aval for variable in equation.invars)).jaxpr
+    """The program that an equation runs: of a kernel its reference implementation, of other primitives without a program None."""
+    reference = reference_of(equation.primitive)
+    if reference is not None:
+        return jax.make_jaxpr(partial(reference, **equation.params))(*(variable.aval for variable in equation.invars)).jaxpr
     if equation.primitive.name not in _RUNS:
         return None
     found = [value for value in equation.params.values() if isinstance(value, core.Jaxpr | core.ClosedJaxpr)]
@@ -146,8 +148,6 @@ class Walk:
             return self._convolution(equation, ins)
         if name == "dot_general":
             return self._product(equation, ins)
-        if name in _COMPILED:
-            return self._compiled(equation, ins)
         if isinstance(first, Seen):
             if name.startswith("reduce_window"):
                 return self._pooling(equation, first)
@@ -203,20 +203,6 @@ class Walk:
         axes[numbers.out_spec[1]] = frozenset()
         seen = seen._replace(axes=tuple(axes[axis] for axis in range(len(shape)))).blurred(sides)
         self._note("Conv", equation, seen, uses, window, extents)
-        return seen
-
-    def _compiled(self, equation, ins: list) -> Seen:
-        """A convolution [B, H, W, C], [kh, kw, c, D] or a pooling [B, H, W, C] by one of the compiled kernels of CPUs."""
-        (_, *extents, _), other = (variable.aval.shape for variable in equation.invars)
-        shape, options, kind = equation.outvars[0].aval.shape, dict(equation.params["options"]), _COMPILED[equation.primitive.name]
-        size = options.get("size", other[:2])
-        edges = options["padding"]  # the same before and after of a convolution, four numbers of a pooling
-        padding = tuple((edge, edge) for edge in edges) if kind == "Conv" else (edges[:2], edges[2:])
-        uses = math.prod(shape) * math.prod(other[:3]) if kind == "Conv" else 0
-        window = Window(size, options["stride"], padding, (1, 1), shape[3] if equation.primitive.name == "jaxvision_depthwise" else 1)
-        seen = next(value for value in ins if isinstance(value, Seen))
-        seen = through_window(seen, (1, 2), tuple(extents), shape[1:3], window)
-        self._note(kind, equation, seen, uses, window, tuple(extents))
         return seen
 
     def _product(self, equation, ins: list) -> Seen:
@@ -286,13 +272,6 @@ _RUNS = (
     "scan",
 )
 _APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
-_SPELLED_OUT = {  # fast forms: what they do, operation by operation
-    "attention": kernels.plain_attention,
-    "self_attention": kernels.plain_self_attention,
-    "layer_norm": kernels.plain_layer_norm,
-    "jaxvision_product": kernels.plain_product,
-}
-_COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {
     "reduce_sum": "GlobalMean",
     "reduce_max": "GlobalMax",
