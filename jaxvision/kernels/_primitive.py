@@ -68,7 +68,9 @@ class Kernel:
         self.primitive.def_impl(self._evaluate)
         self.primitive.def_abstract_eval(self._shapes)
         for platform in {form.platform for form in forms}:
-            mlir.register_lowering(self.primitive, mlir.lower_fun(partial(self._choose, platform), multiple_results=True), platform=platform)
+            mlir.register_lowering(
+                self.primitive, mlir.lower_fun(partial(self._choose, platform), multiple_results=True), platform=platform
+            )
         batching.primitive_batchers[self.primitive] = self._map
         ad.primitive_jvps[self.primitive] = self._differentiate
         _REFERENCES[self.primitive] = self._referred

@@ -29,6 +29,11 @@ _OTHERS = [
 ]
 
 
+def targets() -> list[str]:
+    """The names of the functions that the library registers with XLA, the targets of custom calls."""
+    return [*_CONVOLUTIONS, *_DIFFERENTIABLE, *_PRODUCTS, *_OTHERS]
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The shared library with its functions registered with XLA; None where it was not built or is disabled.
@@ -44,7 +49,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found = ctypes.CDLL(str(path))
     try:
-        functions = {name: getattr(found, name) for name in (*_CONVOLUTIONS, *_DIFFERENTIABLE, *_PRODUCTS, *_OTHERS)}
+        functions = {name: getattr(found, name) for name in targets()}
     except AttributeError as error:
         fix = "build it again by python -m pip install -e . or disable it by JAXVISION_NATIVE=0"
         raise OSError(f"the compiled kernels were built from older sources ({error}): {fix}") from None
