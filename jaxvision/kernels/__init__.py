@@ -1,4 +1,4 @@
-"""Kernels: functions with compiled forms, each with a reference implementation (``plain_*``). Layers call these; no model knows which form runs."""
+"""Functions with compiled forms, each beside its reference implementation (``plain_*``); no model knows which form runs."""
 
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention

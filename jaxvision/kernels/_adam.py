@@ -15,8 +15,8 @@ class AdamNumbers(NamedTuple):
     """The scalars of one update, numbers or arrays [].
 
     ``rest1``, ``rest2`` and ``rest`` are 1 - ``beta1``, 1 - ``beta2`` and 1 - ``decay``. ``first`` and ``second`` are the bias corrections
-    of mean and square, 1 / (1 - beta^t). ``clip`` multiplies the gradient. ``coupled`` and ``decoupled`` are the weight decay before and after
-    the moments, ``decay`` that of the average. Where ``finite`` is 0 nothing changes.
+    of mean and square, 1 / (1 - beta^t). ``clip`` multiplies the gradient. ``coupled`` and ``decoupled`` are the weight decay before and
+    after the moments, ``decay`` that of the average. Where ``finite`` is 0 nothing changes.
 
     >>> from jaxvision import kernels
     >>> numbers = kernels.AdamNumbers(0.9, 0.1, 0.99, 0.01, 10.0, 100.0, 1e-8, 1.0, 0.0, 0.0, 0.1, 0.0, 1.0, True)

@@ -160,8 +160,8 @@ def prototype_cross_entropy(
 ) -> Float[Array, "G V B"]:
     """-sum_k t_gbk log p_vbk with t = softmax(teacher . teacher_prototypes - offset), p = softmax(student . student_prototypes).
 
-    With ``unit`` the prototypes are scaled to length 1, without a copy. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a time (4,096
-    by default), and again for the gradient. The teacher's three arrays get no gradient. Forward-mode differentiation does not work: use
+    With ``unit`` the prototypes are scaled to length 1, without a copy. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a time
+    (4,096 by default), and again for the gradient. The teacher's three arrays get no gradient. Forward-mode differentiation does not work: use
     ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
 
     >>> import jax.numpy as jnp

@@ -49,8 +49,9 @@ def _selected(form: Form) -> Form:
 def differentiable(value: Kernel, *, gradients: Gradient, tangent: Gradient = Gradient(), kept: int = 0) -> tuple[Kernel, Kernel]:
     """Gives ``value`` derivatives with forms of their own; returns the kernels of the tangent and of the gradients.
 
-    ``gradients``: forms ``(*arrays, *kept, *cotangents, **options)`` that list the gradients by all arrays. ``kept`` counts the last results
-    of ``value``, which no user reads: they are arguments of both derivatives. ``tangent``: forms ``(*arrays, *kept, *tangents, **options)``.
+    ``gradients``: forms ``(*arrays, *kept, *cotangents, **options)`` that list the gradients by all arrays. ``tangent``: forms
+    ``(*arrays, *kept, *tangents, **options)``. ``kept`` counts the last results of ``value``, which are arguments of both derivatives and
+    have none of their own.
     """
 
     def reference(options: dict) -> Callable[..., list[Array]]:

@@ -28,7 +28,7 @@ def plain_max_pool(image: Float[Array, "B H W C"], *, size: Pair, stride: Pair, 
 
 
 def _pool(image: Array, other: Array, **options: Any) -> Array:
-    """The value of ``other`` where each window of ``image`` has its largest: the value with the image itself, the tangent with its tangent."""
+    """The value of ``other`` where each window of ``image`` has its maximum. ``other`` is the image itself, or its tangent."""
     attributes = options | {"padding": (*options["padding"][0], *options["padding"][1])}
 
     def part(image, other):
@@ -39,7 +39,7 @@ def _pool(image: Array, other: Array, **options: Any) -> Array:
 
 
 def _pool_gradient(image: Array, gradient: Array, **options: Any) -> Array:
-    """Zeros but where a window has its largest value: there the sum of the windows' gradients."""
+    """The sum of the windows' gradients at their maxima, zero elsewhere."""
     attributes = options | {"padding": (*options["padding"][0], *options["padding"][1])}
 
     def part(image, gradient):

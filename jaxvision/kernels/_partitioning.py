@@ -32,7 +32,10 @@ def axis_names(rule: str, *arrays: Any) -> tuple[list[list[str]], list[list[str]
 
 
 def fitted(shape: tuple[int, ...], rule: str, *arrays: Any) -> tuple[int, ...]:
-    """``shape`` of a result with the extents that the arrays have along its axes: those of a shard, or of a batch that ``jax.vmap`` joined."""
+    """``shape`` of a result, with the extents that the arrays have along its axes.
+
+    These differ from ``shape`` for a shard, and for a batch that ``jax.vmap`` joined with another axis.
+    """
     given, (result,) = axis_names(rule, *arrays)
     extents = {name: extent for array, names in zip(arrays, given) for name, extent in zip(names, array.shape)}
     return tuple(extents.get(name, extent) for name, extent in zip(result, shape, strict=True))

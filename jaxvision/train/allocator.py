@@ -10,7 +10,7 @@ def keep_memory() -> bool:
     """Keep what a step on a CPU has freed for the next one; whether the system's allocator is one that can (glibc).
 
     XLA asks for the temporaries of a step anew in each, and glibc hands blocks so large back to the system at once, so that every step
-    touches every page of them for the first time (docs/performance.md has what that costs). It is a setting of the whole process, whose
+    touches every page of them for the first time (docs/kernels/runtime.md has what that costs). It is a setting of the whole process, whose
     memory then never shrinks, and holds for threads that begin later: ``jv.train.main`` makes it for its commands; in a script of your own
     call it before JAX has computed anything.
     """

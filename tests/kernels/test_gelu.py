@@ -1,4 +1,4 @@
-"""The exact GELU against its reference, its definition in float64 and its derivatives in closed form; what it keeps for the backward pass."""
+"""The exact GELU against its reference, its definition in float64 and its derivatives in closed form; what the backward pass keeps."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Layer normalisation by the compiled kernel is the paper's in float64, with every derivative, and its reference implementation's on any devices."""
+"""Layer normalisation by the compiled kernel is the paper's in float64, with every derivative, on any devices."""
 
 import jax
 import jax.numpy as jnp

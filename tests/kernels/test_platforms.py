@@ -11,7 +11,6 @@ import pytest
 import jaxvision as jv
 from jaxvision import kernels
 from jaxvision.kernels import native
-from tests.kernels.marks import built
 
 OTHERS = ("tpu", "cuda")
 MAP, TOKENS = (2, 8, 8, 16), (2, 40, 32)

@@ -1,4 +1,4 @@
-// What the kernels of every instruction set offer, and what they are given to run on several threads.
+// The interface of the kernels of every instruction set, and how they run on several threads.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ struct Parallel {
 };
 
 // image [B, H, W, C], kernel [kh, kw, c, D], output [B, h, w, D]; strides and padding of the rows and of the columns. c is 1 and D is C where
-// every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's part of `whole`, which decides how they
-// are computed, so that the number of devices does not; 0 is B.
+// every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's shard of `whole` images. `whole`
+// decides which algorithm runs, so that it does not depend on the number of devices; 0 stands for B.
 struct Shape {
   int64_t B, H, W, C, kh, kw, D, h, w, stride_rows, stride_columns, pad_rows, pad_columns, whole = 0;
 };
@@ -44,7 +44,7 @@ struct Convolution {
   void (*kernel_gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
-// Max pooling: `pick` gives another image's values at the places of the largest, `gradient` adds the outputs' gradients there. D is C.
+// Max pooling: `pick` gives another image's values at the places of the maxima, `gradient` adds the outputs' gradients there. D is C.
 struct Pool {
   void (*pick)(const Shape&, const float* image, const float* other, float* output, const Parallel&);
   void (*gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);

@@ -180,7 +180,7 @@ ffi::Error blur(ffi::ThreadPool pool, Floats from, Matrix taps, Result<Floats> t
   return run(pool, images, chosen().pictures.blur, from, taps, count, to);
 }
 
-// Copies nothing where XLA gives one array for both: a barrier, which makes XLA compute a value once.
+// The identity, without a copy where XLA gives one array for both: a barrier, behind which XLA computes a value once.
 ffi::Error barrier(ffi::AnyBuffer from, Result<ffi::AnyBuffer> to) {
   if (from.size_bytes() != to->size_bytes()) return ffi::Error::InvalidArgument("the sizes differ");
   if (from.untyped_data() != to->untyped_data()) std::memcpy(to->untyped_data(), from.untyped_data(), from.size_bytes());
