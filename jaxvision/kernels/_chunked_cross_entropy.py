@@ -6,25 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.kernels._chunked_logsumexp import in_blocks
+from jaxvision.kernels._unit_vectors import inverse_lengths
 from jaxvision.typing import Array, Float
 
 CHUNK = 4096  # prototypes at a time by default
 EXACT = jax.lax.Precision.HIGHEST
-
-
-def inverse_lengths(prototypes: Float[Array, "K D"]) -> Float[Array, "K"]:
-    """One over the Euclidean length of each prototype; 0, without a gradient, for a prototype of length 0.
-
-    >>> import jax.numpy as jnp
-    >>> from jaxvision import kernels
-    >>> kernels.inverse_lengths(jnp.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
-    [0.25, 0.0]
-    """
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(prototypes), axis=-1))  # scaling by it avoids underflow and overflow of the squares
-    nonzero = ~(largest < jnp.finfo(prototypes.dtype).tiny)  # NaN counts as nonzero
-    safe = jnp.where(nonzero, largest, 1)
-    square = jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1)
-    return jnp.where(nonzero, 1 / (safe * jnp.sqrt(jnp.where(nonzero, square, 1))), 0)
 
 
 def _scales(prototypes: Array, unit: bool) -> Array:
@@ -161,8 +147,8 @@ def prototype_cross_entropy(
     """-sum_k t_gbk log p_vbk with t = softmax(teacher . teacher_prototypes - offset), p = softmax(student . student_prototypes).
 
     With ``unit`` the prototypes are scaled to length 1, without a copy. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a time
-    (4,096 by default), and again for the gradient. The teacher's three arrays get no gradient. Forward-mode differentiation does not work: use
-    ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
+    (4,096 by default), and again for the gradient. The teacher's three arrays get no gradient. Forward-mode differentiation does not work:
+    use ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
 
     >>> import jax.numpy as jnp
     >>> from jaxvision import kernels

@@ -148,9 +148,9 @@ def _gradient_form(form: Form, rule: str, place: int) -> Form:
 def bilinear(names: tuple[str, str, str], rule: str, *forms: Form, loops: bool = False) -> Kernel:
     """A kernel of two arrays that is linear in each; the functions of its forms are ``Bilinear``.
 
-    ``names`` are those of the function and of its gradients by the first and by the second argument: three bilinear kernels, of which each
-    one's derivatives are the other two. ``rule`` names the axes, as in ``in_parts``: the first array and the result have a batch. ``loops``:
-    see ``Kernel``.
+    ``names`` are those of the function and of its gradients by the first and by the second argument. These are three bilinear kernels; the
+    derivatives of each are the other two. ``rule`` names the axes, as in ``in_parts``; the first array and the result have a batch.
+    ``loops``: see ``Kernel``.
     """
     (first, second), result = (term.strip() for term in rule.split("->")[0].split(",")), rule.split("->")[1].strip()
     rules = (rule, f"{result}, {second} -> {first}", f"{first}, {result} -> {second}")

@@ -1,8 +1,11 @@
 """Layer normalisation: XLA reads and writes a row several times in each pass, the compiled kernel once."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
+from jaxvision import axis
 from jaxvision.kernels import native
 from jaxvision.kernels._derivatives import Gradient, differentiable
 from jaxvision.kernels._partitioning import in_parts
@@ -10,16 +13,26 @@ from jaxvision.kernels._primitive import Form, Kernel, always
 from jaxvision.typing import Array, Float
 
 
-def standardized(x: Float[Array, "..."], over: tuple[int, ...], epsilon: float) -> Float[Array, "..."]:
-    """(x - mean) / sqrt(variance + epsilon), with mean and (biased) variance along the axes ``over``; in two passes.
+def standardized(
+    x: Float[Array, "..."], over: tuple[int, ...], epsilon: float, *, unbiased: bool = False, global_batch: bool = False
+) -> Float[Array, "..."]:
+    """(x - mean) / sqrt(variance + epsilon) along the axes ``over``, in two passes.
+
+    ``unbiased`` divides the squares by their number less one (without ``global_batch``). ``global_batch``: mean and variance are those of
+    all shards; ``over`` then has the axis of the batch.
 
     >>> import jax.numpy as jnp
     >>> from jaxvision import kernels
     >>> kernels.standardized(jnp.array([1.0, 3.0]), (0,), 0.0).tolist()
     [-1.0, 1.0]
     """
-    centred = x - jnp.mean(x, axis=over, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+    average = axis.mean if global_batch else lambda local: local
+    centered = x - average(jnp.mean(x, axis=over, keepdims=True))
+    variance = average(jnp.mean(jnp.square(centered), axis=over, keepdims=True))
+    if unbiased:
+        count = math.prod(x.shape[place] for place in over)
+        variance = variance * (count / max(count - 1, 1))
+    return centered * jax.lax.rsqrt(variance + epsilon)
 
 
 def plain_layer_norm(
