@@ -11,7 +11,7 @@ from jaxvision.typing import Array
 def residual_output(x: Array) -> Array:
     """Mark the output of a residual block, the sum of shortcut and branch; the values stay the same.
 
-    The compiler computes it once (``kernels.settled``), and ``jax.checkpoint`` policies can save it under the name "shortcut", which
+    The compiler computes it once (``kernels.barrier``), and ``jax.checkpoint`` policies can save it under the name "shortcut", which
     ``Experiment(remat=...)`` does.
 
     >>> import jaxvision as jv
@@ -20,7 +20,7 @@ def residual_output(x: Array) -> Array:
     >>> jv.layers.residual_output(shortcut + branch).tolist()
     [1.0, 2.0]
     """
-    return checkpoint_name(kernels.settled(x), "shortcut")
+    return checkpoint_name(kernels.barrier(x), "shortcut")
 
 
 class LayerScale(nn.Module):
