@@ -14,11 +14,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxvision.losses._directions import unit_rows
 
 from benchmarks import command
-from jaxvision.kernels import plain_log_sum_exp_of_others
+from jaxvision.kernels import plain_log_sum_exp_of_others, unit_rows
 from jaxvision.losses import nt_xent
-from jaxvision.losses._directions import unit_rows
 
 FEATURES, PAIRS = 128, tuple(2**power for power in range(10, 17))  # 1,024 ... 65,536
 STEEPEST, SLOWEST = 1.1, 1.5  # bounds of the exponent and of the ratio of times

@@ -114,18 +114,18 @@ def main() -> None:
     moved = difference(*(trained("jit", jax.devices()[:1], steps) for steps in (0, arguments.steps)))
     text = f"""# The same numbers under every driver
 
-{arguments.steps} steps of a small residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, batch
-{BATCH}, float32, simulated CPU devices: the largest difference from jit on one device, max |a - b| / max |a| over all parameters.
-The bound is {BOUND:.0e}; a test holds a shorter form of this table to it.
+A small residual network with BatchNorm is trained for {arguments.steps} steps under each driver, with momentum, random crops, mixup,
+dropout and stochastic depth, batch size {BATCH}, float32, on simulated CPU devices. The table has the largest difference
+from `jit` on one device, max |a - b| / max |a| over all parameters. The bound is {BOUND:.0e}; a test checks a shorter run against it.
 
 | driver | 1 device | 2 | 4 | 8 | 2 processes x 4 |
 |---|---|---|---|---|---|
 {table}
 
-The peak learning rate is {CALM}, and training moved the parameters by {moved:.1e} of the largest. At {WILD} the same
-twenty steps magnify rounding: a unit at the kink of its ReLU switches on one side and not on the other, and batch statistics of a small
-batch carry it on. Eight devices under shard_map then differ from one by {eight:.1e}, and one device differs from itself by {nudged:.1e}
-when its first weights are changed by a relative 1e-7.
+The peak learning rate is {CALM}, and training moves the parameters by {moved:.1e} of the largest. At a rate of {WILD} the same steps
+amplify rounding: a ReLU near zero is active on one device and not on the other, and the statistics of a small batch carry the
+difference on. Eight devices under `shard_map` then differ from one by {eight:.1e}; one device differs from itself by {nudged:.1e} when its
+initial weights change by a relative 1e-7.
 
 Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m benchmarks.driver_agreement`.
 """

@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by every room: each raises one line that names the argument, what was found and what was expected."""
+"""Checks of arguments for every package. Each raises one line that names the argument, what was found and what was expected."""
 
 import difflib
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _is_traced(value) -> bool:
-    """Whether ``value`` is known only when the compiled program runs; jax is not imported for the answer."""
+    """Whether ``value`` is a tracer, whose number is only known when the compiled program runs. Does not import jax."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 
@@ -24,7 +24,13 @@ def _numbers(fits: Callable[[np.ndarray], np.ndarray], expected: str, numbers: d
 
 
 def positive(**numbers) -> None:
-    """Raise ValueError unless every number is above 0. A traced value passes: it is known only when the program runs."""
+    """Raise ValueError unless every number is above 0. A traced value passes: it is known only when the program runs.
+
+    >>> from jaxvision import checks
+    >>> checks.positive(temperature=-1.0)
+    Traceback (most recent call last):
+    ValueError: temperature: found -1.0, expected a number above 0
+    """
     _numbers(lambda array: array > 0, "above 0", numbers)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvision import checks
+from jaxvision.data.source import Source
 from jaxvision.evaluate.feature_checks import check_features, check_pair
 from jaxvision.evaluate.inference import collect
 from jaxvision.evaluate.metrics import top_k
@@ -108,7 +108,7 @@ def knn(
     return {name: count / len(test_labels) for name, count in correct.items()}
 
 
-def nearest(memory: Any, *, k: int = 20, temperature: float = 0.07) -> Callable:
+def nearest(memory: Source, *, k: int = 20, temperature: float = 0.07) -> Callable:
     """A function for ``Experiment(evaluate=...)`` whose model is an encoder: the ``knn`` accuracy of a source, ``{"top1": ...}``.
 
     ``memory``: a labelled source, usually the training images without augmentation. Its features are computed again in each evaluation.
@@ -121,7 +121,7 @@ def nearest(memory: Any, *, k: int = 20, temperature: float = 0.07) -> Callable:
     if not 1 <= k <= len(memory):
         raise ValueError(f"k: found {k}, expected 1 to {len(memory)}, the number of examples in memory")
 
-    def evaluate(infer: Callable, source) -> dict[str, float]:
+    def evaluate(infer: Callable, source: Source) -> dict[str, float]:
         return knn(*collect(infer(memory)), *collect(infer(source)), k=k, temperature=temperature)
 
     return evaluate

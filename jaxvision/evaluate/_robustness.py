@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from flax import linen as nn
 from jaxvision.augment.color import adjust_brightness
 from jaxvision.augment.erasing import painted
 from jaxvision.augment.geometry import affine_matrix, warped
+from jaxvision.data.source import Source
 from jaxvision.evaluate.inference import outputs, prepared
 from jaxvision.evaluate.metrics import top_k
 from jaxvision.typing import Array, to_float
@@ -52,7 +52,7 @@ def _logits(model, variables, image, amount, recipe, kind: str):
 def robustness(
     model: nn.Module,
     variables: Mapping,
-    source: Any,
+    source: Source,
     *,
     recipe: Callable | None = None,
     shifts: Sequence[float] = (0, 1, 2, 4, 8),

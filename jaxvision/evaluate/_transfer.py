@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxvision.data.source import Source
 from jaxvision.evaluate._few_labels import draw_rows
 from jaxvision.evaluate._linear_probe import linear_probe
 from jaxvision.evaluate.feature_checks import check_features
@@ -51,7 +51,7 @@ def _order(stage: str) -> tuple:
 
 
 def stage_features(
-    model: nn.Module, variables: Mapping, source: Any, *, recipe: Callable | None = None, batch_size: int = 256
+    model: nn.Module, variables: Mapping, source: Source, *, recipe: Callable | None = None, batch_size: int = 256
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features of every stage of an encoder for a source: ({stage: [N, D] float32}, labels [N]), in the order from input to output.
 
@@ -81,8 +81,8 @@ def stage_features(
 def transfer(
     model: nn.Module,
     variables: Mapping,
-    train_source: Any,
-    test_source: Any,
+    train_source: Source,
+    test_source: Source,
     *,
     recipe: Callable | None = None,
     amounts: Sequence[float | int] = (0.01, 1.0),
