@@ -10,7 +10,7 @@ parameters of any objective without knowing the method. A step does, in this ord
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -165,7 +165,7 @@ def _combined(terms: tuple[_Term, ...], share: tuple[str, ...]) -> Objective:
     return Objective(init, loss, after)
 
 
-def combine(*, share: tuple[str, ...] = (), **terms) -> Objective:
+def combine(*, share: tuple[str, ...] = (), **terms: Any) -> Objective:
     """The weighted sum of several training signals, itself an ``Objective``: L = sum_i weight_i(step) L_i.
 
     Each term is ``(weight, signal)``. The weight is a number or a schedule of ``step``. The signal is an ``Objective``, or a function with
