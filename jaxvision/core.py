@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvision._public import set_public_names
 from jaxvision.typing import Array, Batch, Key
+
+__all__ = ["Aux", "Carry", "Objective", "combine", "fold_name", "reuse", "unchanged"]
+set_public_names(__name__, __all__)
 
 
 class Carry(NamedTuple):

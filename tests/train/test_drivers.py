@@ -113,8 +113,8 @@ def mean_loss(params, carry, batch, *, key, step):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"driver": "pmapp"}, "driver: found 'pmapp', expected one of jit, shard_map, pmap"),
-        ({"driver": "pmap", "fsdp": True}, "fsdp: needs driver='jit'"),
+        ({"driver": "pmapp"}, "driver.*jit, shard_map, pmap"),
+        ({"driver": "pmap", "fsdp": True}, "fsdp"),
     ],
 )
 def test_a_wrong_driver_is_refused(options, words):
