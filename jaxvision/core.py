@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxvision._public import set_public_names
 from jaxvision.typing import Array, Batch, Key
 
-__all__ = ["Aux", "Carry", "Objective", "combine", "fold_name", "reuse", "unchanged"]
+__all__ = ["Aux", "Carry", "Objective", "combine", "fold_name", "unchanged"]
 set_public_names(__name__, __all__)
 
 
