@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxvision import checks
 from jaxvision.train import sharding
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # experiment.py imports this file
     from jaxvision.train.experiment import Experiment
 
 
-def _option(default, meaning: str, *, command_line: bool = True) -> dataclasses.Field:
+def _option(default, meaning: str, *, command_line: bool = True) -> Any:
     return dataclasses.field(default=default, metadata={"meaning": meaning, "command_line": command_line})
 
 
