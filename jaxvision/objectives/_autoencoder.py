@@ -90,7 +90,7 @@ def _reconstruction_error(made: Array, image: Array, *, binary: bool) -> Array:
 
 
 def autoencoder(
-    encoder,
+    encoder: nn.Module,
     *,
     latent: int | None = None,
     variational: bool = False,
@@ -152,7 +152,7 @@ def autoencoder(
 
 
 def autoencoder_reconstruction(
-    encoder,
+    encoder: nn.Module,
     params: dict,
     image: Array,
     *,

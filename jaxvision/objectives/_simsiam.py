@@ -1,5 +1,7 @@
 """SimSiam: a predictor and a stopped gradient are enough to compare two views without negatives, teacher or large batches."""
 
+import flax.linen as nn
+
 from jaxvision import checks, losses
 from jaxvision.core import Objective
 from jaxvision.layers import Projector
@@ -7,7 +9,7 @@ from jaxvision.objectives import _siamese
 from jaxvision.typing import Array, Batch
 
 
-def simsiam(encoder, *, hidden: int = 512, projection: int = 2048, depth: int = 3) -> Objective:
+def simsiam(encoder: nn.Module, *, hidden: int = 512, projection: int = 2048, depth: int = 3) -> Objective:
     """SimSiam of two views: the negative cosine between predictions of one view and projections of the other.
 
         L = 1/2 D(p1, stop_gradient(z2)) + 1/2 D(p2, stop_gradient(z1))
