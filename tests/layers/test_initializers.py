@@ -57,7 +57,7 @@ def test_sparse_units_read_exactly_n_inputs():
     counts = np.count_nonzero(np.asarray(kernel).reshape(36, 50), axis=0)  # [50]
     np.testing.assert_array_equal(counts, 7)
     assert np.count_nonzero(np.asarray(kernel).reshape(36, 50).any(axis=1)) == 36  # [36]: every input is read by someone
-    with pytest.raises(ValueError, match="inputs: found 37, expected at most 36"):
+    with pytest.raises(ValueError, match="^inputs:"):
         initializers.sparse(37)(KEY, (3, 3, 4, 50))
 
 

@@ -77,5 +77,5 @@ def test_training_with_grn():
 
 
 def test_an_image_smaller_than_the_stride_is_refused():
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 31, 40, 3\), ConvNeXt expects H and W of at least 32"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(jv.create_model("convnextv2_atto").init, jax.random.key(0), jnp.zeros((1, 31, 40, 3)))

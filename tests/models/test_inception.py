@@ -190,7 +190,7 @@ def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
     logits, moved = jax.eval_shape(functools.partial(train, mutable=["batch_stats"]), variables, image)
     assert logits.shape == (2, 7) and set(moved) == {"batch_stats"}
     assert jax.tree.structure(moved["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
-    with pytest.raises(ValueError, match="^num_classes: found 0, an encoder has no auxiliary heads"):
+    with pytest.raises(ValueError, match="^num_classes:"):
         encoder, image, variables = traced("googlenet", num_classes=0)
         jax.eval_shape(functools.partial(encoder.apply, train=False, method="with_auxiliary"), variables, image)
 
@@ -198,7 +198,7 @@ def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
 def test_inception_v3s_auxiliary_head_needs_large_images():
     model, image, variables = traced("inception_v3", num_classes=5)
     heads = functools.partial(model.apply, train=False, method="with_auxiliary")
-    with pytest.raises(ValueError, match="^image: too small for Inception v3's auxiliary head.*299 x 299 fits"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(heads, variables, image)
     large = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
     assert [leaf.shape for leaf in jax.eval_shape(heads, variables, large)] == [(2, 5), (2, 5)]

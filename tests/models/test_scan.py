@@ -88,5 +88,5 @@ def test_values_named_within_the_program_are_kept_by_name():
 
 
 def test_blocks_that_drop_paths_are_not_equal():
-    with pytest.raises(ValueError, match="scan: blocks that drop paths at rates of their own differ; found drop_path_rate=0.1"):
+    with pytest.raises(ValueError, match="^scan:"):
         jv.create_model("vit_tiny_patch16_224", scan=True, drop_path_rate=0.1).init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))

@@ -98,5 +98,5 @@ def test_registers_are_no_patches():
 
 
 def test_deit_has_no_mean_pooling():
-    with pytest.raises(ValueError, match="pool: found 'mean', expected 'token': deit_tiny_distilled_patch16_224 reads its two tokens"):
+    with pytest.raises(ValueError, match="^pool:"):
         jv.create_model("deit_tiny_distilled_patch16_224", pool="mean")

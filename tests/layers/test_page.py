@@ -1,0 +1,20 @@
+"""docs/layers.md: its code runs, and what it says of dead units and weight sharing holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
+
+
+@pytest.mark.slow
+def test_the_page_runs():
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    print(names["dead"], names["losses"], names["sizes"])
+    assert names["dead"]["relu"] > 0.2
+    assert names["sizes"]["not shared"] - names["sizes"]["shared"] == 15 * 16 * (9 * 16 + 1)
+    assert max(names["losses"].values()) < 1.0
+    assert names["larger"].shape == (1, 64, 32) and names["fixed"].shape == (1, 16, 32)
