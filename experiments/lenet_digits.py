@@ -1,4 +1,4 @@
-"""LeNet-5 on the 1,797 handwritten digits that ship with scikit-learn: a first run, with no data to fetch.
+"""LeNet-5 on the 1,797 handwritten digits of scikit-learn: a first run, without a download.
 
     python -m experiments.lenet_digits [--epochs 30]
 
@@ -6,6 +6,11 @@ Expected: test top-1 99.2, 99.2, 98.6 % (seeds 0, 1, 2) after 30 epochs; 13 s of
 """
 
 import jaxvision as jv
+
+OPTIONS = jv.train.RunOptions(
+    title="LeNet-5 on digits",
+    hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",
+)
 
 
 def config(
@@ -35,10 +40,8 @@ def config(
         batch_size=batch_size,
         augment=jv.augment.each(jv.augment.random_crop(32, padding=2)),
         seed=seed,
-        title="LeNet-5 on digits",
-        hint="look at {workdir}/plots, run `jaxvision predict {workdir} IMAGE`, then python -m experiments.lenet_mnist --data FOLDER",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

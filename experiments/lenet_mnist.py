@@ -1,4 +1,4 @@
-"""LeNet-5 on MNIST, the lecture's recipe: plain SGD at 0.01, batches of 100, tanh, ten epochs, images resized to 32 x 32.
+"""LeNet-5 on MNIST, a classic recipe: plain SGD at 0.01, batches of 100, tanh, ten epochs, images resized to 32 x 32.
 
     python -m experiments.lenet_mnist --data FOLDER [--epochs 10]
 
@@ -9,6 +9,12 @@ Expected: eval top-1 96.9, 96.5, 96.4 % (seeds 0, 1, 2) after 10 epochs; 75 to 9
 from pathlib import Path
 
 import jaxvision as jv
+
+OPTIONS = jv.train.RunOptions(
+    title="LeNet-5 on MNIST",
+    hint="python -m experiments.lenet_mnist --data FOLDER --learning-rate 0.1 --workdir runs/faster",
+    log_every=50,
+)
 
 
 def config(
@@ -48,11 +54,8 @@ def config(
         augment=jv.augment.each(resize),
         recipe=resize,
         seed=seed,
-        log_every=50,
-        title="LeNet-5 on MNIST",
-        hint="python -m experiments.lenet_mnist --data FOLDER --learning-rate 0.1 --workdir runs/faster",
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=OPTIONS)

@@ -1,19 +1,34 @@
-"""Running a model over arrays or a source, in batches of one shape whose padding never comes back."""
+"""Running a model over a source or over arrays, in batches of one shape whose padding is removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxvision import data
-from jaxvision.typing import to_float
+from jaxvision.typing import Array, Batch, to_float
+
+
+def collect(batches: Iterable[tuple[Any, Batch]], *, field: str = "label") -> tuple[Any, np.ndarray]:
+    """(outputs, field) of all batches that ``infer`` yields, each as whole arrays [N, ...]: for metrics that need every row (k-NN).
+
+    >>> import numpy as np, jaxvision as jv
+    >>> batches = [(np.zeros((2, 3)), {"label": np.array([4, 5])}), (np.ones((1, 3)), {"label": np.array([6])})]
+    >>> outputs, labels = jv.evaluate.collect(batches)
+    >>> outputs.shape, labels.tolist()
+    ((3, 3), [4, 5, 6])
+    """
+    found = [(outputs, batch[field]) for outputs, batch in batches]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
 def outputs(
     forward: Callable,
-    source,
+    source: Any,
     *,
     batch_size: int = 256,
     rows: tuple[int, int] | None = None,
@@ -22,8 +37,13 @@ def outputs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """``forward`` over all readable examples of a source, in order: (outputs [N, ...], labels [N]).
 
-    ``forward``: ``batch -> (array [batch_size, ...], batch["valid"])``. Of several processes each reads ``rows`` (first, stop) of every
-    batch, and ``forward`` returns both for the rows of all. ``breakage``: of the examples that cannot be read, which have no row.
+    ``forward``: ``batch -> (array [batch_size, ...], batch["valid"])``. With several processes each reads ``rows`` (first, stop) of every
+    batch, and ``forward`` returns both for the rows of all. ``breakage`` counts the examples that cannot be read; they have no row.
+
+    >>> import jaxvision as jv
+    >>> means, labels = jv.evaluate.outputs(lambda batch: (batch["image"].mean((1, 2)), batch["valid"]), jv.data.synthetic(5))
+    >>> means.shape, labels.shape
+    ((5, 3), (5,))
     """
     collected, valid = [], []
     for batch in data.padded_batches(source, batch_size, rows=rows, threads=threads, breakage=breakage):
@@ -38,8 +58,13 @@ def _unchanged(image):
     return image
 
 
-def prepared(image, recipe: Callable | None):
-    """Images [B, H, W, C], uint8 or float, as a model judges them: float, and through ``recipe`` one by one where there is one."""
+def prepared(image: Array, recipe: Callable | None) -> Array:
+    """Images [B, H, W, C], uint8 or float, as a model takes them in evaluation: float, and after ``recipe``, one by one, if there is one.
+
+    >>> import numpy as np, jaxvision as jv
+    >>> float(jv.evaluate.prepared(np.full((1, 2, 2, 3), 255, np.uint8), lambda key, image: image / 2).max())
+    0.5
+    """
     image = to_float(jnp.asarray(image))
     return jax.vmap(lambda one: recipe(None, one))(image) if recipe else image
 
@@ -56,22 +81,43 @@ def _probabilities(model, variables, image, recipe, transforms):
     return jnp.mean(jnp.stack([jax.nn.softmax(logits.astype(jnp.float32)) for logits in views]), axis=0)
 
 
-def features(model, variables, source, *, recipe: Callable | None = None, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def features(
+    model: nn.Module, variables: dict, source: Any, *, recipe: Callable | None = None, batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
     """An encoder's pooled features of every example: ([N, D] float32, labels [N]).
 
-    ``recipe``: ``(key, image) -> image`` for evaluation; it gets no key.
+    ``recipe``: ``(key, image) -> image`` for evaluation; its key is None.
+
+    >>> import jax, jaxvision as jv  # slow
+    >>> encoder = jv.create_model("lenet5", num_classes=0, in_channels=3)
+    >>> variables = encoder.init(jax.random.key(0), jax.numpy.zeros((1, 32, 32, 3)))
+    >>> found, labels = jv.evaluate.features(encoder, variables, jv.data.synthetic(5))
+    >>> found.shape, labels.shape
+    ((5, 84), (5,))
     """
     return outputs(lambda batch: (_pooled(model, variables, batch["image"], recipe), batch["valid"]), source, batch_size=batch_size)
 
 
 def predict(
-    model, variables, images, *, recipe: Callable | None = None, transforms: tuple[Callable, ...] = (), batch_size: int = 256
+    model: nn.Module,
+    variables: dict,
+    images: Array,
+    *,
+    recipe: Callable | None = None,
+    transforms: tuple[Callable, ...] = (),
+    batch_size: int = 256,
 ) -> np.ndarray:
     """Class probabilities [N, K] float32 of images [N, H, W, C], uint8 or float in [0, 1].
 
-    ``recipe``: ``(key, image) -> image``; it gets no key. ``transforms``: test-time augmentation, functions ``image -> image`` of one
-    prepared image (``lambda image: image`` among them to keep it as it is); their probabilities are averaged.
+    ``recipe``: ``(key, image) -> image``; its key is None. ``transforms``: test-time augmentation, functions ``image -> image`` of one
+    prepared image; their probabilities are averaged (include ``lambda image: image`` to count the image as it is).
     Raises ValueError where ``images`` is not a batch of images.
+
+    >>> import jax, numpy as np, jaxvision as jv  # slow
+    >>> model, images = jv.create_model("lenet5", num_classes=10), np.zeros((3, 32, 32, 1), np.uint8)
+    >>> variables = model.init(jax.random.key(0), jax.numpy.zeros((1, 32, 32, 1)))
+    >>> jv.evaluate.predict(model, variables, images).shape
+    (3, 10)
     """
     images = np.asarray(images)
     if images.ndim != 4 or not len(images):

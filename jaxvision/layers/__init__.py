@@ -1,5 +1,6 @@
 """Building blocks of networks. Parameters are float32; ``dtype`` chooses the type of the computation."""
 
+from jaxvision._public import set_public_names
 from jaxvision.layers import initializers
 from jaxvision.layers.activation import dead_units, leaky_relu
 from jaxvision.layers.attention import MASK_VALUE, CrossAttention, SelfAttention
@@ -7,7 +8,7 @@ from jaxvision.layers.checks import check_input, check_patches
 from jaxvision.layers.conv_norm import ConvNorm, SeparableConv
 from jaxvision.layers.convnext_block import ConvNextBlock, mask_hidden
 from jaxvision.layers.drop import Dropout, DropPath, drop_path_rates
-from jaxvision.layers.heads import Head, Projector, PrototypeHead
+from jaxvision.layers.heads import Expander, Head, Projector, PrototypeHead, Solver
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.linear import Conv, Dense, standardize
 from jaxvision.layers.linen import scan_blocks, sow
@@ -79,10 +80,13 @@ __all__ = [
     "scan_blocks",
     "sow",
     # heads
+    "Expander",
     "Head",
     "Projector",
     "PrototypeHead",
+    "Solver",
     # checks of options and inputs
     "check_input",
     "check_patches",
 ]
+set_public_names(__name__, __all__)

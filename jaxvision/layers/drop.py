@@ -14,7 +14,7 @@ def _drop(module: nn.Module, x: Array, shape: tuple[int, ...], *, train: bool) -
         raise ValueError(f"rate: found {module.rate}, expected at least 0 and less than 1")
     if not train or module.rate == 0:
         return x
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(module.make_rng("dropout"), axis.position(x.shape[0]))
+    keys = axis.example_keys(module.make_rng("dropout"), x.shape[0])
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - module.rate, shape))(keys)
     return jnp.where(keep, x / (1 - module.rate), 0).astype(x.dtype)
 

@@ -49,32 +49,33 @@ class Head(nn.Module):
 
 
 class Projector(nn.Module):
-    """Two dense layers with BatchNorm and ReLU between them: features [B, D] -> [B, output].
+    """features [B, D] -> [B, output]: ``depth`` dense layers without biases, BatchNorm and ReLU after each but the last.
 
-    With ``last_norm`` a second BatchNorm follows: SimCLR's projection head (Chen et al., 2020; as in its code, the dense layers have no
-    biases). Without it: the projector and predictor of BYOL (Grill et al., 2020, section 3.3). ``hidden`` is the width of the first layer
-    (None: D).
+    ``last_norm``: BatchNorm after the last layer too. ``hidden`` None: as wide as the features. With ``last_norm`` it is SimCLR's projector
+    (Chen et al., 2020) and, with depth 3, SimSiam's (Chen & He, 2021); without it BYOL's projector and predictor (Grill et al., 2020,
+    section 3.3) and SimSiam's predictor.
 
-    >>> import jaxvision as jv  # slow
     >>> import jax
-    >>> projector, features = jv.layers.Projector(output=4), jax.numpy.ones((2, 8))
-    >>> variables = projector.init(jax.random.key(0), features, train=False)
-    >>> projector.apply(variables, features, train=False).shape
-    (2, 4)
+    >>> import jaxvision as jv
+    >>> output, _ = jv.layers.Projector(8, hidden=16).init_with_output(jax.random.key(0), jax.numpy.ones((4, 32)), train=False)
+    >>> output.shape
+    (4, 8)
     """
 
     output: int
     hidden: int | None = None
     last_norm: bool = False
     dtype: Any = None
+    depth: int = 2
 
     @nn.compact
     def __call__(self, features: Array, *, train: bool) -> Array:
-        options = {"use_bias": False, "dtype": self.dtype}
-        hidden = Dense(self.hidden or features.shape[-1], name="dense1", **options)(features)
-        hidden = jax.nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(hidden, train=train))
-        output = Dense(self.output, name="dense2", **options)(hidden)
-        return BatchNorm(dtype=self.dtype, name="norm2")(output, train=train) if self.last_norm else output
+        options, x = {"use_bias": False, "dtype": self.dtype}, features
+        for index in range(1, self.depth):
+            x = Dense(self.hidden or features.shape[-1], name=f"dense{index}", **options)(x)
+            x = jax.nn.relu(BatchNorm(dtype=self.dtype, name=f"norm{index}")(x, train=train))
+        output = Dense(self.output, name=f"dense{self.depth}", **options)(x)
+        return BatchNorm(dtype=self.dtype, name=f"norm{self.depth}")(output, train=train) if self.last_norm else output
 
 
 class PrototypeHead(nn.Module):
@@ -110,3 +111,50 @@ class PrototypeHead(nn.Module):
         embeddings = Dense(self.bottleneck, name="dense3", **options)(hidden)
         weights = self.param("prototypes", uniform_bias(self.bottleneck), (self.count, self.bottleneck), jnp.float32)
         return embeddings, weights
+
+
+class Expander(nn.Module):
+    """features [B, D] -> [B, width]: dense, BatchNorm, ReLU, twice, and a dense layer (Bardes et al., "VICReg", 2022, section 4.2).
+
+    >>> import jax
+    >>> import jaxvision as jv
+    >>> output, _ = jv.layers.Expander(8).init_with_output(jax.random.key(0), jax.numpy.ones((4, 32)), train=False)
+    >>> output.shape
+    (4, 8)
+    """
+
+    width: int = 8192
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, features: Array, *, train: bool) -> Array:
+        x = features
+        for index in (1, 2):
+            x = Dense(self.width, dtype=self.dtype, name=f"dense{index}")(x)
+            x = jax.nn.relu(BatchNorm(dtype=self.dtype, name=f"norm{index}")(x, train=train))
+        return Dense(self.width, use_bias=False, dtype=self.dtype, name="dense3")(x)
+
+
+class Solver(nn.Module):
+    """Features of shuffled tiles [B, T, D] -> logits [B, P] over permutations: the jigsaw head of Noroozi & Favaro, 2016 (fc6 to fc8).
+
+    One dense layer for each tile (shared weights), then, of all tiles together, a hidden layer and the logits, with ReLU between them.
+
+    >>> import jax
+    >>> import jaxvision as jv
+    >>> tiles = jax.numpy.ones((2, 9, 32))
+    >>> logits, _ = jv.layers.Solver(100, tile_width=8, hidden=16).init_with_output(jax.random.key(0), tiles, train=False)
+    >>> logits.shape
+    (2, 100)
+    """
+
+    permutations: int
+    tile_width: int = 512
+    hidden: int = 4096
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, features: Array, *, train: bool) -> Array:
+        tiles = jax.nn.relu(Dense(self.tile_width, dtype=self.dtype, name="tile")(features))
+        joint = jax.nn.relu(Dense(self.hidden, dtype=self.dtype, name="whole")(tiles.reshape(len(tiles), -1)))
+        return Dense(self.permutations, dtype=self.dtype, name="permutation")(joint)

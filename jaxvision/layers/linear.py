@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -23,9 +22,7 @@ def standardize(kernel: Array, *, epsilon: float = 1e-6) -> Array:
     >>> jv.layers.standardize(jnp.array([[1.0], [3.0]])).round(3).tolist()
     [[-1.0], [1.0]]
     """
-    axes = tuple(range(kernel.ndim - 1))
-    centered = kernel - jnp.mean(kernel, axis=axes, keepdims=True)
-    return centered * jax.lax.rsqrt(jnp.mean(jnp.square(centered), axis=axes, keepdims=True) + epsilon)
+    return kernels.standardized(kernel, tuple(range(kernel.ndim - 1)), epsilon)
 
 
 class Conv(nn.Module):

@@ -1,26 +1,31 @@
-"""Where figures go: metrics.jsonl (one object a row), TensorBoard, and the console with its progress bar."""
+"""The log of a run: metrics.jsonl (one object a row), TensorBoard events and the console, written by the primary process only."""
 
 import json
 import math
 import os
-import sys
 import time
 from pathlib import Path
+from types import TracebackType
 
-_SILENCE = 60.0  # seconds without a word before a run that has no progress bar says where it is
+from jaxvision.train import sharding
+from jaxvision.train.console import Console, epoch_line
+from jaxvision.train.experiment import Experiment
+from jaxvision.train.options import RunOptions
+
+_FILE = "metrics.jsonl"
 
 
 def _storable(value):
-    """A number as JSON knows it: numpy and jax scalars as Python's, and what is not finite as the strings "nan", "inf", "-inf"."""
+    """A number for JSON: numpy and jax scalars as Python's, numbers that are not finite as the strings "nan", "inf", "-inf"."""
     value = value.item() if hasattr(value, "item") else value
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rows(path: Path) -> list[dict]:
-    """The rows of a metrics file; a torn last line is left out. Raises ValueError naming a line that is no row."""
+    """The rows of a metrics file; an unfinished last line is left out. Raises ValueError naming a line that is not JSON."""
     found = []
     lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline was never finished
+    for number, line in enumerate(lines[:-1], 1):  # text after the last newline is an unfinished row
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError:
@@ -28,11 +33,17 @@ def rows(path: Path) -> list[dict]:
     return found
 
 
-class MetricsFile:
-    """metrics.jsonl: rows ``{"step", "epoch", "split", figures...}``; floats are written so that they read back bit for bit.
+def rows_of(workdir: Path) -> list[dict]:
+    """The rows that a run folder holds so far; an empty list where there are none."""
+    path = Path(workdir) / _FILE
+    return rows(path) if path.exists() else []
 
-    What is not finite is written as "nan", "inf" or "-inf", for JSON has no such numbers. Opening the file cuts the rows after ``step``,
-    the step a run resumes at, and a torn last line: none is ever there twice.
+
+class MetricsFile:
+    """metrics.jsonl: rows ``{"step", "epoch", "split", metrics...}``. Floats read back bit for bit.
+
+    Numbers that are not finite are written as "nan", "inf" or "-inf", because JSON has none. Opening the file removes the rows after
+    ``step``, the step at which a run resumes, and an unfinished last line, so that no row is there twice.
     """
 
     def __init__(self, path: Path, *, step: int = 0):
@@ -63,9 +74,9 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """TensorBoard events of every row, as ``split/figure``; without tensorboardX one printed line and nothing else.
+    """TensorBoard events of every row, as ``split/metric``; without tensorboardX one printed line and nothing else.
 
-    Events after ``step`` that an interrupted run left in the folder are declared void.
+    TensorBoard drops events after ``step`` that an interrupted run left in the folder.
     """
 
     def __init__(self, folder: Path, *, step: int = 0):
@@ -96,56 +107,60 @@ class TensorBoard:
             self._writer.close()
 
 
-class Console:
-    """A progress bar with loss, accuracy, images/s and ETA on a terminal; where there is none, plain lines, one a minute."""
+class RunLog:
+    """The log of one run, continued after ``step``; a context manager."""
 
-    def __init__(self, steps: int, epochs: int, start: int = 0):
-        self._progress = self._task = None
-        self._steps, self._epochs, self._told = steps, epochs, time.monotonic()
-        if not sys.stdout.isatty():
-            return
-        from rich import console, progress  # flax needs it too: it is always there
+    def __init__(self, experiment: Experiment, options: RunOptions, workdir: Path, *, step: int):
+        self._experiment, self._log_every = experiment, options.log_every
+        self._last_row, self._last_time, self._row_in_call = step, time.perf_counter(), False
+        self._writers = []
+        if sharding.is_primary():
+            self._writers = [MetricsFile(workdir / _FILE, step=step), TensorBoard(workdir, step=step)]
+            self._console = Console(experiment.steps, experiment.epochs, step)
 
-        columns = (
-            progress.TextColumn("epoch {task.fields[epoch]}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[figures]}"),
-            progress.TextColumn("ETA"),
-            progress.TimeRemainingColumn(),
-        )
-        self._progress = progress.Progress(*columns, console=console.Console(highlight=False, soft_wrap=True))
-        self._task = self._progress.add_task("training", total=steps, completed=start, epoch=f"1/{epochs}", figures="compiling")
-        self._progress.start()
+    def __enter__(self) -> "RunLog":
+        return self
 
-    def update(self, step: int, figures: dict) -> None:
-        """Move the bar to ``step`` and show its loss, accuracy and images/s."""
-        quiet = self._progress is None
-        if quiet and time.monotonic() - self._told < _SILENCE:
-            return
-        shown = [f"loss {float(figures['loss']):.4f}"] if "loss" in figures else []
-        shown += [f"top-1 {float(figures['top1']):.2%}"] if "top1" in figures else []
-        shown += [f"{float(figures['images_per_second']):,.0f} images/s"] if "images_per_second" in figures else []
-        epoch = min(self._epochs, 1 + (step - 1) * self._epochs // max(self._steps, 1))
-        if quiet:
-            self._told = time.monotonic()
-            return self.line("  ".join([f"step {step}/{self._steps} (epoch {epoch})", *shown]))
-        return self._progress.update(self._task, completed=step, epoch=f"{epoch}/{self._epochs}", figures="  ".join(shown))
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._writers:
+            self._console.close()
+        self.sync()
+        for writer in self._writers:
+            writer.close()
+
+    def row(self, step: int, epoch: int, split: str, metrics: dict) -> None:
+        """Write one row to metrics.jsonl and TensorBoard."""
+        for writer in self._writers:
+            writer.write({"step": step, "epoch": epoch, "split": split} | metrics)
+
+    def step(self, step: int, metrics: dict, *, last: int | None = None) -> None:
+        """Record a training step: in the progress bar, and every ``log_every`` steps as a row.
+
+        ``last`` is the last step of its call; the steps of one call share one rate.
+        """
+        now, last = time.perf_counter(), step if last is None else last
+        rate = (last - self._last_row) * self._experiment.batch_size / max(now - self._last_time, 1e-9)
+        if self._writers:
+            self._console.update(step, metrics | {"images_per_second": rate})
+        if step % self._log_every == 0 or step == self._experiment.steps:
+            self.row(step, self._experiment.epoch_of(step), "train", {"learning_rate": None} | metrics | {"images_per_second": rate})
+            self._row_in_call = True
+        if step == last and self._row_in_call:
+            self._last_row, self._last_time, self._row_in_call = step, now, False
+
+    def epoch(self, split: str, step: int, epoch: int, metrics: dict) -> None:
+        """Record an epoch's metrics: a row, and a line in the console. Training means are rows of the split "train_epoch"."""
+        self.row(step, epoch, "train_epoch" if split == "train" else split, metrics)
+        if line := epoch_line("Train" if split == "train" else "Eval", epoch, metrics):
+            self.line(line)
+        self._last_row, self._last_time = step, time.perf_counter()  # evaluation is not training time
 
     def line(self, text: str) -> None:
-        """Print a line, above the bar if there is one."""
-        if self._progress is None:
-            print(text, flush=True)
-        else:
-            self._progress.console.print(text, markup=False)
+        """Print a line in the console."""
+        if self._writers:
+            self._console.line(text)
 
-    def close(self) -> None:
-        """Leave the bar as it stands."""
-        if self._progress is not None:
-            self._progress.stop()
-
-
-def epoch_line(split: str, epoch: int, loss: float, top1: float | None = None) -> str:
-    """``Train epoch 1: loss: 2.1790 ; top-1 accuracy: 34.73%``, the lecture's form; fractions in, per cent out."""
-    accuracy = "" if top1 is None else f" ; top-1 accuracy: {top1:.2%}"
-    return f"{split} epoch {epoch}: loss: {loss:.4f}{accuracy}"
+    def sync(self) -> None:
+        """Wait until everything recorded so far is on disk."""
+        for writer in self._writers:
+            writer.sync()

@@ -1,7 +1,8 @@
-"""The pictures that a finished run leaves: curves, filters, what channels look for, a classifier's answers, an encoder's neighbours."""
+"""The pictures of a finished run: curves, filters, what excites channels, a classifier's predictions, an encoder's neighbours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import jax
@@ -10,86 +11,113 @@ import numpy as np
 from jaxvision import evaluate, plots
 from jaxvision.train import sharding
 from jaxvision.train.experiment import Experiment
-from jaxvision.train.state import TrainState, variables
+from jaxvision.train.options import RunOptions
+from jaxvision.train.state import TrainState, evaluated_module, variables
 from jaxvision.typing import to_float
 
-_SHOWN = 24  # images in the grid of predictions
-_POINTS, _ROWS, _NEIGHBOURS = 1000, 6, 8  # images in the t-SNE; images with their neighbours, and how many of these
-_SEARCHED, _CANDIDATES = 256, 64  # images in which, and channels for which, patches are sought
-_CHANNELS, _STRONGEST = 6, 9  # channels that are shown, patches of each
-_AT_ONCE = 32  # images that run together for that
-_CELLS = 4  # a patch is so many places of the map wide
-_OWN = 8  # images that a run's own pictures are drawn of
-_TILES, _COMPONENTS = 64, 28  # more filters than that are a patch embedding's: so many principal components are drawn of them
+_PREDICTIONS = 24  # images in the grid of predictions
+_TSNE_POINTS = 1000
+_NEIGHBOUR_ROWS, _NEIGHBOURS = 6, 8  # images that are shown with their neighbours, and how many of these
+_SEARCHED_IMAGES, _SEARCHED_CHANNELS = 256, 64  # in which the strongest patches are looked for
+_CHANNELS, _PATCHES = 6, 9  # channels that are shown, patches of each
+_SEARCH_BATCH = 32
+_PATCH_CELLS = 4  # the width of a patch, in cells of the map
+_OWN_IMAGES = 8  # images that an experiment's own pictures are drawn of
+_SINGLE_FILTERS, _COMPONENTS = 64, 28  # more filters than that are a patch embedding: its principal components are drawn
+_FIRST_FILTERS = "filters_before.npy"  # in the folder of the pictures
 
 
-def first_filters(state: TrainState) -> np.ndarray | None:
-    """The kernel [kh, kw, C, D] of the first convolution, which every family keeps in its stem."""
-    stem = variables(state)["params"].get("stem", {})
+def first_filters(experiment: Experiment, state: TrainState) -> np.ndarray | None:
+    """The kernel [kh, kw, C, D] of the evaluated module's first convolution, which every family keeps in its stem."""
+    if evaluated_module(state.params, experiment.evaluated) is None:
+        return None
+    stem = variables(state, experiment.evaluated)["params"].get("stem", {})
     kernels = (leaf for leaf in jax.tree.leaves(stem) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] > 1)
     return next((sharding.fetch(kernel) for kernel in kernels), None)
 
 
-def _failed(what: str, error: Exception) -> str:
-    told = str(error).strip().splitlines()
-    return f"no picture of {what}: {type(error).__name__}{': ' + told[0] if told else ''}"
+def keep_first_filters(experiment: Experiment, state: TrainState, folder: Path) -> None:
+    """Keep the filters before training in the folder of the pictures, for a run that goes on in another process."""
+    filters = first_filters(experiment, state)
+    if filters is not None and sharding.is_primary():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / _FIRST_FILTERS, filters)
+
+
+def _failure(what: str, error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"no picture of {what}: {type(error).__name__}{': ' + lines[0] if lines else ''}"
 
 
 def _attempt(report: Callable[[str], None], what: str, drawing: Callable, *arguments) -> None:
-    """A picture that cannot be drawn costs a line, never the run."""
+    """Draw a picture; one that cannot be drawn costs a line, never the run."""
     try:
         drawing(*arguments)
-    except Exception as error:  # of matplotlib, scikit-learn or an experiment's own
-        report(_failed(what, error))
+    except Exception as error:  # of matplotlib, scikit-learn or an experiment's own function
+        report(_failure(what, error))
+
+
+def _rows(batches: Iterable[tuple]) -> tuple[np.ndarray, np.ndarray] | None:
+    """(outputs [N, D], labels [N]) of a source; None where outputs or labels have another form, after the first batch."""
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None or not isinstance(first[0], np.ndarray) or first[0].ndim != 2 or np.ndim(first[1].get("label")) != 1:
+        return None
+    return evaluate.collect(chain([first], batches))
 
 
 def draw(
     experiment: Experiment,
+    options: RunOptions,
     state: TrainState,
     rows: list[dict],
     infer: Callable,
-    where: Path,
+    folder: Path,
     report: Callable[[str], None],
-    *,
-    before: np.ndarray | None = None,
 ) -> None:
-    """Draw whatever the run has figures for into the folder ``where``; every process computes, the primary one draws.
+    """Draw everything the run has data for into ``folder``; every process computes, the primary one draws.
 
-    ``before`` are the ``first_filters`` that the run began with. A drawing that raises is reported in one line.
+    A drawing that raises is reported in one line.
     """
-    now = first_filters(state)
+    now = first_filters(experiment, state)
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
-    found, labels = infer(source) if source is not None else (np.zeros(0), np.zeros(0))
+    found = _rows(infer(source)) if source is not None else None
     has_features = source is not None and callable(getattr(experiment.model, "features", None))
-    kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if experiment.draw or has_features else None
+    kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if options.draw or has_features else None
     if not sharding.is_primary():
         return
     attempt = partial(_attempt, report)
     try:
-        plots.curves(rows, where / "curves.png")
+        plots.curves(rows, folder / "curves.png")
     except ModuleNotFoundError as missing:
         report(f"no pictures: {missing}")
         return
     except Exception as error:  # such as a full disk
-        report(_failed("the curves", error))
+        report(_failure("the curves", error))
     if now is not None:
-        attempt("filters", _draw_filters, now, before, where)
+        attempt("filters", _draw_filters, now, folder)
     if source is None:
         return
-    whole = len(labels) == len(source)
+    whole = found is None or len(found[1]) == len(source)
     if not whole:
-        report(f"no pictures of examples: {len(source) - len(labels)} of {len(source)} cannot be read")
-    encodes = getattr(experiment.model, "num_classes", None) == 0  # an encoder of ten features is no classifier of ten classes
-    if found.ndim == 2 and labels.ndim == 1 and not encodes and found.shape[1] == len(source.classes):
-        attempt("the confusions", _draw_confusion, found, labels, list(source.classes), where)
-        if whole:
-            attempt("predictions", _draw_answers, source, found, labels, list(source.classes), where)
-    elif found.ndim == 2 and labels.ndim == 1 and encodes and whole and np.isfinite(found).all():
-        attempt("features", _draw_features, attempt, source, found, labels, where)
+        report(f"no pictures of examples: {len(source) - len(found[1])} of {len(source)} cannot be read")
+    if found is not None:
+        _draw_outputs(experiment, attempt, source, *found, folder)
     if has_features and whole:
-        attempt("channels", _draw_channels, experiment, variables(kept), source, where)
-    if experiment.draw and whole:
-        attempt("the experiment's own kind", experiment.draw, kept, _images(source, range(min(_OWN, len(source)))), where)
+        attempt("channels", _draw_channels, experiment, variables(kept, experiment.evaluated), source, folder)
+    if options.draw and whole:
+        attempt("the experiment's own kind", options.draw, kept, _images(source, range(min(_OWN_IMAGES, len(source)))), folder)
+
+
+def _draw_outputs(experiment: Experiment, attempt: Callable, source, outputs: np.ndarray, labels: np.ndarray, folder: Path) -> None:
+    """Pictures of logits [N, K] or of features [N, D]."""
+    encodes, whole = getattr(experiment.model, "num_classes", None) == 0, len(labels) == len(source)  # ten features are not ten classes
+    if not encodes and outputs.shape[1] == len(source.classes):
+        attempt("the confusions", _draw_confusion, outputs, labels, list(source.classes), folder)
+        if whole:
+            attempt("predictions", _draw_predictions, source, outputs, labels, list(source.classes), folder)
+    elif encodes and whole and np.isfinite(outputs).all():
+        attempt("features", _draw_features, attempt, source, outputs, labels, folder)
 
 
 def _evenly(count: int, most: int) -> np.ndarray:
@@ -102,9 +130,10 @@ def _images(source, indices) -> np.ndarray:
     return np.asarray(to_float(np.stack([source[int(index)]["image"] for index in indices])))
 
 
-def _draw_filters(now: np.ndarray, before: np.ndarray, where: Path) -> None:
-    """Filters [kh, kw, C, D] after and before training, of many their principal components."""
-    plots.filters(now, where / "filters.png", before=before, components=_COMPONENTS if now.shape[-1] > _TILES else None)
+def _draw_filters(now: np.ndarray, folder: Path) -> None:
+    """Filters [kh, kw, C, D] after training and, where they were kept, before it; of many their principal components."""
+    before = np.load(folder / _FIRST_FILTERS) if (folder / _FIRST_FILTERS).is_file() else None
+    plots.filters(now, folder / "filters.png", before=before, components=_COMPONENTS if now.shape[-1] > _SINGLE_FILTERS else None)
 
 
 def _middle_map(model, features, side: int) -> tuple[str, int, int] | None:
@@ -118,24 +147,24 @@ def _middle_map(model, features, side: int) -> tuple[str, int, int] | None:
     return None
 
 
-def _draw_channels(experiment: Experiment, given: dict, source, where: Path) -> None:
+def _draw_channels(experiment: Experiment, given: dict, source, folder: Path) -> None:
     """The patches that excite some channels of the middle map most, and what in one image excites the first of them."""
     model = experiment.model
-    images = np.asarray(evaluate.prepared(_images(source, _evenly(len(source), _SEARCHED)), experiment.recipe))
+    images = np.asarray(evaluate.prepared(_images(source, _evenly(len(source), _SEARCHED_IMAGES)), experiment.recipe))
     features = jax.eval_shape(lambda image: model.apply(given, image, method="features"), images[:1])
     if (found := _middle_map(model, features, images.shape[1])) is None:
         return
     name, places, count = found
-    size = min(_CELLS * images.shape[1] // places, *images.shape[1:3])
-    strongest = {"size": size, "count": min(_STRONGEST, len(images)), "batch_size": min(_AT_ONCE, len(images))}
-    channels = _evenly(count, _CANDIDATES)
+    size = min(_PATCH_CELLS * images.shape[1] // places, *images.shape[1:3])
+    strongest = {"size": size, "count": min(_PATCHES, len(images)), "batch_size": min(_SEARCH_BATCH, len(images))}
+    channels = _evenly(count, _SEARCHED_CHANNELS)
     patches, strengths = evaluate.top_patches(model, given, images, name, channels, **strongest)
     most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS]
     names, low, high = [f"{name} {channel}" for channel in channels[most]], images.min(), images.max()
     shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalised images as pictures
-    plots.top_patches(shown(patches[most]), where / "top_patches.png", names=names, strengths=strengths[most])
+    plots.top_patches(shown(patches[most]), folder / "top_patches.png", names=names, strengths=strengths[most])
     way, gradient = _signal(partial(evaluate.feature_gradient, model, given, images[0], name, int(channels[most[0]])))
-    plots.gradients(shown(images[0]), {f"{names[0]}, {way}": gradient}, where / "gradients.png")
+    plots.gradients(shown(images[0]), {f"{names[0]}, {way}": gradient}, folder / "gradients.png")
 
 
 def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
@@ -146,41 +175,41 @@ def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
         return "gradient", np.asarray(gradient())
 
 
-def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, where: Path) -> None:
+def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, folder: Path) -> None:
     """The features [N, D] in the plane, and who is near whom."""
-    chosen = _evenly(len(labels), _POINTS)
-    drawn = _images(source, chosen), features[chosen], labels[chosen], list(source.classes), where
+    chosen = _evenly(len(labels), _TSNE_POINTS)
+    drawn = _images(source, chosen), features[chosen], labels[chosen], list(source.classes), folder
     attempt("features in the plane", _draw_plane, *drawn)
     attempt("neighbours", _draw_neighbours, *drawn)
 
 
-def _draw_plane(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+def _draw_plane(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
     """t-SNE of raw pixels beside the features [n, D]."""
     if len(labels) > 4 and labels.min() >= 0:
         perplexity = min(30.0, (len(labels) - 1) / 3)
         panels = {"raw pixels": images.reshape(len(images), -1), "features": features}
         points = {title: plots.tsne(rows, perplexity=perplexity) for title, rows in panels.items()}
-        plots.embedding(points, labels, classes, where / "tsne.png")
+        plots.embedding(points, labels, classes, folder / "tsne.png")
 
 
-def _draw_neighbours(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+def _draw_neighbours(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
     """The nearest neighbours of a few images among the others."""
     count = min(_NEIGHBOURS, len(labels) - 1)
     if count > 0:
-        nearest, _ = evaluate.neighbours(features, features[:_ROWS], k=count + 1)
+        nearest, _ = evaluate.neighbours(features, features[:_NEIGHBOUR_ROWS], k=count + 1)
         nearest = np.stack([row[row != index][:count] for index, row in enumerate(nearest)])  # an image is not its own neighbour
-        known = {"query_labels": labels[:_ROWS], "neighbour_labels": labels[nearest], "classes": classes}
-        plots.neighbours(images[:_ROWS], images[nearest], where / "neighbours.png", **(known if labels.min() >= 0 else {}))
+        known = {"query_labels": labels[:_NEIGHBOUR_ROWS], "neighbour_labels": labels[nearest], "classes": classes}
+        plots.neighbours(images[:_NEIGHBOUR_ROWS], images[nearest], folder / "neighbours.png", **(known if labels.min() >= 0 else {}))
 
 
-def _draw_confusion(logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
-    plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, where / "confusion.png")
+def _draw_confusion(logits: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
+    plots.confusion(evaluate.confusion_matrix(logits.argmax(-1), labels, len(classes)), classes, folder / "confusion.png")
 
 
-def _draw_answers(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], where: Path) -> None:
+def _draw_predictions(source, logits: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
     """The images that the classifier is most wrong about."""
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
     probabilities /= probabilities.sum(-1, keepdims=True)
-    shown = plots.worst_first(labels, probabilities)[:_SHOWN]
+    shown = plots.worst_first(labels, probabilities)[:_PREDICTIONS]
     images = [source[int(index)]["image"] for index in shown]
-    plots.predictions(images, labels[shown], probabilities[shown], classes, where / "predictions.png")
+    plots.predictions(images, labels[shown], probabilities[shown], classes, folder / "predictions.png")

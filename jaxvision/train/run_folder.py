@@ -1,4 +1,4 @@
-"""The run folder: what was asked for, where it ran, what came out, and the way back from a folder to its experiment."""
+"""The run folder: what a run trains, where it ran, its results, and how an experiment is loaded from it."""
 
 import contextlib
 import dataclasses
@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import os
 import platform
@@ -19,16 +20,15 @@ import jax
 import numpy as np
 
 from jaxvision import data
+from jaxvision.evaluate.best_epoch import selecting_metric
+from jaxvision.train import options as run_options
 from jaxvision.train import sharding, state
 from jaxvision.train.checkpoint import Checkpoints
+from jaxvision.train.console import value_of
 from jaxvision.train.experiment import Experiment
+from jaxvision.train.options import RunOptions
 
-_NUMBERS = (
-    *("epochs", "batch_size", "seed", "accumulate", "ema", "evaluate_every", "log_every", "save_every", "keep", "best", "patience"),
-    *("driver", "fsdp", "remat", "threads", "resident", "steps_per_call", "broken_share"),
-)
-# Options that change how a run is executed and not one number of its result: a run may go on with others.
-EXECUTION = ("driver", "fsdp", "remat", "threads", "resident", "steps_per_call", "broken_share")
+_SETTINGS = ("epochs", "batch_size", "seed", "accumulate", "ema", "evaluate_every", "evaluated", "best", "mode", "patience")
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -80,24 +80,23 @@ def environment() -> dict:
     }
 
 
-def _unheard(source, share: float) -> data.Breakage:
-    """Counts what is broken without a word: the training loop will say it."""
-    return data.Breakage(len(source), share=share, name="train", report=lambda line: None)
-
-
 def _fingerprint(source, reads: tuple[str, ...]) -> str:
-    """A digest that other data do not have: the labels, where they are known without reading everything, and what the model reads first."""
-    first = next(data.padded_batches(source, 1, threads=0, breakage=_unheard(source, 1.0)))  # zeros where it is broken
+    """A digest of a source: of the first example's fields that the model reads, and of the labels unless reading them is expensive."""
+    silent = data.Breakage(len(source), share=1.0, report=lambda line: None)
+    first = next(data.padded_batches(source, 1, threads=0, breakage=silent))  # zeros where it is broken
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(first[name]).tobytes() for name in reads))
     if not getattr(source, "labels_fit_classes", False):
         digest.update(np.ascontiguousarray(source.labels).tobytes())
     return digest.hexdigest()[:16]
 
 
-def settings(experiment: Experiment, origin: dict | None, learning_rate: float | None) -> dict:
-    """What ``config.json`` says: the experiment file and its options, and what tells any run from another."""
+def settings(experiment: Experiment, options: RunOptions, origin: dict | None, learning_rate: float | None) -> dict:
+    """The contents of ``config.json``: the experiment file and its options, what tells this run from any other, and ``options``.
+
+    The latter are those that the run started with; it may go on with others.
+    """
     sources = {name: source for name in ("train", "validation", "test") if (source := getattr(experiment, name)) is not None}
-    scalars = {name: "schedule" if callable(value := getattr(experiment, name)) else value for name in _NUMBERS}
+    scalars = {name: "schedule" if callable(value := getattr(experiment, name)) else value for name in _SETTINGS}
     return {
         "experiment": origin,
         "settings": scalars | {"peak learning rate": learning_rate, "model": repr(experiment.model)},
@@ -105,20 +104,26 @@ def settings(experiment: Experiment, origin: dict | None, learning_rate: float |
         "classes": list(getattr(experiment.train, "classes", []) or []),
         "examples": {name: len(source) for name, source in sources.items()},
         "data": {name: _fingerprint(source, experiment.reads) for name, source in sources.items()},
+        "options": {name: getattr(options, name) for name in run_options.COMMAND_LINE},
     }
 
 
-def _flat(config: dict) -> dict:
-    """Everything that must be equal, by name. Paths need not: the data are told by what is in them."""
+def _identity(config: dict) -> dict:
+    """What must be equal where a run goes on, by name. Paths may differ: data are compared by their contents. So may run options.
+
+    Folders of earlier versions hold run options among the settings, and lack settings that did not exist: those have their defaults.
+    """
     origin = config["experiment"] or {}
-    options = {name: value for name, value in origin.get("options", {}).items() if name not in origin["paths"]}
-    data = {f"{name} {what}": value for what in ("examples", "data") for name, value in config[what].items()}
-    return {**options, **config["settings"], **data, "classes": config["classes"], "steps": config["steps"]}
+    given = {name: value for name, value in origin.get("options", {}).items() if name not in origin["paths"]}
+    defaults = {field.name: field.default for field in dataclasses.fields(Experiment) if field.name in _SETTINGS}
+    sources = {f"{name} {what}": value for what in ("examples", "data") for name, value in config[what].items()}
+    found = {**given, **defaults, **config["settings"], **sources, "classes": config["classes"], "steps": config["steps"]}
+    return {name: value for name, value in found.items() if name not in run_options.NAMES}
 
 
 @contextlib.contextmanager
 def held(workdir: Path):
-    """Hold the run folder for this run alone. Raises ValueError where another process is training in it."""
+    """Lock the run folder for this process. Raises ValueError where another process is training in it."""
     if not sharding.is_primary():
         yield
         return
@@ -128,22 +133,16 @@ def held(workdir: Path):
 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError:
-            pass  # a system without such locks
+            pass  # this system has no such locks
         except BlockingIOError:
             raise ValueError(f"{workdir}: another process is training in this folder; wait for it, or give another --workdir") from None
         yield
 
 
-def _completed_settings(config: dict) -> dict:
-    """A folder's configuration with the defaults of settings that did not exist when it was written."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Experiment) if field.name in _NUMBERS}
-    return config | {"settings": defaults | config["settings"]}
-
-
 def claim(workdir: Path, config: dict) -> None:
     """Make the run folder, or make sure that it belongs to this very experiment.
 
-    Raises ValueError naming the first option that differs from the run that is there.
+    Raises ValueError naming the first setting that differs from the run that is there, or where config.json has another form.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
@@ -151,13 +150,22 @@ def claim(workdir: Path, config: dict) -> None:
         if sharding.is_primary():
             write_json(path, config)
         return
-    before, now = _flat(_completed_settings(read_json(path))), _flat(json.loads(json.dumps(config, default=str)))
+    stored = read_json(path)
+    if missing := [name for name in config if name != "options" and name not in stored]:
+        raise ValueError(f"{path}: found no {missing[0]}, expected the file of a run; another --workdir starts afresh")
+    before, now = _identity(stored), _identity(json.loads(json.dumps(config, default=str)))
     for name in sorted(before.keys() | now.keys()):
-        if name not in EXECUTION and before.get(name) != now.get(name):
+        if before.get(name) != now.get(name):
             raise ValueError(
                 f"{workdir}: this run was started with {name}={before.get(name)!r}, now {name}={now.get(name)!r}; "
                 "give the same options to go on, or another --workdir to start afresh"
             )
+
+
+def result_of(metrics: dict[str, float], best: str | None) -> str:
+    """The metric that sums up a run, as text: ``best`` where it is there, else top1, else map, else the first."""
+    name = selecting_metric(metrics, best if best in metrics else None)
+    return f"{name} {value_of(name, metrics[name])}"
 
 
 def origin_of(config: Callable, options: dict) -> dict:
@@ -182,7 +190,7 @@ def _config_function(origin: dict) -> Callable:
     except (ImportError, ValueError):
         path = Path(origin["file"])
         if not path.is_file():
-            raise ValueError(f"config.json: neither module {origin['module']!r} nor file {path} is there any more") from None
+            raise ValueError(f"config.json: neither module {origin['module']!r} nor file {path} exists any more") from None
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -216,57 +224,69 @@ def _typed(function: Callable, options: dict) -> dict:
     return {name: convert(name, value) for name, value in options.items()}
 
 
-def load(run_folder: str | os.PathLike, *, step: int | None = None, **options) -> tuple[Experiment, state.TrainState]:
+def _arguments_of(function: Callable, stored: dict, replaced: dict) -> dict:
+    """The arguments of ``config`` from a run folder; a former argument that is now a run option is left out."""
+    former = {name for name in stored if name in run_options.NAMES} - inspect.signature(function).parameters.keys()
+    return _typed(function, {name: value for name, value in stored.items() if name not in former} | replaced)
+
+
+def load(
+    run_folder: str | os.PathLike, *, step: int | None = None, options: RunOptions = RunOptions(), **arguments
+) -> tuple[Experiment, state.TrainState]:
     """``(experiment, state)`` of a run that an experiment file made: its best step if it has one, else its newest, or ``step``.
 
-    ``options`` replace those the run was started with, for example ``data=`` when the data have moved. The folder is only read.
-    Raises ValueError when the folder is no run folder, holds no checkpoint, or was started
-    from Python without an experiment file: build the experiment there and call ``restore(experiment, run_folder)``.
+    ``arguments`` replace those of ``config`` that the run was started with, for example ``data=`` when the data have moved. ``options``
+    say how the state is placed (``fsdp``). The folder is only read.
+    Raises ValueError when the folder is no run folder, holds no checkpoint, or was started from Python without an experiment file; in
+    the last case build the experiment and call ``restore(experiment, run_folder)``.
+
+    >>> import tempfile, jaxvision as jv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     jv.train.load(folder)  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    ValueError: not a run folder
     """
     run_folder = Path(run_folder)
     origin = read_json(run_folder / "config.json")["experiment"]
     if origin is None:
         raise ValueError(
-            f"{run_folder}: not made by an experiment file; build its Experiment and call jv.train.restore(experiment, folder)"
+            f"run_folder: {run_folder} was not made by an experiment file; build its Experiment and call "
+            "jv.train.restore(experiment, run_folder)"
         )
     function = _config_function(origin)
-    experiment = function(**_typed(function, origin["options"] | options))
-    return experiment, restore(experiment, run_folder, step=step)
+    experiment = function(**_arguments_of(function, origin["options"], arguments))
+    return experiment, restore(experiment, run_folder, step=step, options=options)
 
 
-def restore(experiment: Experiment, run_folder: str | os.PathLike, *, step: int | None = None) -> state.TrainState:
+def restore(
+    experiment: Experiment, run_folder: str | os.PathLike, *, step: int | None = None, options: RunOptions = RunOptions()
+) -> state.TrainState:
     """The state of an experiment from its run folder: the best step where validation selected one, else the newest, or ``step``.
 
-    Raises ValueError when there is no such checkpoint.
+    ``options`` say how the state is placed (``fsdp``). The model is not initialised. Raises ValueError when there is no such checkpoint.
+
+    >>> import tempfile, jaxvision as jv  # slow
+    >>> model, source = jv.create_model("lenet5", num_classes=10), jv.data.subset(jv.data.digits("train"), range(64))
+    >>> experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, epochs=1, batch_size=32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = jv.train.run(experiment, folder)  # doctest: +ELLIPSIS
+    ...     print(int(jv.train.restore(experiment, folder).step))
+    LeNet5: 64 training examples...
+    2
     """
-    checkpoints = Checkpoints(Path(run_folder) / "checkpoints", keep=experiment.keep)
-    try:
+    template = experiment.initializer(broken_share=options.broken_share).template()
+    return restored(Path(run_folder), sharding.placed_template(template, fsdp=options.fsdp), step=step)
+
+
+def restored(run_folder: Path, template: state.TrainState, *, step: int | None = None) -> state.TrainState:
+    """The state that ``restore`` returns, placed as ``template`` says."""
+    with contextlib.closing(Checkpoints(run_folder / "checkpoints")) as checkpoints:
         chosen = step
         if step is None:
             chosen = checkpoints.latest(report=lambda line: print(line, file=sys.stderr), set_aside=False)
         if chosen is None or chosen not in checkpoints.steps():
             found = ", ".join(map(str, checkpoints.steps())) or "none"
-            raise ValueError(f"{run_folder}: found checkpoints {found}" + (f", expected step {step}" if step else ""))
-        template = sharding.place(fresh(experiment), fsdp=experiment.fsdp)
+            raise ValueError(f"run_folder: found checkpoints {found} in {run_folder}" + (f", expected step {step}" if step else ""))
         loaded = checkpoints.restore(chosen, template)
         best = int(loaded.best.step)
         return checkpoints.restore(best, template) if step is None and best in checkpoints.steps() and best != chosen else loaded
-    finally:
-        checkpoints.close()
-
-
-def fresh(experiment: Experiment) -> state.TrainState:
-    """The state of an experiment before its first step."""
-    train, rows = experiment.train, sharding.process_rows(experiment.batch_size)
-    few = rows if hasattr(train, "streams") else (0, 2)  # further streams may give less than a row to two
-    breakage = _unheard(train, experiment.broken_share)
-    batches = data.batches(train, max(2, rows[1]), seed=experiment.seed, steps=1, rows=few, threads=0, prefetch=0, breakage=breakage)
-    return state.init(
-        experiment.objective,
-        experiment.optimizer,
-        next(iter(batches)),
-        key=jax.random.key(experiment.seed),
-        augment=experiment.augment,
-        ema=experiment.ema,
-        given=experiment.given,
-    )

@@ -1,5 +1,6 @@
 """Read and write the weights of PyTorch libraries, without torch."""
 
+from jaxvision._public import set_public_names
 from jaxvision.weights.errors import BrokenFile
 from jaxvision.weights.files import load, read, write
 from jaxvision.weights.method_heads import method_from_torch
@@ -16,3 +17,4 @@ __all__ = [
     "method_from_torch",
     "to_torch",
 ]
+set_public_names(__name__, __all__)

@@ -8,8 +8,8 @@ import pytest
 from jaxvision.evaluate import Best, track
 
 
-def judge(values, *, patience=None, **options) -> tuple[Best, int]:
-    """The best of a sequence of judgements, an epoch each, and the epoch at which the run stopped."""
+def selected(values, *, patience=None, **options) -> tuple[Best, int]:
+    """The best of a sequence of values, one an epoch, and the epoch at which the run stopped."""
     best = Best()
     for epoch, value in enumerate(values, 1):
         best, _ = track(best, value, epoch, **options)
@@ -24,14 +24,14 @@ def test_the_lectures_overfitting_case():
     train, validation = 2 * np.exp(-epochs / 5), 2 * np.exp(-epochs / 5) + 0.002 * epochs**2
     least = int(validation.argmin()) + 1
     assert (np.diff(train) < 0).all() and 1 < least < 20
-    best, stopped = judge(validation, patience=4, higher_is_better=False)
+    best, stopped = selected(validation, patience=4, higher_is_better=False)
     assert (best.step, stopped) == (least, least + 4)
     assert best.value == pytest.approx(validation.min(), rel=1e-6)
-    assert judge(train, patience=4, higher_is_better=False)[1] == 30  # by training loss it would never stop
+    assert selected(train, patience=4, higher_is_better=False)[1] == 30  # by training loss it would never stop
 
 
 def test_accuracy_is_better_when_higher():
-    best, _ = judge([0.5, 0.9, 0.8])
+    best, _ = selected([0.5, 0.9, 0.8])
     assert (best.step, best.stale) == (2, 1) and best.value == np.float32(0.9)
 
 
@@ -51,5 +51,5 @@ def test_nan_is_never_best(higher):
 
 
 def test_types_stay_so_that_a_checkpoint_can_hold_them():
-    best, _ = judge([1, 2.5, np.float64(3)])
+    best, _ = selected([1, 2.5, np.float64(3)])
     assert [np.asarray(value).dtype for value in best] == [np.asarray(value).dtype for value in Best()] == [np.float32, np.int32, np.int32]

@@ -17,7 +17,7 @@ def source(count: int = 32):
 
 def spread(infer, source) -> dict:
     """The deviation of what the encoder makes of a source."""
-    return {"spread": float(np.std(infer(source)[0]))}
+    return {"spread": float(np.std(jv.evaluate.collect(infer(source))[0]))}
 
 
 def test_an_encoder_is_trained_judged_and_restored(tmp_path):
@@ -32,9 +32,8 @@ def test_an_encoder_is_trained_judged_and_restored(tmp_path):
         batch_size=16,
         augment=jv.augment.views(FLIP, FLIP),
         evaluate=spread,
-        log_every=1,
     )
-    jv.train.run(experiment, tmp_path)
+    jv.train.run(experiment, tmp_path, jv.train.RunOptions(log_every=1))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["teacher_distance"] for row in rows if row["split"] == "train"][0] == 0
     assert json.loads((tmp_path / "summary.json").read_text())["spread"] > 0

@@ -18,12 +18,11 @@ class Torn:
         return self.source[i]
 
 
-def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0, broken: int = 0) -> jv.train.Experiment:
+def config(*, epochs: int = 12, driver_seed: int = 0, broken: int = 0) -> jv.train.Experiment:
     """LeNet-5 on digits with validation, weight average, augmentation, mixup and momentum.
 
     Args:
         epochs: Passes over the training images.
-        save_every: Steps that a kill may cost.
         driver_seed: The run's seed.
         broken: Training images that cannot be read.
     """
@@ -43,10 +42,8 @@ def config(*, epochs: int = 12, save_every: int = 20, driver_seed: int = 0, brok
         augment=jv.augment.chain(crop, jv.augment.mixup(num_classes=10)),
         ema=0.99,
         seed=driver_seed,
-        log_every=1,
-        save_every=save_every,
     )
 
 
 if __name__ == "__main__":
-    jv.train.main(config)
+    jv.train.main(config, options=jv.train.RunOptions(log_every=1))

@@ -13,8 +13,9 @@ from flax import linen as nn
 import jaxvision as jv
 from experiments import transformer_characters
 from jaxvision.train import sharding
-from jaxvision.train.journal import Journal
+from jaxvision.train.logging import rows_of
 from jaxvision.train.prefetch import Feed
+from tests.train.divided import divided
 
 
 class Linear(nn.Module):
@@ -51,8 +52,14 @@ class Files:
 
 def experiment_of(train=MEMORY, **changes) -> jv.train.Experiment:
     model = Linear()
-    options = {"epochs": 2, "batch_size": 16, "log_every": 1, "test": MEMORY} | changes
+    options = {"epochs": 2, "batch_size": 16, "test": MEMORY} | changes
     return jv.train.Experiment(model, options.pop("objective", jv.objectives.supervised(model)), jv.train.sgd(0.01), train, **options)
+
+
+def trained(folder, *source, **changes) -> jv.train.TrainState:
+    """A run of ``experiment_of``, which logs every step."""
+    fields, options = divided({"log_every": 1} | changes)
+    return jv.train.run(experiment_of(*source, **fields), folder, options)
 
 
 def same(one, other) -> None:
@@ -62,16 +69,16 @@ def same(one, other) -> None:
 @pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
 def test_resident_images_change_no_number(tmp_path, driver):
     options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_crop(8, padding=1))}
-    travelling = jv.train.run(experiment_of(**options), tmp_path / "travelling")
-    resident = jv.train.run(experiment_of(resident=True, **options), tmp_path / "resident")
+    travelling = trained(tmp_path / "travelling", **options)
+    resident = trained(tmp_path / "resident", resident=True, **options)
     same(travelling, resident)
 
 
 def test_a_run_may_go_on_with_resident_images(tmp_path):
-    whole = jv.train.run(experiment_of(), tmp_path / "whole")
+    whole = trained(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
-        jv.train.run(experiment_of(save_every=2, evaluate=_stop), tmp_path / "part")
-    same(whole, jv.train.run(experiment_of(save_every=2, resident=True), tmp_path / "part"))
+        trained(tmp_path / "part", save_every=2, evaluate=_stop)
+    same(whole, trained(tmp_path / "part", save_every=2, resident=True))
 
 
 def _stop(infer, source):
@@ -84,7 +91,7 @@ def alike(one, other) -> None:
 
 
 def train_rows(folder) -> list[dict]:
-    return [row for row in Journal.rows(folder) if row["split"] == "train"]
+    return [row for row in rows_of(folder) if row["split"] == "train"]
 
 
 @pytest.mark.parametrize("driver, steps, fsdp", [("jit", 5, False), ("jit", 4, True), ("shard_map", 4, False), ("pmap", 100, False)])
@@ -93,10 +100,10 @@ def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, fsdp, mon
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
     monkeypatch.setattr(sharding, "_SMALLEST_SHARD", 1)
     options = {"driver": driver, "fsdp": fsdp, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
-    single = jv.train.run(experiment_of(**options), tmp_path / "single")
+    single = trained(tmp_path / "single", **options)
     assert seen == [(step, step) for step in range(1, 13)]
     seen.clear()
-    several = jv.train.run(experiment_of(steps_per_call=steps, resident=steps == 4, **options), tmp_path / "several")
+    several = trained(tmp_path / "several", steps_per_call=steps, resident=steps == 4, **options)
     assert seen == {4: [(1, 4), (5, 6), (7, 10), (11, 12)], 5: [(1, 5), (6, 6), (7, 11), (12, 12)], 100: [(1, 6), (7, 12)]}[steps]
     alike(single, several)
     assert all(run.params["model"]["head"]["kernel"].sharding.is_fully_replicated != fsdp for run in (single, several))
@@ -108,36 +115,36 @@ def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, fsdp, mon
 
 
 def test_calls_end_with_epochs_and_the_run():
-    experiment = experiment_of(batch_size=20, steps_per_call=3)  # 96 images: epochs end after steps 5 and 10
-    assert list(experiment.calls(0)) == [(1, 3), (4, 5), (6, 8), (9, 10)]
-    assert list(experiment.calls(6)) == [(7, 9), (10, 10)]
-    assert list(experiment.calls(10)) == []
-    often = dataclasses.replace(experiment, save_every=4)  # a save in flight does not count: two of them
-    assert list(often.calls(0)) == [(1, 2), (3, 4), (5, 5), (6, 7), (8, 9), (10, 10)]
+    experiment, options = experiment_of(batch_size=20), jv.train.RunOptions(steps_per_call=3)  # 96 images: epochs end after steps 5, 10
+    assert list(options.calls(experiment, 0)) == [(1, 3), (4, 5), (6, 8), (9, 10)]
+    assert list(options.calls(experiment, 6)) == [(7, 9), (10, 10)]
+    assert list(options.calls(experiment, 10)) == []
+    often = dataclasses.replace(options, save_every=4)  # a save that is being written does not count: there are two in an interval
+    assert list(often.calls(experiment, 0)) == [(1, 2), (3, 4), (5, 5), (6, 7), (8, 9), (10, 10)]
 
 
 def test_a_run_goes_on_from_the_end_of_a_call_with_other_calls(tmp_path, capsys):
-    whole = jv.train.run(experiment_of(), tmp_path / "whole")
+    whole = trained(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
-        jv.train.run(experiment_of(steps_per_call=4, save_every=8, evaluate=_stop), tmp_path / "part")  # calls end after steps 4 and 6
-    alike(whole, jv.train.run(experiment_of(steps_per_call=6, save_every=8), tmp_path / "part"))
+        trained(tmp_path / "part", steps_per_call=4, save_every=8, evaluate=_stop)  # calls end after steps 4 and 6
+    alike(whole, trained(tmp_path / "part", steps_per_call=6, save_every=8))
     assert "resumed at step 4 of 12" in capsys.readouterr().out
 
 
 def test_only_arrays_in_memory_can_be_resident(tmp_path):
-    with pytest.raises(ValueError, match=r"^resident: found training data that are read from files"):
-        jv.train.run(experiment_of(Files(), resident=True), tmp_path)
+    with pytest.raises(ValueError, match="^resident: "):
+        trained(tmp_path, Files(), resident=True)
 
 
 def test_data_without_images_cannot_be_resident(tmp_path):
     experiment = transformer_characters.config(smoke=True)
-    with pytest.raises(ValueError, match="^resident: found training data of source, target, expected images"):
-        jv.train.run(dataclasses.replace(experiment, resident=True), tmp_path)
+    with pytest.raises(ValueError, match="^resident: "):
+        jv.train.run(experiment, tmp_path, jv.train.RunOptions(resident=True))
 
 
 def test_broken_files_are_named_counted_and_survived(tmp_path, capsys):
     source = Files(broken={5, 17})
-    state = jv.train.run(experiment_of(source, test=source, broken_share=0.05), tmp_path)
+    state = trained(tmp_path, source, test=source, broken_share=0.05)
     said = capsys.readouterr().out
     assert said.count("train: example 5 cannot be read and is left out: 5.jpg") == 1
     assert "no pictures of examples: 2 of" in said
@@ -149,19 +156,19 @@ def test_broken_files_are_named_counted_and_survived(tmp_path, capsys):
 
 
 def test_a_broken_first_file_does_not_stop_a_run(tmp_path):
-    jv.train.run(experiment_of(Files(broken={0}), broken_share=0.02), tmp_path)
+    trained(tmp_path, Files(broken={0}), broken_share=0.02)
 
 
 def test_too_many_broken_files_stop_the_run(tmp_path):
     with pytest.raises(jv.data.TooManyBroken, match=r"^train: 1 of 96 examples cannot be read"):
-        jv.train.run(experiment_of(Files(broken={17}), test=None), tmp_path)
+        trained(tmp_path, Files(broken={17}), test=None)
     with pytest.raises(ValueError, match=r"^broken_share: found 2"):
-        jv.train.run(experiment_of(broken_share=2), tmp_path / "other")
+        trained(tmp_path / "other", broken_share=2)
 
 
 def test_rows_say_how_long_the_devices_waited(tmp_path, capsys):
-    jv.train.run(experiment_of(Files(seconds=0.01), threads=1), tmp_path)  # 16 images of 10 ms for a step of well under 1 ms
-    rows = [row for row in Journal.rows(tmp_path) if row["split"] == "train_epoch"]
+    trained(tmp_path, Files(seconds=0.01), threads=1)  # 16 images of 10 ms for a step of well under 1 ms
+    rows = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"]
     assert all(0 < row["input_wait_seconds"] <= row["training_seconds"] for row in rows)
     assert rows[1]["input_wait_seconds"] > 0.5  # six steps of 0.16 s, less what is read while the epoch is judged
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -176,8 +183,8 @@ def test_a_slow_step_does_not_count_as_waiting(tmp_path):
         return loss + 0 * jax.lax.stop_gradient(work).sum(), aux
 
     objective = jv.objectives.supervised(Linear())._replace(loss=slow)
-    jv.train.run(experiment_of(Files(seconds=0.001), objective=objective, test=None), tmp_path)
-    second = [row for row in Journal.rows(tmp_path) if row["split"] == "train_epoch"][1]
+    trained(tmp_path, Files(seconds=0.001), objective=objective, test=None)
+    second = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"][1]
     assert second["input_wait_seconds"] < 0.2 * second["training_seconds"]
 
 
@@ -192,22 +199,17 @@ def test_a_further_stream_reaches_the_objective(tmp_path, driver):
 
     objective = jv.objectives.supervised(Linear())._replace(loss=both)
     source = jv.data.together(MEMORY, unlabelled=(Files(), 2))
-    jv.train.run(experiment_of(source, objective=objective, driver=driver, epochs=1), tmp_path)
-    rows = [row for row in Journal.rows(tmp_path) if row["split"] == "train"]
+    trained(tmp_path, source, objective=objective, driver=driver, epochs=1)
+    rows = [row for row in rows_of(tmp_path) if row["split"] == "train"]
     expected = [batch["unlabelled"]["image"].mean() / 255 for batch in jv.data.batches(source, 16, steps=6)]
     np.testing.assert_allclose([row["bright"] for row in rows], expected, rtol=1e-5)
 
 
 def test_broken_files_of_a_further_stream_count_by_the_same_share(tmp_path, capsys):
     source = jv.data.together(MEMORY, unlabelled=(Files(broken={5, 17}), 2))
-    jv.train.run(experiment_of(source, broken_share=0.05, epochs=1), tmp_path / "few")
+    trained(tmp_path / "few", source, broken_share=0.05, epochs=1)
     said = capsys.readouterr().out
     assert said.count("train.unlabelled: example 5 cannot be read and is left out: 5.jpg") == 1
     assert json.loads((tmp_path / "few" / "summary.json").read_text())["broken"] == {"train.unlabelled": {"empty": 2}}
     with pytest.raises(jv.data.TooManyBroken, match=r"^train\.unlabelled: \d of 96 examples cannot be read"):
-        jv.train.run(experiment_of(source, epochs=1), tmp_path / "many")
-
-
-def test_the_options_of_the_feed_may_change_from_session_to_session():
-    names = {field.name for field in dataclasses.fields(jv.train.Experiment)}
-    assert {"resident", "broken_share", "threads"} <= names & set(jv.train.run_folder.EXECUTION)
+        trained(tmp_path / "many", source, epochs=1)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.train.journal import Journal
+from jaxvision.train.logging import rows_of
 from tests.train import killed_run
 
 ROOT = Path(__file__).parents[2]
@@ -56,13 +56,13 @@ def kill(workdir: Path, moment: str, draw: random.Random) -> tuple[int, int] | N
     """Start the run, SIGKILL it at a moment, and return (newest checkpoint, last logged step); None when it was over before."""
     before = saved_steps(workdir)
     newest = before[-1] if before else 0
-    rows = len(Journal.rows(workdir))
+    rows = len(rows_of(workdir))
     process = start(workdir)
     if moment == "early":
         wait_for(lambda: (workdir / "config.json").exists(), process)
         time.sleep(draw.uniform(0, 1.0))
     elif moment == "save":
-        wait_for(lambda: len(Journal.rows(workdir)) != rows, process)
+        wait_for(lambda: len(rows_of(workdir)) != rows, process)
         wait_for(lambda: any((workdir / "checkpoints").glob("unfinished-*")), process)
     else:
         if not wait_for(lambda: (saved_steps(workdir) or [0])[-1] > newest, process):
@@ -72,13 +72,13 @@ def kill(workdir: Path, moment: str, draw: random.Random) -> tuple[int, int] | N
         return None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    steps, logged = saved_steps(workdir), [row["step"] for row in Journal.rows(workdir)]
+    steps, logged = saved_steps(workdir), [row["step"] for row in rows_of(workdir)]
     return (steps[-1] if steps else 0), max(logged, default=0)
 
 
 def assert_same_run(a: Path, b: Path) -> None:
     """Final states equal bit for bit, rows equal but for wall-clock figures, each once."""
-    experiment = killed_run.config(save_every=SAVE_EVERY)
+    experiment = killed_run.config()
     steps = saved_steps(a)[-1]
     assert saved_steps(b)[-1] == steps == experiment.steps
     states = [jv.train.restore(experiment, folder, step=steps) for folder in (a, b)]
@@ -88,7 +88,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
     def rows(folder: Path) -> list[dict]:
         clock = ("_seconds", "_per_second")
-        return [{name: value for name, value in row.items() if not name.endswith(clock)} for row in Journal.rows(folder)]
+        return [{name: value for name, value in row.items() if not name.endswith(clock)} for row in rows_of(folder)]
 
     assert rows(a) == rows(b)
     steps_logged = [row["step"] for row in rows(b) if row["split"] == "train"]
@@ -127,7 +127,7 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert other.wait(120) == 2 and "started with epochs=12, now epochs=13" in output(tmp_path / "killed")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_ten_kills(tmp_path, capsys):
     """`python -m pytest -m long -n 0 -s tests/train/test_resume.py`: prints each kill's checkpoint and step."""
     whole = uninterrupted(tmp_path / "whole")
@@ -142,12 +142,12 @@ def test_ten_kills(tmp_path, capsys):
 def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
     folder = tmp_path / "run"
     process = start(folder, "--steps-per-call", str(steps_per_call))
-    assert wait_for(lambda: len(Journal.rows(folder)) > 5, process)
+    assert wait_for(lambda: len(rows_of(folder)) > 5, process)
     process.send_signal(number)
     assert process.wait(60) == jv.train.EXIT_CODE, output(folder)
     steps = saved_steps(folder)
     assert f"saved step {steps[-1]} of" in output(folder)
-    assert max(row["step"] for row in Journal.rows(folder)) == steps[-1]
+    assert max(row["step"] for row in rows_of(folder)) == steps[-1]
     assert not list((folder / "checkpoints").glob("unfinished-*"))
 
 
@@ -169,14 +169,14 @@ def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
     for codes, steps_per_call in (({jv.train.EXIT_CODE}, "3"), ({0}, "1")):
         workers = start_two(folder, "--epochs", "8", "--broken", "6", "--steps-per-call", steps_per_call)
         if codes == {jv.train.EXIT_CODE}:
-            assert wait_for(lambda: len(Journal.rows(folder)) > 5, workers[0]), output(folder)
+            assert wait_for(lambda: len(rows_of(folder)) > 5, workers[0]), output(folder)
             workers[1].send_signal(signal.SIGTERM)
         assert {worker.wait(120) for worker in workers} == codes, output(folder)
         if codes == {jv.train.EXIT_CODE}:
             assert saved_steps(folder)[-1] < last, "stopped before its end"
     assert (folder / "plots" / "predictions.png").is_file()
     assert json.loads((folder / "summary.json").read_text())["broken"] == {"train": {"empty": 6}}
-    steps = [row["step"] for row in Journal.rows(folder) if row["split"] == "train"]
+    steps = [row["step"] for row in rows_of(folder) if row["split"] == "train"]
     assert steps == list(range(1, last + 1))
 
 
@@ -186,7 +186,7 @@ def test_what_two_processes_cannot_read_is_summed(tmp_path):
     workers = start_two(folder, "--epochs", "4", "--broken", "14")
     assert all(worker.wait(120) not in (0, jv.train.EXIT_CODE) for worker in workers), output(folder)
     assert output(folder).count("killed_run: train: 1") == 2
-    assert max(row["step"] for row in Journal.rows(folder)) <= 20
+    assert max(row["step"] for row in rows_of(folder)) <= 20
 
 
 def test_a_second_request_leaves_at_once():

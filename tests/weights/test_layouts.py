@@ -46,7 +46,7 @@ def test_names_and_shapes(name):
     assert check(name)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_names_and_shapes_of_every_row(capsys):
     found = {name: check(name) for name in jv.list_models()}
     with capsys.disabled():
