@@ -12,6 +12,7 @@ import jaxvision as jv
 from jaxvision.layers import drop
 from jaxvision.models.recurrent import Recurrent
 from jaxvision.models.transformer import Transformer
+from tests.models.rows import KINDS, split
 from tests.models.test_contract import SMALL
 
 KEY = jax.random.key(0)
@@ -28,6 +29,7 @@ DRAWS = {  # by drop_rate (one for each dropout) and by drop_path_rate (one for 
     "inception_v3": (1, None),
     "inception_v4": (1, None),
     "xception": (1, 11),
+    "regnet_y_400mf": (1, 15),
     "densenet121": (6 + 12 + 24 + 16, None),
     "mobilenetv1_100": (1, None),
     "mobilenet_v2": (1, 10),
@@ -88,7 +90,7 @@ def test_every_form_of_the_contract_is_here():
     assert set(DRAWS) == {*SMALL, *OTHERS}
 
 
-@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("name", split(DRAWS, KINDS))
 def test_dropout_alone_draws_at_its_rate(name, monkeypatch):
     options = {} if DRAWS[name][1] is None else {"drop_path_rate": 0.0}
     found = draws(*small(name, drop_rate=0.25, **options), monkeypatch=monkeypatch)
@@ -96,7 +98,7 @@ def test_dropout_alone_draws_at_its_rate(name, monkeypatch):
     assert draws(*small(name, drop_rate=0.0, **options), monkeypatch=monkeypatch) == []
 
 
-@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("name", split(DRAWS, KINDS))
 def test_stochastic_depth_alone_draws_at_rates_that_rise(name, monkeypatch):
     if DRAWS[name][1] is None:
         with pytest.raises((TypeError, ValueError), match="^drop_path_rate:"):

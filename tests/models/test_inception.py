@@ -27,6 +27,7 @@ def googlenet(num_classes: int, **options):
     return torchvision.models.googlenet(num_classes=num_classes, aux_logits=True, init_weights=False, **options)
 
 
+@pytest.mark.slow
 def test_googlenets_logits():
     check_logits(jv.create_model("googlenet", num_classes=11), googlenet(11), size=(65, 78))
 
@@ -116,6 +117,7 @@ def test_googlenets_training():
     check_training(model, googlenet(3, dropout=0.0), size=(65, 65))
 
 
+@pytest.mark.slow
 def test_inception_v3s_logits():
     network = torchvision.models.inception_v3(num_classes=11, aux_logits=True, init_weights=False)
     check_logits(jv.create_model("inception_v3", num_classes=11), network, size=(75, 90))
@@ -138,6 +140,7 @@ def test_timms_inception_v3s_logits():
     assert difference(jax.jit(model.apply)(variables, image), theirs[0] if isinstance(theirs, tuple) else theirs) <= 1e-4
 
 
+@pytest.mark.slow
 def test_inception_v4s_logits():
     network = timm.create_model("inception_v4", num_classes=11)
     check_logits(jv.create_model("inception_v4", num_classes=11), network, size=(75, 90), layout="timm")

@@ -9,6 +9,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models import class_attention, intermediate_tokens, replace_classifier
+from tests.models.rows import KINDS, split
 from tests.models.test_contract import KEY, SMALL, drawn, small
 
 NO_TIMM = "timm is not installed: parity with it is NOT checked here"
@@ -89,7 +90,7 @@ def test_networks_without_tokens_say_so():
         class_attention(model, variables, image)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_every_classifier_can_be_replaced_or_added(name):
     """The new tree is that of a model made with the new count."""
     for count in (5, 0):

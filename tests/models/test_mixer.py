@@ -6,6 +6,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.mixer import MODELS
+from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count
 from tests.oracles.parity import check_logits, check_training
 
@@ -33,7 +34,7 @@ def small(name: str, width: int, num_classes: int):
     return jv.create_model(name, num_classes=num_classes, image_size=64).clone(width=width, depth=2), network
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", split(MODELS, FAMILIES))
 def test_parameters_are_counted_exactly(name):
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     assert count(jax.eval_shape(jv.create_model(name).init, jax.random.key(0), image)["params"]) == COUNTS[name]

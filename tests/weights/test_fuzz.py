@@ -1,6 +1,6 @@
 """Thousands of damaged files of each kind: each is read or refused by the one clear error, nothing is run, memory stays small.
 
-Ten thousand of each kind: python -m pytest -m long -n 0 tests/weights/test_fuzz.py
+Ten thousand of each kind: python -m pytest -m slow -n 0 tests/weights/test_fuzz.py
 """
 
 import codecs

@@ -51,6 +51,7 @@ def painted(network, tensors: dict, image, keep) -> torch.Tensor:
     return functional.linear(normed, tensors["decoder_pred.weight"], tensors["decoder_pred.bias"])[:, 1:]
 
 
+@pytest.mark.slow
 def test_mae_reconstructs_as_pytorch_does(tmp_path):
     network, model = vit()
     tensors = dict(network.state_dict()) | releases.mae_decoder(192, 16, 8, decoder_width=32)
@@ -85,6 +86,7 @@ def test_a_mae_without_its_decoder_cannot_reconstruct_and_hears_why(tmp_path):
             loaded(model, tmp_path / "b.pth", {"model": changed})
 
 
+@pytest.mark.slow
 def test_fcmae_decodes_as_pytorch_does(tmp_path):
     options = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32), "num_classes": 0}
     network = randomised(timm.create_model("convnextv2_atto", **options), gain=1.0).eval()
@@ -113,7 +115,7 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
 
 
 @pytest.mark.parametrize("norms", [False, True])
-@pytest.mark.parametrize("key", ["teacher", "student"])
+@pytest.mark.parametrize("key", [pytest.param("teacher", marks=pytest.mark.slow), "student"])
 def test_dinos_head(tmp_path, key, norms):
     network, model = vit()
     checkpoint = releases.dino(network, network, norms=norms)
@@ -146,6 +148,7 @@ def small_resnet():
     return network, jv.create_model("resnet18", num_classes=0).clone(depths=(1, 1, 1, 1))
 
 
+@pytest.mark.slow
 def test_lightlys_projector_and_what_solo_learns_lacks(tmp_path):
     network, model = small_resnet()
     checkpoint = releases.lightly(network)
