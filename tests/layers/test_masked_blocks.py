@@ -24,7 +24,7 @@ def some_places(*shape: int) -> np.ndarray:
     return visible
 
 
-def test_grn_counts_visible_places_alone():
+def test_grn_counts_only_visible_positions():
     x = np.random.default_rng(2).standard_normal((3, 4, 5, 6))
     visible = some_places(3, 4, 5)
     layer = GlobalResponseNorm()
@@ -82,7 +82,7 @@ def test_a_masked_block_is_a_sparse_one():
         np.testing.assert_allclose(found[example], wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_what_is_hidden_is_chosen_away():
+def test_hidden_positions_become_zero():
     x = jnp.array([[[[jnp.inf], [2.0]]]])
     np.testing.assert_array_equal(mask_hidden(x, jnp.array([[[[False], [True]]]])), [[[[0.0], [2.0]]]])
     assert mask_hidden(x, None) is x

@@ -120,7 +120,7 @@ def test_relative_positions_name_the_offset():
 
 
 @pytest.mark.parametrize(("shape", "shift"), [((4, 4), 0), ((4, 4), 1), ((5, 7), 1), ((2, 6), 1)])
-def test_window_attention_place_by_place(shape, shift):
+def test_window_attention_equals_a_loop_over_positions(shape, shift):
     """Each place attends to those of its (shifted) window, whose padded places take part as zeros before the maps."""
     window, heads, width = 2, 2, 4
     x = GENERATOR.standard_normal((1, *shape, width)).astype(np.float32)

@@ -106,7 +106,7 @@ def test_learned_positions_are_added_and_resampled():
         layer.apply(variables, tokens, (3, 3))
 
 
-def test_products_of_grid_positions_depend_on_the_offset_alone():
+def test_products_of_grid_positions_depend_only_on_the_offset():
     table = np.asarray(grid_position(5, 6, 16), np.float64).reshape(5, 6, 16)
     products = np.einsum("abd,xyd->abxy", table, table)
     np.testing.assert_allclose(products[1:, 1:, 1:, 1:], products[:-1, :-1, :-1, :-1], atol=1e-4)

@@ -87,7 +87,7 @@ def test_positions_are_resampled_as_pytorch_does(after):
 
 
 @pytest.mark.parametrize(("layer", "shape"), [(Conv(4, 3), (1, 4, 4, 3)), (Dense(4), (2, 3))], ids=["conv", "dense"])
-def test_parameters_stay_float32_and_dtype_is_what_is_computed_in(layer, shape):
+def test_parameters_stay_float32_and_dtype_is_the_type_of_the_computation(layer, shape):
     for dtype, expected in ((None, jnp.float32), ("bfloat16", jnp.bfloat16), (jnp.float16, jnp.float16)):
         out, variables = jax.eval_shape(layer.clone(dtype=dtype).init_with_output, jax.random.key(0), jnp.zeros(shape))
         assert out.dtype == expected

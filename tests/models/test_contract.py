@@ -354,7 +354,7 @@ def test_a_vit_sees_only_what_keep_names(pool):
     np.testing.assert_allclose(shuffled.tokens, jnp.take_along_axis(everything.tokens, order[:, :, None], axis=1), atol=1e-5)
 
 
-def test_drop_path_rises_linearly_and_zero_initialised_blocks_are_their_shortcuts():
+def test_drop_path_rises_linearly_and_zero_initialized_blocks_are_their_shortcuts():
     model = jv.create_model("resnet18", stem="cifar", drop_path_rate=0.7, zero_init_residual=True)
     bound = model.bind({})
     rates = [rate for index in range(1, 5) for rate in getattr(bound, f"stage{index}").drop_path_rates]

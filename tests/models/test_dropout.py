@@ -91,7 +91,7 @@ def test_every_form_of_the_contract_is_here():
 
 
 @pytest.mark.parametrize("name", split(DRAWS, KINDS))
-def test_dropout_alone_draws_at_its_rate(name, monkeypatch):
+def test_dropout_draws_at_its_rate(name, monkeypatch):
     options = {} if DRAWS[name][1] is None else {"drop_path_rate": 0.0}
     found = draws(*small(name, drop_rate=0.25, **options), monkeypatch=monkeypatch)
     np.testing.assert_allclose(found, [0.25] * DRAWS[name][0])
@@ -99,7 +99,7 @@ def test_dropout_alone_draws_at_its_rate(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", split(DRAWS, KINDS))
-def test_stochastic_depth_alone_draws_at_rates_that_rise(name, monkeypatch):
+def test_stochastic_depth_draws_at_rates_that_rise(name, monkeypatch):
     if DRAWS[name][1] is None:
         with pytest.raises((TypeError, ValueError), match="^drop_path_rate:"):
             small(name, drop_path_rate=0.25)
@@ -129,7 +129,7 @@ def test_googlenets_auxiliary_heads_drop_seven_tenths(monkeypatch):
         (functools.partial(Recurrent, 11, 11, 6, context="fixed", cell="lstm"), 3),
     ],
 )
-def test_sequences_draw_behind_embeddings_and_parts(made, count, monkeypatch):
+def test_sequence_models_draw_after_embeddings_and_sublayers(made, count, monkeypatch):
     tokens = jax.ShapeDtypeStruct((2, 5), jnp.int32)
     np.testing.assert_allclose(draws(made(drop_rate=0.25), tokens, tokens, monkeypatch=monkeypatch), [0.25] * count)
     assert draws(made(drop_rate=0.0), tokens, tokens, monkeypatch=monkeypatch) == []

@@ -183,7 +183,7 @@ def test_counts_without_auxiliary_heads():
     assert count([variables["params"][f"auxiliary{number}"] for number in (1, 2)]) == 13_004_888 - 6_624_904
 
 
-def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
+def test_auxiliary_logits_are_sown_only_in_training_and_on_request():
     model, image, variables = traced("googlenet", num_classes=7)
     rngs = {"dropout": KEY}
     train = functools.partial(model.apply, train=True, rngs=rngs)

@@ -65,7 +65,7 @@ def test_class_attention_is_the_softmax_of_the_class_tokens_query(name, prefix):
     np.testing.assert_allclose(found[:, 1].reshape(2, heads, 6), weights[..., prefix:], atol=1e-5)
 
 
-def test_swin_and_mixer_show_their_tokens_and_swin_its_windows():
+def test_swin_and_mixer_record_their_tokens_and_swin_its_windows():
     for name, last, shape in (("swin_tiny_patch4_window7_224", "stage4/block2", (2, 1, 2, 768)), ("mixer_s32_224", "block8", (2, 16, 512))):
         model, variables, image = small(name)
         tokens = jax.eval_shape(functools.partial(intermediate_tokens, model), variables, image)
@@ -75,7 +75,7 @@ def test_swin_and_mixer_show_their_tokens_and_swin_its_windows():
     assert seen["attention"]["stage1"]["block1"]["attention"]["weights"].shape == (8, 3, 49, 49)  # 2 images of 2 x 2 windows
 
 
-def test_nothing_is_shown_unless_asked_for():
+def test_nothing_is_recorded_by_default():
     model, variables, image = small("vit_tiny_patch16_224")
     assert set(variables) == {"params"}
     _, sown = jax.eval_shape(functools.partial(model.apply, mutable=["batch_stats", "auxiliary"]), variables, image)

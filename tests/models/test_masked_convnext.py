@@ -62,7 +62,7 @@ def test_pooled_is_the_mean_of_the_visible_places():
         np.testing.assert_allclose(found.pooled[example], wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_place_of_a_coarse_map_is_visible_where_any_part_of_it_is():
+def test_a_position_of_a_coarse_map_is_visible_if_any_of_its_parts_is():
     _, variables, image, features = tiny()
     mask = jnp.ones((2, 24, 16)).at[:, 5, 9].set(0)  # on the grid of the stem
     maps = features(variables, image, mask=mask.astype(bool)).maps

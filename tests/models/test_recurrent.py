@@ -62,7 +62,7 @@ def test_attended_weights_sum_to_one_and_are_zero_on_padding():
     assert not model.apply(variables, SOURCE, TARGET, mutable=["attention"])[1]
 
 
-def test_a_fixed_context_hears_the_last_states_alone():
+def test_a_fixed_context_depends_only_on_the_last_states():
     for context, heard in (("fixed", False), ("attended", True)):
         model, variables = model_and_variables(context=context)
         bound = model.bind(variables)

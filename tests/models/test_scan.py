@@ -51,7 +51,7 @@ def test_the_program_does_not_grow_with_the_depth():
     assert once < 0.6 * whole
 
 
-def test_what_blocks_show_they_show_one_by_one():
+def test_recording_a_scanned_network_records_every_block():
     plain, scanned, params = networks()
     for ask in (jv.models.class_attention, jv.models.intermediate_tokens):
         found, expected = (jax.tree.leaves(ask(network, {"params": params}, IMAGE)) for network in (scanned, plain))

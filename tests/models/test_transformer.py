@@ -112,7 +112,7 @@ def test_embeddings_are_shared_as_in_the_paper_or_not():
     assert not other.tied and jax.eval_shape(other.init_with_output, KEY, SOURCE, TARGET)[0].shape == (2, 4, 9)
 
 
-def test_a_token_depends_on_those_before_it_alone():
+def test_a_token_depends_only_on_earlier_tokens():
     model, variables = model_and_variables()
     apply = jax.jit(model.apply)
     whole = apply(variables, SOURCE, TARGET)

@@ -81,7 +81,7 @@ def test_refusals(tmp_path, monkeypatch, capsys, arguments, message):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_a_model_that_does_not_fit_is_told_in_one_line(tmp_path, capsys):
+def test_a_model_that_does_not_fit_is_a_one_line_error(tmp_path, capsys):
     path = jv.weights.write(tmp_path / "a.npz", vit())
     options = ["--model", "vit_tiny_patch16_224", "--to", "timm", "--option", "image_size=32"]
     arguments = ["convert", str(path), str(tmp_path / "b.npz"), *options]
@@ -140,14 +140,14 @@ def test_the_encoder_of_a_self_supervised_run(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_wrong_suffix_is_told_before_the_run_is_loaded(tmp_path, monkeypatch, capsys):
+def test_a_wrong_suffix_is_an_error_before_the_run_is_loaded(tmp_path, monkeypatch, capsys):
     (tmp_path / "config.json").touch()
     monkeypatch.setattr(jv.train, "load", lambda *given, **options: pytest.fail("the run was loaded"))
     assert cli.main(["convert", str(tmp_path), str(tmp_path / "b.bin")]) == 2
     assert "path: " in capsys.readouterr().err
 
 
-def test_the_classifier_of_a_supervised_run_may_stay_behind(tmp_path, monkeypatch, capsys):
+def test_the_classifier_of_a_supervised_run_can_be_dropped(tmp_path, monkeypatch, capsys):
     model, tensors = jv.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3), vit()
     (tmp_path / "config.json").touch()
     monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model), None))

@@ -278,7 +278,7 @@ def test_what_a_format_lacks_is_refused_in_writing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_cannot_be_opened_is_told_with_what_was_expected(tmp_path):
+def test_a_file_that_cannot_be_opened_raises_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="^path:"):
         jv.weights.read(tmp_path / "none.pth")
     with pytest.raises(IsADirectoryError, match="^path:"):

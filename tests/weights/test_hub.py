@@ -41,7 +41,7 @@ def test_a_file_by_name_becomes_a_model(tmp_path, monkeypatch):
     np.testing.assert_array_equal(loaded["params"]["stem"]["kernel"], variables["params"]["stem"]["kernel"])
 
 
-def test_what_cannot_be_is_told(monkeypatch):
+def test_hub_errors_name_the_address(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModuleNotFoundError, match="^hf:owner/net: .*huggingface_hub"):
         jv.weights.read("hf:owner/net")

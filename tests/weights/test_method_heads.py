@@ -71,7 +71,7 @@ def test_mae_reconstructs_as_pytorch_does(tmp_path):
     assert pictures.reconstruction.shape == image.shape
 
 
-def test_a_mae_without_its_decoder_cannot_reconstruct_and_hears_why(tmp_path):
+def test_a_mae_without_its_decoder_raises_an_error(tmp_path):
     network, model = vit()
     with pytest.raises(ValueError, match="^tensors: .*mae_visualize"):
         loaded(model, tmp_path / "mae_pretrain_vit_base.pth", {"model": network.state_dict()})

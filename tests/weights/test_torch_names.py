@@ -68,7 +68,7 @@ def test_vit_in_torchvisions_layout():
     check_logits(model, torchvision.models.VisionTransformer(**sizes), size=(16, 16))
 
 
-def test_the_layout_is_seen_by_its_names_and_another_can_be_written():
+def test_the_layout_is_detected_and_another_can_be_written():
     model, network = small_vit()
     variables = jv.weights.from_torch(model, arrays(network))
     moved = jv.weights.to_torch(model, variables, layout="torchvision")
@@ -172,7 +172,7 @@ def test_channels_of_the_images():
     assert kernel.shape == jv.weights.from_torch(model.clone(in_channels=None), tensors)["params"]["stem"]["conv"]["kernel"].shape
 
 
-def test_classifiers_for_training_may_stay_behind():
+def test_auxiliary_classifiers_can_be_dropped():
     network = randomised(torchvision.models.googlenet(num_classes=3, aux_logits=False, init_weights=False)).eval()
     model = jv.create_model("googlenet", num_classes=3)
     assert "drop_auxiliary=True" in complaint(model, arrays(network))
@@ -210,7 +210,7 @@ def test_one_name_with_other_values_is_refused(name, theirs):
         jv.weights.to_torch(model, variables, layout="timm")
 
 
-def test_what_is_no_model_of_ours_is_refused():
+def test_a_module_of_another_library_is_refused():
     import flax.linen as nn
 
     with pytest.raises(TypeError, match="^model:"):
