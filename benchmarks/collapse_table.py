@@ -161,7 +161,7 @@ def document(lines: list[str], seeds: int, seconds: float) -> str:
     head = f"""# The collapse guard
 
 While a run trains, `jv.evaluate.guard` reads every step's figures and says once what it sees: a line in the console and an entry
-under `collapse` in `summary.json` (step, term, name). It never stops the run; `Experiment(guard=False)` turns it off. Figures are
+under `collapse` in `summary.json` (step, term, name). It never stops the run; `RunOptions(guard=False)` turns it off. Figures are
 those of the global batch, so that all processes agree; a resumed run is watched afresh. What each name means, the figures it is read
 from and how long they must hold stand in the docstring of `jv.evaluate.guard`.
 

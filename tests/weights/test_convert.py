@@ -57,16 +57,16 @@ def test_options_are_read_as_by_summary(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["a.npz", "b.npz", "--to", "timm"], "--model: missing"),
-        (["a.npz", "a.npz"], "a.npz: it exists already"),
+        (["a.npz", "a.npz"], "OUT: a.npz exists already"),
         (["a.npz", "b.bin"], "path: found 'b.bin', expected a name that ends in .safetensors"),
         (["missing.npz", "b.npz"], "IN: missing.npz does not exist ("),
         ([".", "b.npz"], "IN: . is a folder that holds a.npz, expected a .pth, .pt, .safetensors or .npz file"),
         ([".", "b.npz"], "or a run folder"),
         (["missing", "b.npz"], "or a run folder"),
         (["a.npz", "none/b.npz"], "OUT: none does not exist ("),
-        (["a.npz", "b.npz", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'; expected one of 'a'"),
-        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--prefix", "zzz."], "--prefix: none of 1 names begins with 'zzz.'"),
-        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--layout", "keras"], "--layout: found 'keras', expected 'torchvision'"),
+        (["a.npz", "b.npz", "--prefix", "zzz."], "prefix: none of 1 names begins with 'zzz.'; expected one of 'a'"),
+        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--prefix", "zzz."], "prefix: none of 1 names begins with 'zzz.'"),
+        (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--layout", "keras"], "layout: found 'keras', expected 'torchvision'"),
         (["a.npz", "b.npz", "--model", "resnet18", "--option", "stemm=cifar"], "stemm: resnet18 has no such option"),
         (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm"], "none of the model's names is there"),
         (["a.npz", "b.npz", "--model", "resnet19"], "unknown model 'resnet19'"),
@@ -151,8 +151,8 @@ def test_a_wrong_suffix_is_told_before_the_run_is_loaded(tmp_path, monkeypatch, 
 def test_the_classifier_of_a_supervised_run_may_stay_behind(tmp_path, monkeypatch, capsys):
     model, tensors = jv.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3), vit()
     (tmp_path / "config.json").touch()
-    monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model), None))
-    monkeypatch.setattr(jv.train, "variables", lambda state: jv.weights.from_torch(model, tensors))
+    monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model, evaluated=None), None))
+    monkeypatch.setattr(jv.train, "variables", lambda state, module: jv.weights.from_torch(model, tensors))
     for name, options in (("whole.npz", []), ("bare.npz", ["--drop-head"])):
         assert cli.main(["convert", str(tmp_path), str(tmp_path / name), *options]) == 0
     whole, bare = (set(jv.weights.read(tmp_path / name)) for name in ("whole.npz", "bare.npz"))
