@@ -1,12 +1,12 @@
-"""The two views of SimCLR for 512 images at 224 pixels: our compiled program beside torchvision's v2, image by image.
+"""The two views of SimCLR for 512 images at 224 pixels: our compiled program compared with torchvision v2, image by image.
 
     python -m benchmarks.augment_time [--rounds 9]
 
-Both sides take uint8 images in memory and give float views in [0, 1]; they take turns in one process, and every figure is the ratio of
-their times in one round (ours / torchvision's; below 1 we are faster): median and quartiles. torchvision runs once for every image
-and view with draws of its own: on uint8 tensors (all cores inside each operation; a Python thread for each core), on float tensors and
-on Pillow images, always on the CPU; ours runs where JAX does. "batched" draws once for a whole batch and is another augmentation: it is
-only reported. Memory that either side frees is kept for its next run (``jv.train.keep_memory``), as in training.
+Both sides take uint8 images in memory and return float views in [0, 1]. They alternate in one process. A result is the ratio of their
+times in one round (ours / torchvision's; below 1 we are faster): median and quartiles. torchvision runs once for each image and view with
+separate draws: on uint8 tensors (all cores inside each operation, or a Python thread for each core), on float tensors and on Pillow
+images, always on the CPU. Ours runs where JAX runs. "batched" draws once for a whole batch, which is a different augmentation; it is
+reported only. Memory that either side frees is kept for its next run (``jv.train.keep_memory``), as in training.
 """
 
 import collections
@@ -27,14 +27,14 @@ _WORK = ("fusion", "dot", "convolution", "custom-call", "gather", "scatter", "so
 
 
 def images(count: int = COUNT, size: int = SIZE) -> np.ndarray:
-    """[count, size, size, 3] uint8 pictures: drawn shapes on smooth ground, with noise."""
+    """Synthetic images [count, size, size, 3] uint8: shapes on a smooth background, with noise."""
     source, draw = jv.data.shapes(count, size=size), np.random.default_rng(0)
     noise = draw.integers(0, 32, (count, size, size, 3), np.uint8)
     return np.stack([source[i]["image"] // 32 * 28 for i in range(count)]) + noise
 
 
 def ours(count: int = COUNT, size: int = SIZE) -> Callable:
-    """The recipe as one compiled program over the images; it returns when the views are there."""
+    """The recipe as one compiled program; a call returns when the views are computed."""
     index = np.arange(count, dtype=np.int32)
     augment, key = jv.augment.simclr(size), jax.random.key(0)
     batch = {name: jax.ShapeDtypeStruct((count,), np.int32) for name in ("index", "epoch")}
@@ -49,7 +49,7 @@ def ours(count: int = COUNT, size: int = SIZE) -> Callable:
 
 
 def passes(text: str, elements: int) -> dict[str, int]:
-    """What an optimised program does in its entry computation: instructions by kind, and how many write arrays of ``elements`` or more."""
+    """The instructions of an optimised program's entry computation by kind, and how many write arrays of ``elements`` or more."""
     entry = text[text.index("ENTRY ") :]
     counts = collections.Counter()
     for shape, kind in re.findall(r"= \(?\w+\[([\d,]*)\][^ ]* ([\w-]+)\(", entry):
@@ -60,7 +60,7 @@ def passes(text: str, elements: int) -> dict[str, int]:
 
 
 def _torchvision() -> dict[str, Callable]:
-    """{form: function of the images} of everything to compare with."""
+    """{form: function of the images} of all forms to compare with."""
     reference.torchvision()
     import torch
     from PIL import Image
@@ -103,13 +103,13 @@ def _torchvision() -> dict[str, Callable]:
 
 def _seconds(function: Callable, *arguments) -> float:
     time.sleep(side_by_side.PAUSE_SECONDS)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     function(*arguments)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def tell(found: dict[str, list[tuple[float, float]]], count: int) -> None:
-    """Print and write the ratios over each form of torchvision's of which there is a round."""
+    """Print and write the ratios over each form of torchvision that was measured."""
     ratios = {form: side_by_side.Ratio.over(*zip(*times)) for form, times in found.items() if times}
     if not ratios:
         return
@@ -122,7 +122,7 @@ def tell(found: dict[str, list[tuple[float, float]]], count: int) -> None:
 
 
 def main() -> None:
-    """Measure, print, write the table."""
+    """Measure, print and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--rounds", type=command.positive, default=9)
     parser.add_argument("--count", type=command.positive, default=COUNT, help="images")
@@ -138,9 +138,9 @@ def main() -> None:
         for round in range(arguments.rounds):
             for form, function in theirs.items():
                 found[form].append((_seconds(mine, pixels, round), _seconds(function, pixels)))
-            told = ", ".join(f"{form} {times[-1][0] / times[-1][1]:.2f}" for form, times in found.items())
-            print(f"round {round + 1}: {told}", flush=True)
-    finally:  # of rounds that were not all run, too
+            summary = ", ".join(f"{form} {times[-1][0] / times[-1][1]:.2f}" for form, times in found.items())
+            print(f"round {round + 1}: {summary}", flush=True)
+    finally:  # also after an interruption
         tell(found, arguments.count)
 
 

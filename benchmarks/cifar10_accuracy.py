@@ -1,10 +1,10 @@
-"""Accuracy of ``experiments.resnet18_cifar10`` beside the same recipe in PyTorch, on the same images in the same steps.
+"""Accuracy of ``experiments.resnet18_cifar10`` compared with the same recipe in PyTorch, on the same images in the same steps.
 
     python -m experiments.resnet18_cifar10 --data NPZ --epochs 3 --workdir RUN
     python -m benchmarks.cifar10_accuracy --run RUN
 
-The PyTorch side (torchvision's ResNet-18 with the CIFAR stem, torch.optim.SGD) starts from the run's initial weights and reads the
-very batches that the run read, crops and flips included; everything after the pixels is PyTorch's.
+The PyTorch side (torchvision's ResNet-18 with the CIFAR stem, torch.optim.SGD) starts from the initial weights of the run and reads
+the same batches, with the same crops and flips. Everything after the pixels is PyTorch.
 """
 
 import csv
@@ -27,8 +27,8 @@ def network_like(params: dict) -> torch.nn.Module:
     network = reference.torchvision().models.resnet18(num_classes=10)
     network.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     network.maxpool = torch.nn.Identity()
-    # The layout is read from PyTorch's side: tag every PyTorch element with its number, translate the tags, and invert. Eleven million
-    # numbers pass through float32, which is exact to 2^24.
+    # Convert from ours to PyTorch: number all PyTorch elements, convert the numbers with from_torch, and invert. Eleven million
+    # numbers pass through float32, which is exact up to 2^24.
     tensors = {name: tensor for name, tensor in network.state_dict().items() if tensor.ndim}
     offset, tags = 0, {}
     for name, tensor in tensors.items():
@@ -44,7 +44,7 @@ def network_like(params: dict) -> torch.nn.Module:
 
 
 def evaluate(network: torch.nn.Module, source, recipe) -> float:
-    """Top-1 over a whole source."""
+    """Top-1 accuracy over a source."""
     network.eval()
     prepare = jax.jit(lambda image: jv.evaluate.prepared(image, recipe))
     right = 0

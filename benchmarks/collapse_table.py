@@ -1,8 +1,8 @@
-"""The collapse guard on toy runs: every collapse it names, provoked, and healthy runs of 1,000 steps on which it is silent.
+"""The collapse guard on toy runs: a run for each collapse that it can report, and healthy runs of 1,000 steps. Writes docs/collapse.md.
 
     python -m benchmarks.collapse_table            # writes docs/collapse.md
 
-Two convolutions, or a small ViT, on the embedded digits at 8 x 8 pixels, batches of 32, two views an image; on one CPU device.
+Two convolutions, or a small ViT, on the digits of the package at 8 x 8 pixels, batches of 32, two views an image; on one CPU device.
 """
 
 import math
@@ -25,20 +25,25 @@ COMMAND = "python -m benchmarks.collapse_table"
 
 
 LIMITS = """
-What the guard cannot know: it reads figures, not images. A DINO run whose student has learned to copy a sharp teacher almost without
-error (a loss below 2 % of ln K) has the figures of one dominating prototype; a contrastive loss at a temperature far above 0.5 is near
-chance by construction, and is named. "Uniform output" is told from the plateau on which DINO begins by the teacher's entropy alone: in the
-healthy runs above it stayed at least twice as far from ln K as the bound of 0.02 % (the nearest was 0.046 %, at a temperature of 0.04).
-The price: a teacher that is only a little too warm is named late. The same toy run with a teacher temperature of 0.2 was named at step 161,
-with 0.1, the student's own, at step 193 (seed 0).
+## Limits
+
+The guard reads metrics, not images.
+
+* A DINO run whose student copies a sharp teacher almost without error (a loss below 2 % of ln K) has the metrics of one dominating
+  prototype, and is reported.
+* A contrastive loss at a temperature far above 0.5 is near chance by construction, and is reported.
+* DINO starts with a loss near ln K. "Uniform output" differs from this start only by the entropy of the teacher. In the healthy runs above
+  the entropy stayed at least twice as far from ln K as the threshold of 0.02 % (the nearest was 0.046 %, at a temperature of 0.04). A
+  teacher temperature that is only slightly too high is therefore reported late: at step 161 for 0.2, and at step 193 for 0.1, which is the
+  temperature of the student (the same toy run, seed 0).
 """
 
 
 class Encoder(nn.Module):
-    """Two strided convolutions and the mean over the image: what has no normalisation can die."""
+    """Two strided convolutions and a global mean. Without normalisation all units can become 0."""
 
     num_classes: int = 0
-    bias: float = 0.0  # that the units start with
+    bias: float = 0.0  # initial bias of the units
 
     @nn.compact
     def features(self, image, *, train=False, keep=None, mask=None):
@@ -56,7 +61,7 @@ VIT = jv.create_model("vit_tiny_patch16_224", image_size=SIZE, patch_size=2, num
 
 
 class Case(NamedTuple):
-    """A run, and what the guard is to say of it first: a name, or nothing."""
+    """A run and the first finding that is expected, or None."""
 
     method: str
     what: str
@@ -70,7 +75,7 @@ CASES = {
     "simclr": Case("simclr", "healthy", None),
     "byol": Case("byol", "healthy", None),
     "dino": Case("dino", "healthy, a teacher temperature of 0.02", None, {"teacher_temperature": 0.02}),
-    "dino_slow": Case("dino", "healthy, a teacher temperature of 0.04: the loss stays near ln K for long", None),
+    "dino_slow": Case("dino", "healthy, a teacher temperature of 0.04: the loss stays near ln K for a long time", None),
     "dino_warmup": Case("dino", "the same, a warm-up of 200 steps", None, warmup=200),
     "dino_norm": Case("dino", "healthy, BatchNorm in the head", None, {"batch_norm": True}),
     "dino_vit": Case("dino", "healthy, a ViT", None, encoder=VIT),
@@ -103,7 +108,7 @@ def views():
 
 
 def metrics_of(case: Case, steps: int, *, seed: int = 0) -> Iterator[dict[str, float]]:
-    """The figures of each step of a toy run, as the loop reads them."""
+    """The metrics of each step of a toy run."""
     objective = getattr(jv.objectives, case.method)(case.encoder, **_OPTIONS[case.method] | case.options)
     schedule = jv.train.warmup_cosine(RATE, 1000, warmup=case.warmup) if case.warmup else RATE
     optimizer, augment, key = jv.train.adam(schedule), views(), jax.random.key(seed)
@@ -120,7 +125,7 @@ def metrics_of(case: Case, steps: int, *, seed: int = 0) -> Iterator[dict[str, f
 
 
 def watched(case: Case, steps: int, *, seed: int = 0) -> tuple[list, list[dict[str, float]]]:
-    """What the guard says of a toy run, and the run's figures."""
+    """The findings of the guard for a toy run, and the metrics of its steps."""
     watch, findings, rows = jv.evaluate.guard_init(), [], []
     for number, metrics in enumerate(metrics_of(case, steps, seed=seed), 1):
         watch, found = jv.evaluate.guard(watch, metrics, number)
@@ -129,63 +134,65 @@ def watched(case: Case, steps: int, *, seed: int = 0) -> tuple[list, list[dict[s
     return findings, rows
 
 
-def _figures(rows: list[dict[str, float]]) -> str:
+def _metrics_text(rows: list[dict[str, float]]) -> str:
     last = rows[-1]
     shown = [name for name in ("loss", "chance_loss", "uniform_loss", "teacher_entropy", "teacher_distance", "rank") if name in last]
     return ", ".join(f"{name.replace('_', ' ')} {last[name]:.4g}" for name in shown)
 
 
-def _said(first: list) -> str:
-    """The first finding of every seed, or None, in words: each name with its steps, by seed."""
+def _findings_text(first: list) -> str:
+    """The first finding (or None) of each seed as text: each name with its steps."""
     names = dict.fromkeys(finding.name if finding else "nothing" for finding in first)
     steps = {name: [str(finding.step) for finding in first if finding and finding.name == name] for name in names}
     return "; ".join(f"{name}, at step {', '.join(steps[name])}" if steps[name] else name for name in names)
 
 
 def table(seeds: int, healthy_steps: int) -> list[str]:
-    """The rows of the table: every case with every seed."""
+    """The rows of the table: each case with each seed."""
     lines = []
     for case in CASES.values():
         steps, first, rows = 50 if case.expected else healthy_steps, [], []
         for seed in range(seeds):
             findings, rows = watched(case, steps, seed=seed)
             first.append(findings[0] if findings else None)
-            print(f"{case.method}: {case.what}: {_said(first[-1:])}: {_figures(rows)}", flush=True)
-        lines.append(f"| {case.method} | {case.what} | {steps:,} | {case.expected or 'nothing'} | {_said(first)} | {_figures(rows)} |")
+            print(f"{case.method}: {case.what}: {_findings_text(first[-1:])}: {_metrics_text(rows)}", flush=True)
+        cells = (case.method, case.what, f"{steps:,}", case.expected or "nothing", _findings_text(first), _metrics_text(rows))
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def document(lines: list[str], seeds: int, seconds: float) -> str:
-    """The page."""
+    """The text of docs/collapse.md."""
     where = f"{platform.processor() or platform.machine()}, CPU, jax {jax.__version__}, {seeds} seeds a row, {seconds:.0f} s in all"
     head = f"""# The collapse guard
 
-While a run trains, `jv.evaluate.guard` reads every step's figures and says once what it sees: a line in the console and an entry
-under `collapse` in `summary.json` (step, term, name). It never stops the run; `RunOptions(guard=False)` turns it off. Figures are
-those of the global batch, so that all processes agree; a resumed run is watched afresh. What each name means, the figures it is read
-from and how long they must hold stand in the docstring of `jv.evaluate.guard`.
+While a run trains, `jv.evaluate.guard` reads the metrics of every step. When it finds a known form of collapse, it reports it once: as a
+line in the console and as an entry (step, term, name) under `collapse` in `summary.json`. It never stops the run.
+`RunOptions(guard=False)` turns it off. The metrics are those of the global batch, so that all processes report the same. A resumed run
+starts with a new guard. The docstring of `jv.evaluate.guard` explains each name: the metrics that it depends on, and for how many steps a
+condition must hold.
 
-Toy runs: two convolutions without normalisation, or a ViT of two blocks, on the embedded digits at {SIZE} x {SIZE} pixels, {BATCH} images
-a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Said" is the guard's first word;
-figures are those of the last seed's last step. {where}.
-Printed again by `{COMMAND}`.
+The table has toy runs: two convolutions without normalisation, or a ViT with two blocks, on the digits of the package at {SIZE} x {SIZE}
+pixels, {BATCH} images a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Reported" is
+the first finding of each seed; the metrics are those of the last step of the last seed. {where}.
+To repeat the measurement, run `{COMMAND}`.
 
-| method | run | steps | to be said | said | figures at the end |
+| method | run | steps | expected | reported | metrics at the end |
 |---|---|---|---|---|---|
 """
     return head + "\n".join(lines) + "\n" + LIMITS
 
 
 def main() -> None:
-    """Run everything and write the page."""
+    """Run all cases and write the page."""
     parser = command.parser(__doc__)
     parser.add_argument("--seeds", type=command.positive, default=3)
     parser.add_argument("--healthy-steps", type=command.positive, default=1000)
     parser.add_argument("--out", type=Path, default=DOCUMENT)
     options = parser.parse_args()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     lines = table(options.seeds, options.healthy_steps)
-    options.out.write_text(document(lines, options.seeds, time.perf_counter() - begun), encoding="utf-8")
+    options.out.write_text(document(lines, options.seeds, time.perf_counter() - start), encoding="utf-8")
 
 
 if __name__ == "__main__":

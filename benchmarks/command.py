@@ -1,4 +1,4 @@
-"""A benchmark as a command: what its user can mend ends it with one line."""
+"""Command lines of benchmarks: a mistake of the user ends the process with one line."""
 
 import argparse
 import os
@@ -11,12 +11,12 @@ _DEVICES = "xla_force_host_platform_device_count"
 
 
 def parser(documentation: str) -> argparse.ArgumentParser:
-    """A parser whose help is a module's docstring."""
+    """A parser whose help text is the docstring of a module."""
     return argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def positive(text: str) -> int:
-    """An option that counts something."""
+    """The type of an option that is a positive integer."""
     try:
         found = int(text)
     except ValueError:
@@ -27,7 +27,7 @@ def positive(text: str) -> int:
 
 
 def network(text: str) -> str:
-    """An option that names one of this library's networks."""
+    """The type of an option that names a model of this library."""
     import jaxvision as jv
 
     try:
@@ -38,7 +38,7 @@ def network(text: str) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """``main()``; a wrong value, path or missing package, sides that differ, and Ctrl-C end the process with one line.
+    """Run ``main()``. A wrong value or path, a missing package, different results and Ctrl-C end the process with one line.
 
     The exit code is 2, after Ctrl-C 130. JAXVISION_TRACEBACK=1 shows where an error comes from.
     """
@@ -52,7 +52,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def run_on_eight_devices(name: str, main: Callable[[], None]) -> None:
-    """``run(main)`` on a CPU that stands for eight devices: this process begins anew as ``benchmarks.<name>`` where it has one."""
+    """``run(main)`` on a CPU with eight simulated devices. The process restarts as ``benchmarks.<name>`` if it has one device."""
     flags = os.environ.get("XLA_FLAGS", "")
     if _DEVICES not in flags:
         program = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]]

@@ -1,11 +1,11 @@
-"""What a training step costs before its first answer: tracing, compiling, and the same from the persistent cache.
+"""The time before the first result of a training step: tracing and compiling, without and with the persistent cache.
 
     python -m benchmarks.compile_time [--models resnet50 ...] [--batch 8] [--times 3] [--alone]
 
-Each figure is of a process of its own: one with an empty cache, then one with what the first left there. Start: making the state, its
-program included. Trace: from Python to XLA's input. Compile: XLA's work, or reading the cache. Beside it, but for ``--alone``, what the
-first step of PyTorch's network takes longer by ``torch.compile`` (with channels_last) than the next ones, with caches of its own, empty
-and full; the ratio is of our trace and compile over that.
+Each measurement has its own process: one with an empty cache, then one with the cache that the first has written. Start: creating the
+state, including its program. Trace: from Python to XLA's input. Compile: XLA, or reading the cache. Without ``--alone`` the table also has
+the time by which the first step of the PyTorch network with ``torch.compile`` (channels_last) is longer than the next ones, with empty and
+with full caches. The ratio is our trace plus compile time divided by that.
 """
 
 import json
@@ -26,21 +26,21 @@ PARTS = ("start", "trace", "compile")
 
 
 def measure(name: str, batch: int, size: int) -> dict[str, float]:
-    """The seconds of each part, in this process."""
+    """The seconds of each part, measured in this process."""
     model = jv.create_model(name, num_classes=step_time.CLASSES)
     objective, optimizer = jv.objectives.supervised(model), jv.train.momentum(0.1)
     given = dict(zip(("image", "label"), step_time.images(batch, size), strict=True))
-    begun = time.perf_counter()
+    start = time.perf_counter()
     state = jax.block_until_ready(jv.train.init(objective, optimizer, given, key=jax.random.key(0)))
     started = time.perf_counter()
     lowered = jax.jit(jv.train.make_step(objective, optimizer), donate_argnums=0).lower(state, given, jax.random.key(0))
     traced = time.perf_counter()
     lowered.compile()
-    return dict(zip(PARTS, (started - begun, traced - started, time.perf_counter() - traced), strict=True))
+    return dict(zip(PARTS, (started - start, traced - started, time.perf_counter() - traced), strict=True))
 
 
 def measure_theirs(name: str, batch: int, size: int) -> dict[str, float]:
-    """The seconds by which PyTorch's first step, compiled, is longer than the shorter of the next two, in this process."""
+    """The seconds by which the first compiled step of PyTorch is longer than the shorter of the next two, in this process."""
     network, _ = step_time.theirs_of(name)
     side = step_time.theirs(network, *step_time.images(batch, size), form="compiled", mode="train", dtype="float32")
     first, *later = (side_by_side.seconds_of(side.run) for _ in range(3))
@@ -51,7 +51,7 @@ SIDES = {"jaxvision": measure, "PyTorch": measure_theirs}
 
 
 def in_a_process(name: str, batch: int, size: int, cache: str, *, side: str = "jaxvision") -> dict[str, float]:
-    """What ``SIDES`` has for ``side`` in a new process whose caches are in the folder ``cache``. Raises ValueError where it fails."""
+    """The result of ``SIDES[side]`` in a new process with its caches in the folder ``cache``. Raises ValueError if the process fails."""
     options = ["--one", name, "--side", side, "--batch", str(batch), "--size", str(size)]
     program = [sys.executable, "-m", "benchmarks.compile_time", *options]
     caches = {"JAX_COMPILATION_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": str(Path(cache) / "inductor")}
@@ -64,9 +64,9 @@ def in_a_process(name: str, batch: int, size: int, cache: str, *, side: str = "j
 
 
 def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False) -> list[dict]:
-    """Rows of the table: with an empty cache and with a full one, the median of ``times`` pairs of processes.
+    """Rows of the table: with an empty and with a full cache, the median of ``times`` pairs of processes.
 
-    ``alone``: without PyTorch's, whose columns are then empty.
+    ``alone``: without PyTorch; its columns are then empty.
     """
     found = {"empty": [], "full": []}
     for _ in range(times):
@@ -79,8 +79,8 @@ def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False
         row = {"model": name, "batch": batch, "size": size, "cache": kind, "n": times}
         for part in (*PARTS, "PyTorch"):
             seconds = [one[part] for one in taken if part in one]
-            told = (f"{np.median(seconds):.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}") if seconds else ("", "")
-            row |= dict(zip((f"{part}_seconds", f"{part}_range"), told, strict=True))
+            text = (f"{np.median(seconds):.2f}", f"{min(seconds):.2f}-{max(seconds):.2f}") if seconds else ("", "")
+            row |= dict(zip((f"{part}_seconds", f"{part}_range"), text, strict=True))
         theirs = [] if alone else [one["PyTorch"] for one in taken]
         ours = [one["trace"] + one["compile"] for one in taken]
         rows.append(row | {"ratio_over_PyTorch": str(side_by_side.Ratio.over(ours, theirs)) if theirs else ""})
@@ -88,7 +88,7 @@ def compare(name: str, *, batch: int, size: int, times: int, alone: bool = False
 
 
 def main() -> None:
-    """Measure every model, print as it goes, write the table."""
+    """Measure all models, print each result, and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=step_time.MODELS, type=command.network, metavar="NAME")
     parser.add_argument("--batch", type=command.positive, default=8)
@@ -102,15 +102,15 @@ def main() -> None:
         print(json.dumps(SIDES[given.side](given.one, given.batch, given.size)))
         return
     for name in () if given.alone else given.models:
-        step_time.theirs_of(name)  # which there must be, before anything is measured
+        step_time.theirs_of(name)  # fails early if PyTorch is not installed
     table = []
     try:
         for name in given.models:
             for row in compare(name, batch=given.batch, size=given.size, times=given.times, alone=given.alone):
                 table.append(row)
-                told = f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS)
-                print(told + (f"; ratio ours/PyTorch {row['ratio_over_PyTorch']}" if row["ratio_over_PyTorch"] else ""), flush=True)
-    finally:  # not before: what asks for the device here holds an accelerator's memory, which the other processes need
+                text = f"{name}, cache {row['cache']}: " + ", ".join(f"{part} {row[f'{part}_seconds']} s" for part in PARTS)
+                print(text + (f"; ratio ours/PyTorch {row['ratio_over_PyTorch']}" if row["ratio_over_PyTorch"] else ""), flush=True)
+    finally:  # only now: asking for the device reserves the memory of an accelerator, which the other processes need
         if table:
             print(f"written to {side_by_side.write('compile_time', table, named_by=('model', 'batch', 'size', 'cache'))}")
     if not given.alone:

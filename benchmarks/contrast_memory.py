@@ -1,9 +1,9 @@
-"""NT-Xent's temporary memory grows with the batch, not with its square, and costs little time: the compiled program's own account.
+"""The temporary memory and the time of the chunked NT-Xent: memory grows linearly with the batch, not with its square.
 
     python -m benchmarks.contrast_memory [--repeats 30]
 
-Memory: what XLA sets aside for value and gradient of N pairs of 128 features in float32, from compiling alone. Time: N = 1,024, beside the
-same loss with the whole 2N x 2N matrix in memory, taking turns.
+Memory: the temporary memory that XLA reserves for value and gradient of N pairs of 128 features in float32, known from compilation. Time:
+N = 1,024, compared with the same loss with the complete 2N x 2N matrix in memory; both alternate.
 """
 
 import os
@@ -14,18 +14,18 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from benchmarks import command
-from jaxvision.kernels import plain_log_sum_exp_of_others
-from jaxvision.losses import nt_xent
 from jaxvision.losses._directions import unit_rows
 
+from benchmarks import command
+from jaxvision.kernels import plain_log_sum_exp_of_others, unit_rows
+from jaxvision.losses import nt_xent
+
 FEATURES, PAIRS = 128, tuple(2**power for power in range(10, 17))  # 1,024 ... 65,536
-STEEPEST, SLOWEST = 1.1, 1.5  # the bounds on the exponent and on the ratio of times
+STEEPEST, SLOWEST = 1.1, 1.5  # bounds of the exponent and of the ratio of times
 
 
 def dense(z1, z2, *, temperature: float = 0.5):
-    """``nt_xent`` of one device with the whole matrix of similarities in memory."""
+    """``nt_xent`` for one device with the complete similarity matrix in memory."""
     unit = unit_rows(jnp.stack([z1, z2], axis=1))
     views = unit.reshape(-1, unit.shape[-1])  # [2N, D]
     everyone = plain_log_sum_exp_of_others(views / temperature, views, jnp.arange(len(views)))
@@ -33,18 +33,18 @@ def dense(z1, z2, *, temperature: float = 0.5):
 
 
 def temporary_bytes(loss, pairs: int) -> int:
-    """Temporary memory of the compiled value and gradient; nothing is run."""
+    """Temporary memory of the compiled value and gradient; nothing is executed."""
     shape = jax.ShapeDtypeStruct((pairs, FEATURES), jnp.float32)
     return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(shape, shape).compile().memory_analysis().temp_size_in_bytes
 
 
 def exponent(sizes, amounts) -> float:
-    """The slope of log amount over log size, by least squares."""
+    """The slope of log(amount) over log(size), by least squares."""
     return float(np.polyfit(np.log(sizes), np.log(amounts), 1)[0])
 
 
 def seconds(pairs: int, repeats: int) -> dict[str, np.ndarray]:
-    """Times of value and gradient of both forms, taking turns."""
+    """Times of value and gradient of both forms, which alternate."""
     rng = np.random.default_rng(0)
     views = [jnp.asarray(rng.standard_normal((pairs, FEATURES)), jnp.float32) for _ in range(2)]
     programs = {name: jax.jit(jax.value_and_grad(loss, (0, 1))) for name, loss in (("chunked", nt_xent), ("dense", dense))}
@@ -53,13 +53,13 @@ def seconds(pairs: int, repeats: int) -> dict[str, np.ndarray]:
         for name, program in programs.items():
             start = time.perf_counter()
             jax.block_until_ready(program(*views))
-            if turn >= 3:  # the first turns compile and warm up
+            if turn >= 3:  # the first rounds compile and warm up
                 found[name].append(time.perf_counter() - start)
     return {name: np.array(times) for name, times in found.items()}
 
 
 def main() -> None:
-    """Print both tables and whether they are within their bounds."""
+    """Print both tables and check their bounds."""
     parser = command.parser(__doc__)
     parser.add_argument("--repeats", type=command.positive, default=30)
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""The figure of the augmentations that contrastive learning composes, on one photograph: docs/images/augmentations.png.
+"""Draws docs/images/augmentations.png: the augmentations of contrastive learning on one photograph.
 
     python -m benchmarks.draw_augmentations --image astronaut.png
 
-The panels are those of SimCLR's figure 4 (Chen et al., 2020). The committed picture shows Eileen Collins, photographed by NASA (public
-domain), a sample image of scikit-image.
+The panels are those of SimCLR's figure 4 (Chen et al., 2020). The picture in the repository shows Eileen Collins, photographed by NASA
+(public domain), a sample image of scikit-image.
 """
 
 import tempfile
@@ -17,26 +17,29 @@ from PIL import Image
 import jaxvision as jv
 from benchmarks import command
 
-SIDE = 164  # pixels of a panel on the sheet
-COLORS = 160  # of the palette: a third of the bytes, and hardly a difference to be seen
+SIDE = 164  # pixels of a panel in the figure
+COLORS = 160  # of the palette: a third of the file size with hardly a visible difference
 CROP = jv.augment.random_resized_crop(SIDE, scale=(0.25, 0.4))
-ON_THE_WHOLE = {  # name: operation on the photograph's middle square, and the seed that shows it well
+ON_THE_WHOLE = {  # name: operation on the central square of the photograph, and a seed with a clearly visible effect
     "crop and resize": (CROP, 3),
     "crop, resize, flip": (jv.augment.chain(CROP, jv.augment.random_horizontal_flip(probability=1.0)), 8),
 }
-ON_THE_PANEL = {  # name: operation on the original as it is drawn, and the seed
+ON_THE_PANEL = {  # name: operation on the panel "original", and the seed
     "color drop": (jv.augment.grayscale(), 0),
     "color jitter": (jv.augment.color_jitter(0.8, 0.8, 0.8, 0.2), 1),
     "rotation": (jv.augment.quarter_turns((1, 3)), 3),
     "cutout": (jv.augment.cutout(62, value=0.5), 5),
     "gaussian noise": (jv.augment.gaussian_noise(0.1), 0),
     "gaussian blur": (jv.augment.gaussian_blur(3.0), 0),
-    "sobel (x 4)": (jv.augment.chain(jv.augment.sobel(), lambda key, image: 4 * image), 0),  # slopes are small in values a pixel
+    "sobel (x 4)": (
+        jv.augment.chain(jv.augment.sobel(), lambda key, image: 4 * image),
+        0,
+    ),  # neighbouring pixels differ little
 }
 
 
 def panels(photo: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The middle square of a photograph [H, W, 3] uint8 as [SIDE, SIDE, 3] floats, and what each panel's operation makes of it."""
+    """The central square of a photograph [H, W, 3] uint8 as [SIDE, SIDE, 3] floats, and the result of each operation by name."""
     whole = jv.augment.center_crop(min(photo.shape[:2]))(None, jnp.asarray(photo, jnp.float32) / 255)
     original = jv.augment.resize(SIDE)(None, whole)
     made = {
@@ -48,7 +51,7 @@ def panels(photo: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def draw(photo: np.ndarray, path: Path) -> None:
-    """The figure as a PNG of few colours."""
+    """Write the figure as a PNG with a small palette."""
     with tempfile.TemporaryDirectory() as folder:
         jv.plots.augmentations(*panels(photo), Path(folder) / "full.png")
         full = Image.open(Path(folder) / "full.png").convert("RGB")
@@ -58,7 +61,7 @@ def draw(photo: np.ndarray, path: Path) -> None:
 
 def main() -> None:
     parser = command.parser(__doc__)
-    parser.add_argument("--image", type=Path, required=True, help="a photograph that Pillow reads")
+    parser.add_argument("--image", type=Path, required=True, help="a photograph in a format that Pillow reads")
     parser.add_argument("--out", type=Path, default=Path("docs/images/augmentations.png"))
     options = parser.parse_args()
     draw(np.asarray(Image.open(options.image).convert("RGB")), options.out)

@@ -1,10 +1,10 @@
-"""Do jit, shard_map and pmap give the same numbers on 1, 2, 4 and 8 devices, and on 2 processes x 4? Writes docs/drivers.md.
+"""Compares jit, shard_map and pmap on 1, 2, 4 and 8 devices, and on 2 processes with 4 devices each. Writes docs/drivers.md.
 
     python -m benchmarks.driver_agreement
 
 Twenty steps of a residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, on simulated CPU devices.
-The figure is max |a - b| / max |a| over all parameters, a being jit on one device. The learning rate is one at
-which a network does not magnify rounding; what happens at 100 times that rate, and that it happens on one device too, is measured beside.
+The result is max |a - b| / max |a| over all parameters, where a is jit on one device. At the learning rate used, the network does not
+amplify rounding errors. The script also measures 100 times that rate, and that errors are then amplified on one device too.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CALM, WILD = 0.0005, 0.05  # learning rates
 
 
 def problem(learning_rate: float):
-    """(objective, optimizer, augment, source): every ingredient whose draws or statistics could depend on the devices."""
+    """(objective, optimizer, augment, source) with all parts whose random draws or statistics could depend on the devices."""
     from jaxvision.models.resnet import ResNet
 
     model = ResNet((1, 1), False, num_classes=CLASSES, stem_kind="cifar", drop_rate=0.3, drop_path_rate=0.5)
@@ -42,7 +42,7 @@ def trained(
 ) -> list[np.ndarray]:
     """Parameters after some steps, as a list of leaves.
 
-    ``nudge``: the relative change that the first weights begin with.
+    ``nudge``: a relative change of the initial weights.
     """
     objective, optimizer, augment, source = problem(learning_rate)
     key = jax.random.key(0)
@@ -64,7 +64,7 @@ def difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
 
 
 def two_processes(driver: str, steps: int) -> list[np.ndarray]:
-    """The same over two processes of four devices each, on this machine."""
+    """The same on two processes with four devices each, on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "leaves.npz"
         together("benchmarks.driver_agreement", ["--worker", driver, "--steps", str(steps), "--out", str(out)])
@@ -93,7 +93,7 @@ def _table(steps: int) -> str:
 
 
 def _magnified(steps: int) -> tuple[float, float]:
-    """At the high rate: the difference that eight devices make, and the one that a nudge of 1e-7 makes on one device."""
+    """Differences at the high learning rate: of eight devices, and of a relative change of 1e-7 on one device."""
     reference = trained("jit", jax.devices()[:1], steps, learning_rate=WILD)
     eight = trained("shard_map", jax.devices()[:8], steps, learning_rate=WILD)
     nudged = trained("jit", jax.devices()[:1], steps, learning_rate=WILD, nudge=1e-7)
@@ -101,7 +101,7 @@ def _magnified(steps: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure every driver on every number of devices and write the table."""
+    """Measure each driver on each number of devices and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--steps", type=command.positive, default=20)
     for hidden in ("--worker", "--out", "--coordinator"):
@@ -114,18 +114,18 @@ def main() -> None:
     moved = difference(*(trained("jit", jax.devices()[:1], steps) for steps in (0, arguments.steps)))
     text = f"""# The same numbers under every driver
 
-{arguments.steps} steps of a small residual network with BatchNorm, momentum, random crops, mixup, dropout and stochastic depth, batch
-{BATCH}, float32, simulated CPU devices: the largest difference from jit on one device, max |a - b| / max |a| over all parameters.
-The bound is {BOUND:.0e}; a test holds a shorter form of this table to it.
+A small residual network with BatchNorm is trained for {arguments.steps} steps under each driver, with momentum, random crops, mixup,
+dropout and stochastic depth, batch size {BATCH}, float32, on simulated CPU devices. The table has the largest difference
+from `jit` on one device, max |a - b| / max |a| over all parameters. The bound is {BOUND:.0e}; a test checks a shorter run against it.
 
 | driver | 1 device | 2 | 4 | 8 | 2 processes x 4 |
 |---|---|---|---|---|---|
 {table}
 
-The peak learning rate is {CALM}, and training moved the parameters by {moved:.1e} of the largest. At {WILD} the same
-twenty steps magnify rounding: a unit at the kink of its ReLU switches on one side and not on the other, and batch statistics of a small
-batch carry it on. Eight devices under shard_map then differ from one by {eight:.1e}, and one device differs from itself by {nudged:.1e}
-when its first weights are changed by a relative 1e-7.
+The peak learning rate is {CALM}, and training moves the parameters by {moved:.1e} of the largest. At a rate of {WILD} the same steps
+amplify rounding: a ReLU near zero is active on one device and not on the other, and the statistics of a small batch carry the
+difference on. Eight devices under `shard_map` then differ from one by {eight:.1e}; one device differs from itself by {nudged:.1e} when its
+initial weights change by a relative 1e-7.
 
 Measured with jax {jax.__version__} on {os.cpu_count()} CPU cores by `python -m benchmarks.driver_agreement`.
 """

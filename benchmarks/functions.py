@@ -1,4 +1,4 @@
-"""A function of arrays as a side of a comparison: its value, or its value and the gradients by some of its arguments."""
+"""Functions of arrays as sides of a comparison: the value, or value and gradients with respect to some arguments."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ def _named(value, gradients) -> dict[str, np.ndarray]:
 
 
 def ours(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int], signal: np.ndarray | None) -> Side:
-    """A jitted function of ``given``; with a ``signal``, the gradient of its value, also its gradients by the arguments ``wanted``."""
+    """A jitted function of ``given``. With a ``signal`` (the gradient of its value) also its gradients for the arguments ``wanted``."""
     wanted, last = tuple(wanted), None
 
     def both(signal, *given):
@@ -34,7 +34,7 @@ def ours(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int],
 
 
 def theirs(function: Callable, given: Sequence[np.ndarray], wanted: Sequence[int], signal: np.ndarray | None) -> Side:
-    """The same of a function of PyTorch's tensors, on the device that JAX has."""
+    """The same for a function of PyTorch tensors, on the device that JAX uses."""
     import torch
 
     where, last = reference.device(), None

@@ -1,9 +1,9 @@
-"""Does peak memory stay flat over an epoch of a large image folder? Draws docs/images/input_memory.png.
+"""Measures the memory over an epoch of a large image folder and draws docs/images/input_memory.png.
 
     python -m benchmarks.input_memory --data FOLDER_OR_ZIP [--files 20000]
 
-Copies photographs of the given folder until there are so many JPEG files in a temporary one, then reads one epoch of random crops in
-batches of 64 with 8 threads and notes the resident memory of the process after every batch.
+Copies photographs of the given folder to a temporary folder until it has so many JPEG files. Then it reads one epoch of random crops in
+batches of 64 with 8 threads and records the resident memory of the process after every batch.
 """
 
 import os
@@ -28,7 +28,7 @@ def resident() -> float:
 
 
 def copied(source, count: int, folder: Path) -> None:
-    """``count`` JPEG files of the source's pictures in four classes, encoded once each and then copied."""
+    """Write ``count`` JPEG files of the source's images in four classes. Each image is encoded once and then copied."""
     from PIL import Image
 
     distinct = min(len(source), 500)
@@ -44,7 +44,7 @@ def copied(source, count: int, folder: Path) -> None:
 
 
 def draw(found: list[float], path: Path, title: str) -> None:
-    """Memory in MiB after each batch, from zero up."""
+    """Draw the memory in MiB after each batch."""
 
     def paint(axes) -> None:
         axes.plot(np.arange(1, len(found) + 1) * BATCH, found, color="#1f5fa8")
@@ -55,19 +55,19 @@ def draw(found: list[float], path: Path, title: str) -> None:
 
 
 def main() -> None:
-    """Read an epoch, print the figures, draw them."""
+    """Read an epoch, print the results and draw them."""
     parser = command.parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and in it a sub-folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and a sub-folder for each class")
     parser.add_argument("--files", type=command.positive, default=20_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         copied(jv.data.image_folder(arguments.data, "train"), arguments.files, Path(folder))
         empty = resident()
         source = jv.data.random_crops(jv.data.image_folder(folder), SIZE)
-        built, begun, found = resident(), time.perf_counter(), []
+        built, start, found = resident(), time.perf_counter(), []
         for _ in jv.data.batches(source, BATCH, steps=-(-len(source) // BATCH), threads=THREADS):
             found.append(resident())
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
     tenth = max(1, len(found) // 10)
     early, late = np.median(found[tenth : 2 * tenth]), np.median(found[-tenth:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,11 +1,11 @@
-"""Time from a folder of JPEG files to batches of random resized crops at 224, beside torch's DataLoader over torchvision's ImageFolder.
+"""Time from a folder of JPEG files to batches of random resized crops at 224, compared with PyTorch's DataLoader and ImageFolder.
 
     python -m benchmarks.input_time --data FOLDER_OR_ZIP_OF_PHOTOGRAPHS [--rounds 9]
 
-Both read the same files with the same number of workers (threads here, processes there) and make as many batches of 64 in every round; the
-rounds of all take turns, the ratio is that of one round, and the figures are medians over the rounds. The photographs (short side at
-least 300) are cut to the sizes below and saved as JPEG of quality 90 first. torchvision's row "uint8" ends in PILToTensor, as ours; the
-row "float" in ToTensor, as most recipes do. With ``--accelerator`` the batches of both sides end on it.
+Both read the same files with the same number of workers (threads here, processes there) and the same number of batches of 64 in each round.
+Rounds alternate; a ratio is that of one round, and results are medians over the rounds. First the photographs (short side at least 300)
+are cropped to the sizes below and saved as JPEG of quality 90. torchvision's row "uint8" ends with PILToTensor, like ours; the row "float"
+ends with ToTensor, as in most recipes. With ``--accelerator`` both sides copy their batches to it.
 """
 
 import importlib.metadata
@@ -26,12 +26,12 @@ from jaxvision.data import decoding, storage
 from jaxvision.data.readers import image_folder
 
 BATCH, CROP = 64, 224
-SIZES = {(500, 375): 512, (2000, 1500): 128}  # width and height: how many files; the first is about ImageNet's average
+SIZES = {(500, 375): 512, (2000, 1500): 128}  # (width, height): number of files; the first is about the average of ImageNet
 WORKERS = (1, 2)
 
 
 def photographs(data: Path) -> Iterator[Image.Image]:
-    """The colour photographs of a folder or archive that are large enough, again and again, every time cut otherwise."""
+    """Yield the colour photographs of a folder or archive that are large enough, repeatedly, each time with another crop."""
     files = storage.open_files(data, "data", "a folder or .zip of photographs")
     found = []
     for name in filter(image_folder.is_image, files.names):
@@ -53,7 +53,7 @@ def photographs(data: Path) -> Iterator[Image.Image]:
 
 
 def write_files(data: Path, folder: Path, size: tuple[int, int], count: int) -> float:
-    """Save ``count`` JPEG files of one size in two classes; their mean length in kB."""
+    """Save ``count`` JPEG files of one size in two classes; their mean size in kB."""
     lengths = []
     for number, photograph in zip(range(count), photographs(data), strict=False):
         path = folder / f"class{number % 2}" / f"{number:05d}.jpg"
@@ -64,7 +64,7 @@ def write_files(data: Path, folder: Path, size: tuple[int, int], count: int) -> 
 
 
 def ours(folder: Path, count: int, workers: int, place: Callable) -> Callable[[], None]:
-    """One round of jaxvision; every round a further epoch."""
+    """A function that runs one round of jaxvision; each round is a new epoch."""
     source, rounds = jv.data.random_crops(jv.data.image_folder(folder), CROP), iter(range(10**9))
 
     def run() -> None:
@@ -76,7 +76,7 @@ def ours(folder: Path, count: int, workers: int, place: Callable) -> Callable[[]
 
 
 def theirs(folder: Path, workers: int, last: str, place: Callable) -> Callable[[], None]:
-    """One round of torchvision; its processes stay from round to round."""
+    """A function that runs one round of torchvision; its worker processes stay alive between rounds."""
     import torch
     from torchvision import datasets, transforms
 
@@ -92,9 +92,9 @@ def theirs(folder: Path, workers: int, last: str, place: Callable) -> Callable[[
 
 
 def measure(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round, after one that is not counted."""
+    """Seconds of each round, after one round that is not counted."""
     found: dict[str, list[float]] = {name: [] for name in runs}
-    for run in reversed(runs.values()):  # processes are forked before there are threads
+    for run in reversed(runs.values()):  # fork the processes before threads exist
         run()
     for _ in range(rounds):
         for name, run in runs.items():
@@ -105,7 +105,7 @@ def measure(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
 
 
 def _places(accelerator: bool) -> tuple[Callable, Callable]:
-    """What either side does with a batch. Without an accelerator JAX is not started: its threads would not outlive PyTorch's forks."""
+    """What both sides do with a batch. Without an accelerator JAX is not started: its threads do not survive PyTorch's forks."""
     if not accelerator:
         return (lambda image: image,) * 2
     import jax
@@ -114,7 +114,7 @@ def _places(accelerator: bool) -> tuple[Callable, Callable]:
 
 
 def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds: int, places: tuple[Callable, Callable]) -> Iterator[dict]:
-    """The table's rows for one size and number of workers."""
+    """The rows of the table for one size and number of workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kilobytes = write_files(data, folder, size, count)
@@ -131,7 +131,7 @@ def rows_of(data: Path, size: tuple[int, int], count: int, workers: int, rounds:
 
 
 def tell(rows: list[dict]) -> None:
-    """Write the table; print its last ratio."""
+    """Write the table and print its last ratio."""
     versions = {f"{package} version": importlib.metadata.version(package) for package in ("torchvision", "pillow")}
     named_by = ("on_accelerator", "width", "height", "images_a_round", "workers", "torchvision")
     print(f"written to {side_by_side.write('input_time', [row | versions for row in rows], named_by=named_by)}")
@@ -139,11 +139,11 @@ def tell(rows: list[dict]) -> None:
 
 
 def main() -> None:
-    """Measure every size and number of workers, print and write the table."""
+    """Measure each size and number of workers, print and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder or .zip of photographs")
-    parser.add_argument("--rounds", type=command.positive, default=9, help="rounds of each side, taking turns")
-    parser.add_argument("--accelerator", action="store_true", help="the batches of both sides end on it")
+    parser.add_argument("--rounds", type=command.positive, default=9, help="rounds of each side")
+    parser.add_argument("--accelerator", action="store_true", help="copy the batches of both sides to the accelerator")
     arguments = parser.parse_args()
     reference.torchvision()
     rows = []
@@ -156,7 +156,7 @@ def main() -> None:
                     speed = f"{row['ours_images_per_second_a_core']} images/s a core"
                     print(f"{about}: {speed}, ratio ours/PyTorch {row['ratio_over_this']}", flush=True)
                 assert not multiprocessing.active_children(), "worker processes are left over"
-    finally:  # not before: JAX, which tells the machine, must not be running when PyTorch forks
+    finally:  # only now: JAX, which describes the machine, must not run when PyTorch forks
         if rows:
             tell([{"on_accelerator": str(arguments.accelerator), **row} for row in rows])
 

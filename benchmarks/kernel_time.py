@@ -1,10 +1,10 @@
-"""Convolutions and pooling one at a time, forward and gradients: what is chosen on this processor, XLA's own form, and PyTorch's.
+"""Single convolutions and poolings, forward and gradients: the form that is selected on this processor, XLA's form, and PyTorch.
 
     python -m benchmarks.kernel_time [--layers depthwise ...] [--turns 15]
 
-Every form is compared with the others before anything is timed, then they take turns in one process. The figures are ratios of times in
-one turn: of what ``conv2d`` or ``max_pool`` chooses over PyTorch's (eager, its own layout) and over XLA's own. Each gradient is a program
-of its own, which computes nothing else; PyTorch's gradient of a pooling is given the places that its forward pass found.
+The results of all forms are compared before anything is timed. Then the forms alternate in one process. Results are ratios of times in one
+round: the form that ``conv2d`` or ``max_pool`` selects over PyTorch (eager, its own layout) and over XLA. Each gradient is a separate
+program; PyTorch's gradient of a pooling gets the positions that its forward pass has found.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from jaxvision import kernels
 
 
 class Layer(NamedTuple):
-    """One convolution, or pooling, of a known network at a batch of its size."""
+    """One convolution or pooling of a known network."""
 
     batch: int
     side: int
@@ -75,7 +75,7 @@ def arrays(layer: Layer) -> dict[str, np.ndarray]:
 
 
 def _pooling(function):
-    """A pooling as a form of a convolution, whose kernel has its window's size and is not read."""
+    """A pooling as a form of a convolution: the kernel has the size of the window and is not read."""
 
     def form(image, kernel, *, stride: int, padding: int, groups: int):
         return function(image, size=kernel.shape[:2], stride=(stride, stride), padding=((padding, padding), (padding, padding)))
@@ -84,7 +84,7 @@ def _pooling(function):
 
 
 def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
-    """One pass of a form of ours; what it does not need is not computed."""
+    """One pass of one of our forms; nothing else is computed."""
     options = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
     image, kernel, gradient = jax.device_put([given[name] for name in ("image", "kernel", "gradient")])
     passes = {
@@ -102,7 +102,7 @@ def ours(form, layer: Layer, given: dict[str, np.ndarray], which: str) -> Side:
 
 
 def theirs(layer: Layer, given: dict[str, np.ndarray], which: str, *, pooling: bool) -> Side:
-    """The same pass of PyTorch, in its own layout, on the device that JAX has."""
+    """The same pass in PyTorch, in its own layout, on the device that JAX uses."""
     import torch
 
     where, last = reference.device(), None
@@ -131,7 +131,7 @@ def theirs(layer: Layer, given: dict[str, np.ndarray], which: str, *, pooling: b
 
 
 def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces of what is chosen here, of XLA's form and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    """The paces of the selected form, of XLA's form and of PyTorch. Raises side_by_side.Disagreement if their results differ."""
     given, pooling = arrays(layer), kind == "pooling"
     chosen = _pooling(kernels.max_pool) if pooling else kernels.conv2d
     plain = _pooling(kernels.plain_max_pool) if pooling else kernels.plain_conv2d
@@ -144,7 +144,7 @@ def compare(kind: str, layer: Layer, which: str, *, turns: int) -> dict[str, sid
 
 
 def main() -> None:
-    """Compare every layer and pass, print as it goes, write the table."""
+    """Compare each layer and pass, print each result, and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), choices=list(LAYERS))
     parser.add_argument("--turns", type=command.positive, default=15)

@@ -1,10 +1,10 @@
-"""NT-Xent and DINO beside their plain writing in PyTorch: time and memory of value and gradients against the size of the batch.
+"""NT-Xent and DINO compared with plain PyTorch implementations: time and memory of value and gradients by batch size.
 
     python -m benchmarks.loss_time [--losses nt_xent ...] [--turns 15]
 
-Both sides give the same value and gradients before anything is timed, then they take turns in one process. PyTorch's are the formulas as
-papers print them, with the whole matrix of similarities or of logits in memory. Memory is what a process grows by in one run; of our
-programs also what XLA sets aside, which says by how much the largest batch in the memory of PyTorch's is larger.
+Values and gradients of both sides are compared before anything is timed. Then the sides alternate in one process. The PyTorch side has the
+formulas of the papers with the complete matrix of similarities or logits in memory. Memory is the growth of the process in one run; for our
+programs also the memory that XLA reserves, from which follows the largest batch that fits in the memory of PyTorch's run.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from benchmarks import command, functions, reference, side_by_side
 _BOUND = 1e-4
 _WIDTH, _BOTTLENECK, _PROTOTYPES = 128, 256, 65_536
 _STUDENTS, _TEACHERS = 4, 2  # views
-_MOST = 20  # a batch of 2 ** _MOST at most is looked for
+_MOST = 20  # exponent of the largest batch that is tried
 
 
 class Loss(NamedTuple):
-    """``shapes(batch)`` of the arrays, our function of them, PyTorch's, which gradients are wanted, and the batches to compare at."""
+    """The ``shapes(batch)`` of the arrays, our function, PyTorch's function, the arguments to differentiate, and the batch sizes."""
 
     shapes: Callable
     ours: Callable
@@ -70,20 +70,20 @@ LOSSES = {
 
 
 def arrays(loss: Loss, batch: int) -> list[np.ndarray]:
-    """Rows of about unit length, so that logits are cosines."""
+    """Rows of about unit length, so that logits are about cosines."""
     random = np.random.default_rng(0)
     return [random.standard_normal(shape, np.float32) / np.sqrt(shape[-1] if len(shape) > 1 else 1e4) for shape in loss.shapes(batch)]
 
 
 def set_aside(loss: Loss, batch: int) -> float:
-    """MiB that XLA's program for value and gradients needs beside its arguments and results; it is compiled, not run."""
+    """MiB of temporary memory of XLA's program for value and gradients. It is compiled and not executed."""
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in loss.shapes(batch)]
     compiled = jax.jit(jax.value_and_grad(loss.ours, loss.wanted)).lower(*shapes).compile()
     return compiled.memory_analysis().temp_size_in_bytes / 2**20
 
 
 def largest_within(loss: Loss, mebibytes: float, *, start: int) -> int:
-    """The largest batch, of ``start`` doubled, whose program stays within so much memory."""
+    """The largest batch (``start`` times a power of two) whose program stays within ``mib``."""
     batch = start
     while 2 * batch <= 2**_MOST and set_aside(loss, 2 * batch) <= mebibytes:
         batch *= 2
@@ -91,7 +91,7 @@ def largest_within(loss: Loss, mebibytes: float, *, start: int) -> int:
 
 
 def compare(loss: Loss, batch: int, *, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces of ours and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    """The paces of ours and of PyTorch. Raises side_by_side.Disagreement if their results differ."""
     given, signal = arrays(loss, batch), np.ones((), np.float32)
     sides = {
         "ours": functions.ours(loss.ours, given, loss.wanted, signal),
@@ -101,7 +101,7 @@ def compare(loss: Loss, batch: int, *, turns: int) -> dict[str, side_by_side.Pac
 
 
 def main() -> None:
-    """Compare every loss at every batch, print as it goes, write the table."""
+    """Compare each loss at each batch size, print each result, and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=list(LOSSES))
     parser.add_argument("--turns", type=command.positive, default=15)

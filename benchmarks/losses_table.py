@@ -1,20 +1,14 @@
-"""How far is each loss from its paper's formula? Writes docs/losses.md: value and gradient, every type, driver and number of devices.
+"""How far is each loss from its paper's formula? Measures value and gradient in every type, under every driver, on 1 to 8 devices.
 
     python -m benchmarks.losses_table [--only 'nt_xent*'] [--again]
 
-Rows whose sources and versions have not changed are kept; the last column of the table is the digest of those sources, and a test fails
-where one no longer fits.
+Writes the last section of docs/losses.md. Rows whose value is still that of the oracle are kept, unless ``--again``.
 """
 
-import ast
 import fnmatch
-import hashlib
-import importlib
-import inspect
 import os
 import platform
 from pathlib import Path
-from types import ModuleType
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -23,138 +17,89 @@ import numpy as np
 
 from benchmarks import command
 from tests.losses import drivers
-from tests.losses.cases import BOUNDS, CASES, errors, truth
-from tests.oracles import differences
+from tests.losses.cases import BATCH, BOUNDS, CASES, errors, truth
 
-TABLE = Path(__file__).parents[1] / "docs" / "losses.md"
-KINDS = [(dtype, driver) for dtype in BOUNDS for driver in drivers.DRIVERS]
-WATCHED = ("jaxvision.axis", "jaxvision.typing", "jaxvision.kernels", "jaxvision.losses", "tests.oracles")  # where imports are followed
-Row = tuple[str, str, str]  # case, dtype, driver
+PAGE = Path(__file__).parents[1] / "docs" / "losses.md"
+SECTION = "## Measured errors"  # and what follows it is written by this file
+Row = tuple[str, str]  # case, type
 
 
-def _watched(module: ModuleType | None) -> bool:
-    return module is not None and module.__name__.startswith(WATCHED)
+def rows() -> list[Row]:
+    """Every case in every type."""
+    return [(name, dtype) for name in CASES for dtype in BOUNDS]
 
 
-def _imported(module: ModuleType) -> list[ModuleType]:
-    """The watched modules in which what a module imports is written, not the packages that only pass it on."""
-    found = []
-    for statement in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(statement, ast.ImportFrom):
-            parent = importlib.import_module(statement.module)
-            homes = [inspect.getmodule(getattr(parent, alias.name)) for alias in statement.names]
-            found += [home if _watched(home) else parent for home in homes]  # a constant is at home where it is imported from
-    return [home for home in found if _watched(home)]
-
-
-def sources(name: str) -> list[ModuleType]:
-    """The modules that a case's figures depend on: its loss, its oracle, the drivers, and what they import from the watched places."""
-    case = CASES[name]
-    found = [inspect.getmodule(case.loss), inspect.getmodule(case.oracle), drivers, differences]
-    for module in found:
-        found += [other for other in dict.fromkeys(_imported(module)) if other not in found]
-    return sorted(found, key=lambda module: module.__name__)
-
-
-def digest(name: str) -> str:
-    """Of everything that a case's figures depend on: its sources, the comparison and its bounds, arrays and options."""
-    case = CASES[name]
-    found = hashlib.sha256()
-    for part in (*sources(name), errors, truth):
-        found.update("\n".join(inspect.getsource(part).splitlines()).encode())
-    found.update(repr(BOUNDS).encode())
-    for array in case.arrays:
-        found.update(np.round(array, 6).tobytes())
-    found.update(
-        repr((case.batch, case.slopes, sorted(case.options.items()), sorted(case.only_ours.items()), case.slack, case.everywhere)).encode()
-    )
-    return found.hexdigest()[:8]
-
-
-def versions() -> str:
-    """What the figures were measured with."""
-    return f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()} CPU"
+def value(row: Row) -> str:
+    """The oracle's value, or the norm of it where it is an array, to six digits."""
+    return f"{float(np.linalg.norm(truth(*row)[0])):.6g}"
 
 
 def read() -> dict[Row, list[str]]:
-    """The rows of the table as it stands: four figures and the digest."""
-    lines = TABLE.read_text(encoding="utf-8").splitlines() if TABLE.exists() else []
+    """The rows of the table as it stands: the value, and one cell of errors for each driver."""
+    lines = PAGE.read_text(encoding="utf-8").partition(SECTION)[2].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    return {(row[0], row[1], row[2]): row[3:] for row in cells if len(row) == 8 and (row[1], row[2]) in KINDS}
+    return {(row[0], row[1]): row[2:] for row in cells if row[1:2] and row[1] in BOUNDS}
 
 
-def measure(row: Row) -> tuple[list[str], float]:
-    """Value and gradient for each number of devices, and the largest share of its bound that any of them takes."""
-    name, dtype, driver = row
-    figures, worst = [], 0.0
+def measure(row: Row) -> list[str]:
+    """The value, and for each driver the largest errors of value and gradient over the numbers of devices."""
+    name, dtype = row
+    cells = [value(row)]
     with jax.enable_x64(dtype == "float64"):
-        for count in drivers.COUNTS:
-            value, slope = errors(name, dtype, *drivers.run(name, dtype, driver, count))
-            figures.append(f"{value:.1e} / {'-' if slope is None else f'{slope:.1e}'}")
-            worst = float(np.max([worst, _share(row, value, slope or 0.0)]))  # np.max: a nan stays
-    return figures, worst
+        for driver in drivers.DRIVERS:
+            found = [errors(name, dtype, *drivers.run(name, dtype, driver, count)) for count in drivers.COUNTS]
+            of_value = float(np.max([error for error, _ in found]))  # np.max: a nan stays
+            of_gradient = [error for _, error in found if error is not None]
+            cells.append(f"{of_value:.1e} / {f'{float(np.max(of_gradient)):.1e}' if of_gradient else '-'}")
+    return cells
 
 
-def _share(row: Row, *found: float) -> float:
-    return float(np.max(np.array(found) / BOUNDS[row[1]])) / CASES[row[0]].slack
+def share(row: Row, cell: str) -> float:
+    """The part of its bound that a cell takes, the worse of value and gradient. A nan stays a nan."""
+    found = np.array([0.0 if part.strip() == "-" else float(part) for part in cell.split("/")])
+    return float(np.max(found / BOUNDS[row[1]])) / CASES[row[0]].slack
 
 
-def share(row: Row, figure: str) -> float:
-    """The part of its bound that a figure takes; the worse of value and gradient."""
-    return _share(row, *(float(part) if part.strip() != "-" else 0.0 for part in figure.split("/")))
+def text(found: dict[Row, list[str]]) -> str:
+    """The section: how the errors were measured, and the table."""
+    shares = {dtype: [share(row, cell) for row, cells in found.items() if row[1] == dtype for cell in cells[1:]] for dtype in BOUNDS}
+    bounds = "; ".join(f"{dtype} {value:g} and {gradient:g}" for dtype, (value, gradient) in BOUNDS.items())
+    versions = f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()} CPU"
+    return f"""{SECTION}
 
+Each loss is compared with an independent float64 implementation of its paper's formula in plain loops (`tests/oracles`), whose gradients
+come from complex steps. A cell has max |a - b| / max |b| of the value / of the worst gradient, the largest of 1, 2, 4 and 8 simulated CPU
+devices; - where there is no gradient. Both read the same rounded arrays. The global batch has {BATCH} examples. The column "value" has the
+formula's value (its norm for a centre).
 
-def within(part: float) -> bool:
-    """Whether a part of the bound is at most the whole of it; nan is not."""
-    return bool(part <= 1)
+Bounds on value and gradient: {bounds}; for temperatures T below 0.05 times 0.05 / T. The largest part of its bound that any
+error takes: {", ".join(f"{dtype} {np.max([0.0, *parts]):.2f}" for dtype, parts in shares.items())}.
 
+Measured with {versions} by `python -m benchmarks.losses_table`, which writes this section.
 
-def text(found: dict[Row, list[str]], measured_with: str) -> str:
-    """docs/losses.md."""
-    shares = {dtype: [share(row, figure) for row, line in found.items() if row[1] == dtype for figure in line[:4]] for dtype in BOUNDS}
-    bounds = "; ".join(f"{dtype}: {value:g} and {slope:g}" for dtype, (value, slope) in BOUNDS.items())
-    return f"""# The losses beside their papers' formulas
-
-Each loss of self-supervision, value and gradient, beside an independent float64 rewriting of its paper's formula in plain loops
-(`tests/oracles`), whose gradients come from complex steps and not from rules of differentiation. The figure is
-max |a - b| / max |b| of the value / of the worst gradient, the oracle reading the same rounded arrays; - where there is no gradient.
-Global batch {len(CASES["byol"].arrays[0])}, split over 1, 2, 4 and 8 simulated CPU devices.
-
-Bounds on value and gradient: {bounds};
-for temperatures T below 0.05 times 0.05 / T. The largest share of its bound that any figure takes:
-{", ".join(f"{dtype} {np.max([0.0, *parts]):.2f}" for dtype, parts in shares.items())}.
-
-Measured with {measured_with} by `python -m benchmarks.losses_table`, which also wrote this. The last
-column is a digest of the sources that a row depends on: a test fails where they have changed since.
-
-| loss | type | driver | 1 device | 2 | 4 | 8 | sources |
-|---|---|---|---|---|---|---|---|
+| loss | type | value | {" | ".join(drivers.DRIVERS)} |
+|---|---|---|{"---|" * len(drivers.DRIVERS)}
 {chr(10).join(f"| {' | '.join((*row, *found[row]))} |" for row in rows() if row in found)}
 """
 
 
-def rows() -> list[Row]:
-    """Every case in every type under every driver."""
-    return [(name, dtype, driver) for name in CASES for dtype, driver in KINDS]
-
-
 def main() -> None:
-    """Measure what is asked for and is not there, or has changed; then write the table."""
+    """Measure what is asked for and missing or changed, then write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--only", default="*", help="shell pattern of the rows' names")
-    parser.add_argument("--again", action="store_true", help="also what has not changed")
+    parser.add_argument("--again", action="store_true", help="also rows that have not changed")
     arguments = parser.parse_args()
-    known = read()
-    same = TABLE.exists() and versions() in TABLE.read_text(encoding="utf-8")
-    kept = {row: line for row, line in known.items() if same and row[0] in CASES and line[4] == digest(row[0])}
-    asked = [row for row in rows() if fnmatch.fnmatch(row[0], arguments.only)]
+    kept = {row: cells for row, cells in read().items() if row[0] in CASES and cells[0] == value(row)}
     over = []
-    for row in asked if arguments.again else [row for row in asked if row not in kept]:
-        figures, worst = measure(row)
-        kept[row] = [*figures, digest(row[0])]
-        print(*row, *figures, "" if within(worst) else "OVER THE BOUND", sep="  ", flush=True)
-        over += [] if within(worst) else [row]
-        TABLE.write_text(text(kept, versions()), encoding="utf-8")  # what was measured stays when the rest is not
+    for row in rows():
+        if not fnmatch.fnmatch(row[0], arguments.only) or row in kept and not arguments.again:
+            continue
+        kept[row] = measure(row)
+        within = all(share(row, cell) <= 1 for cell in kept[row][1:])  # false for a nan
+        print(*row, *kept[row], "" if within else "OVER THE BOUND", sep="  ", flush=True)
+        over += [] if within else [row]
+        formulas = PAGE.read_text(encoding="utf-8").partition(SECTION)[0]
+        PAGE.write_text(formulas + text(kept), encoding="utf-8")  # what was measured stays when the rest is interrupted
     if over:
         raise SystemExit(f"{len(over)} rows are over their bounds")
 

@@ -1,9 +1,9 @@
-"""What transformers and residual networks do beside convolutions, one operation at a time: ours, its plain twin, and PyTorch's.
+"""Single operations of transformers and residual networks, except convolutions: ours, its reference in JAX, and PyTorch.
 
     python -m benchmarks.operation_time [--operations gelu ...] [--turns 15]
 
-Value, then value and gradients, at the sizes of ViT-S/16 and ConvNeXt-T with 8 images and of ResNet-50's stages. Every form is compared
-with the others before anything is timed, then they take turns in one process. The figures are ratios of times in one turn.
+Value, then value and gradients, at the sizes of ViT-S/16 and ConvNeXt-T with 8 images and of the stages of ResNet-50. The results of all
+forms are compared before anything is timed. Then the forms alternate in one process. Results are ratios of times in one round.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ _BOUND = 1e-4
 
 
 class Operation(NamedTuple):
-    """``shapes`` of the arrays; our function of them, its plain twin, if it has one, and PyTorch's, all of the same arrays."""
+    """The ``shapes`` of the arrays, our function, its reference implementation if there is one, and PyTorch's function."""
 
     shapes: tuple[tuple[int, ...], ...]
     ours: Callable
-    twin: Callable | None
+    reference: Callable | None
     theirs: Callable
 
 
@@ -75,20 +75,21 @@ def operations() -> dict[str, dict[str, Operation]]:
 
 
 def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces of ours, of the twin, and of PyTorch's. Raises side_by_side.Disagreement where they differ."""
+    """The paces of ours, of the reference, and of PyTorch. Raises side_by_side.Disagreement if their results differ."""
     random = np.random.default_rng(0)
     given = [random.standard_normal(shape, np.float32) for shape in operation.shapes]
     shape = jax.eval_shape(operation.ours, *given).shape
-    signal = 1 + random.standard_normal(shape, np.float32)  # sums of it are large beside one entry, which a ReLU at 0 may take or leave
+    signal = 1 + random.standard_normal(shape, np.float32)  # its sums are large compared with one entry, which a ReLU at 0 may keep or not
     rest = range(len(given)), signal if backward else None
     sides = {"ours": functions.ours(operation.ours, given, *rest)}
-    sides |= {"twin": functions.ours(operation.twin, given, *rest)} if operation.twin else {}
+    if operation.reference:
+        sides["twin"] = functions.ours(operation.reference, given, *rest)  # the name of the columns in existing tables
     sides["PyTorch"] = functions.theirs(operation.theirs, given, *rest)
     return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(operation.shapes), turns=turns)
 
 
 def main() -> None:
-    """Compare every operation, print as it goes, write the table."""
+    """Compare each operation, print each result, and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--operations", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--turns", type=command.positive, default=15)
@@ -109,8 +110,8 @@ def main() -> None:
                     for side in ("ours", "PyTorch", "twin")
                 }
                 path = side_by_side.write("operation_time", [row], named_by=("kind", "operation", "pass"))
-                told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
-                print(f"{kind}, {name}, {which}: {told}", flush=True)
+                text = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
+                print(f"{kind}, {name}, {which}: {text}", flush=True)
     print(f"jaxvision {jv.__version__}, written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 

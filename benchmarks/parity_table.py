@@ -1,9 +1,9 @@
-"""Every row that torchvision or timm has, whole, with the same random weights: how far the logits are apart, and docs/parity.md of it.
+"""Compares the logits of all models that torchvision or timm also has, with the same random weights. Writes docs/parity.md.
 
     python -m benchmarks.parity_table [--only "resnet*"] [--skip "vit_giant*"] [--again] [--table]
 
-One network at a time. Each result is a line of the CSV file at once, and what is there already with the same versions is not measured
-again: a run that was stopped goes on. The largest need 16 GB of memory and minutes each. --table only writes docs/parity.md anew.
+Networks are compared one at a time. Each result is appended to the CSV file at once, and results with the same versions are not measured
+again, so that a stopped run can continue. The largest models need 16 GB of memory and minutes each. --table only writes docs/parity.md.
 """
 
 import csv
@@ -31,18 +31,18 @@ COLUMNS = ("name", "parameters", "library", "reference", "height", "width", "gai
 
 
 def rows() -> list[tuple[str, str]]:
-    """(our name, library) of every row that the library has."""
+    """(our name, library) of all models that the libraries have."""
     return [(name, library) for name in jv.list_models() for library in references.LIBRARIES if references.reference_name(name, library)]
 
 
 @functools.cache
 def count(name: str) -> int:
-    """Parameters of a row, with its classifiers for training; nothing is computed."""
+    """Number of parameters of a model with its auxiliary classifiers, from shapes alone."""
     return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(jv.create_model(name))["params"]))
 
 
 def measure(name: str, library: str) -> dict:
-    """One line of the CSV file."""
+    """Compare one model; returns one row of the CSV file."""
     start, size, gain = time.perf_counter(), references.image_size(name), references.GAINS.get(name, 2.0)
     parity.torch.manual_seed(0)
     model = references.counterpart(name, library)
@@ -52,7 +52,7 @@ def measure(name: str, library: str) -> dict:
     variables = jv.weights.from_torch(model, tensors, layout=library, **without)
     float32 = parity.logits_difference(model, network, variables, size=size)
     changed = parity.changed(jv.weights.to_torch(model, variables, layout=library), tensors)
-    # Rounding grows with depth; a mistake is as large in float64.
+    # Rounding errors grow with depth; a mistake would be as large in float64.
     float64 = parity.logits_difference(model, network, variables, size=size, double=True) if float32 > BOUND else None
     figures = {"float32": f"{float32:.1e}", "float64": "" if float64 is None else f"{float64:.1e}"}
     return {
@@ -63,7 +63,7 @@ def measure(name: str, library: str) -> dict:
 
 
 def read() -> dict[tuple[str, str], dict]:
-    """{(our name, library): line} of what was measured with these versions; the last one counts."""
+    """{(our name, library): row} of the results with these versions; the last one counts."""
     if not RESULTS.exists():
         return {}
     with RESULTS.open(newline="", encoding="utf-8") as file:
@@ -72,7 +72,7 @@ def read() -> dict[tuple[str, str], dict]:
 
 
 def append(line: dict) -> None:
-    """Add a line, below the names of the columns."""
+    """Append a row; the first one is preceded by the column names."""
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -82,12 +82,12 @@ def append(line: dict) -> None:
 
 
 def within(line: dict) -> bool:
-    """Whether the logits are the reference's: in float32, or else in float64."""
+    """Whether the logits equal the reference within the bound, in float32 or else in float64."""
     return min(float(line[kind]) for kind in ("float32", "float64") if line[kind]) <= BOUND
 
 
 def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> str:
-    """docs/parity.md."""
+    """The text of docs/parity.md."""
     lines = [found[row] for row in wanted if row in found]
     good, rounded = sum(map(within, lines)), sum(float(line["float32"]) > BOUND for line in lines)
     alone = f", {rounded} of them in float64 alone" if rounded else ""
@@ -137,12 +137,12 @@ def text(found: dict[tuple[str, str], dict], wanted: list[tuple[str, str]]) -> s
 
 
 def main() -> None:
-    """Measure what is asked for and not there yet; then write the table of all there is."""
+    """Measure what was asked for and has no result yet; then write the table of all results."""
     parser = command.parser(__doc__)
-    parser.add_argument("--only", default="*", help="shell pattern of our names")
+    parser.add_argument("--only", default="*", help="shell pattern of model names")
     parser.add_argument("--skip", default="", help="shell pattern of names to leave out")
-    parser.add_argument("--again", action="store_true", help="also what was measured with these versions")
-    parser.add_argument("--table", action="store_true", help="measure nothing, write docs/parity.md")
+    parser.add_argument("--again", action="store_true", help="measure again what has a result with these versions")
+    parser.add_argument("--table", action="store_true", help="only write docs/parity.md")
     arguments = parser.parse_args()
     reference.torchvision()
     wanted, known = rows(), {} if arguments.again else read()
@@ -152,7 +152,7 @@ def main() -> None:
     for name, library in sorted(left, key=lambda row: count(row[0])):  # small networks first
         try:
             append(line := measure(name, library))
-        except Exception as error:  # the others are measured all the same
+        except Exception as error:  # continue with the other models
             failed.append(f"{name} ({library}): {type(error).__name__}: {str(error)[:300]}")
             print(failed[-1], flush=True)
             continue

@@ -1,4 +1,4 @@
-"""Which of a folder of odd photographs are read, and are they Pillow's pixel for pixel? Writes docs/photos.md.
+"""Reads a folder of unusual photographs and compares their pixels with an independent program with Pillow. Writes docs/photos.md.
 
     python -m benchmarks.photo_table --data FOLDER
 
@@ -17,7 +17,7 @@ from tests.oracles.pictures import pillow_alone
 
 
 def row(folder: Path, entry: dict) -> tuple[bool, str]:
-    """Whether a file came out as its manifest says, and its line of the table."""
+    """Whether a file was read or refused as the manifest expects, and its row of the table."""
     path = folder / entry["file"]
     try:
         image = jv.data.read_image(path)
@@ -33,7 +33,7 @@ def row(folder: Path, entry: dict) -> tuple[bool, str]:
 
 
 def main() -> None:
-    """Read every file and write the table."""
+    """Read all files and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     folder = parser.parse_args().data

@@ -1,7 +1,7 @@
-"""SimCLR, MAE and DINO as one writes them in PyTorch: whole batches, eager, one sample's transforms at a time.
+"""Plain PyTorch implementations of SimCLR, MAE and DINO: eager, with transforms that run sample by sample.
 
-Each is a module whose ``loss(views)`` takes a list of image tensors [B, C, H, W], and whose names are those of the public files, which
-``jv.weights.method_from_torch`` reads.
+Each is a module whose ``loss(views)`` takes a list of image tensors [B, C, H, W], with the parameter names of the published code,
+which ``jv.weights.method_from_torch`` reads.
 """
 
 import copy
@@ -30,7 +30,7 @@ def _drawn(*shape: int) -> nn.Parameter:
 
 
 def nt_xent(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
-    """SimCLR's loss of two views [B, D], with the whole matrix of similarities in memory."""
+    """The loss of SimCLR for two views [B, D], with the complete similarity matrix in memory."""
     views = functional.normalize(torch.cat([z1, z2]), dim=1)
     scores = views @ views.T / TEMPERATURE
     scores = scores.masked_fill(torch.eye(len(views), dtype=torch.bool, device=views.device), -torch.inf)
@@ -38,7 +38,7 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
 
 
 def dino(student: torch.Tensor, teacher: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """DINO's loss of all logits [V, B, K] and [G, B, K]; the teacher's get no gradient."""
+    """The loss of DINO for all logits [V, B, K] and [G, B, K]; no gradient for the teacher."""
     with torch.no_grad():
         target = torch.softmax((teacher - center) / 0.04, dim=-1)
     log_p = torch.log_softmax(student / 0.1, dim=-1)
@@ -64,7 +64,7 @@ class SimCLR(nn.Module):
 
 
 class MAE(nn.Module):
-    """ViT-S/16 that sees the patches ``keep`` [B, n], and the paper's decoder of 8 blocks of 512."""
+    """ViT-S/16 on the patches ``keep`` [B, n], and the decoder of the paper with 8 blocks of width 512."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -119,13 +119,13 @@ class _Head(nn.Module):
 
 
 class DINO(nn.Module):
-    """ViT-S/16 as a student of its own moving average: two large views for both, the small ones for the student."""
+    """ViT-S/16 as a student of its moving average: two large views for both, the small ones for the student."""
 
     def __init__(self, size: int, prototypes: int):
         super().__init__()
         self.backbone = _vit_small(size)
         self.head = _Head(self.backbone.embed_dim, prototypes)
-        self.__dict__["teacher"] = None  # no part of the parameters
+        self.__dict__["teacher"] = None  # not a parameter
         self.__dict__["center"] = torch.zeros(prototypes)
 
     def loss(self, views: list) -> torch.Tensor:
@@ -133,14 +133,14 @@ class DINO(nn.Module):
             self.__dict__["center"] = self.center.to(views[0].device)
             self.__dict__["teacher"] = copy.deepcopy(nn.ModuleList([self.backbone, self.head])).requires_grad_(False)
         with torch.no_grad():
-            told = self.teacher[1](self.teacher[0](torch.cat(views[:2])))
-            self.__dict__["next_center"] = 0.9 * self.center + 0.1 * told.mean(0)
+            teacher = self.teacher[1](self.teacher[0](torch.cat(views[:2])))
+            self.__dict__["next_center"] = 0.9 * self.center + 0.1 * teacher.mean(0)
         rows = [self.backbone(torch.cat(views[:2])), *([self.backbone(torch.cat(views[2:]))] if len(views) > 2 else [])]
-        return dino(self.head(torch.cat(rows)).unflatten(0, (len(views), -1)), told.unflatten(0, (2, -1)), self.center)
+        return dino(self.head(torch.cat(rows)).unflatten(0, (len(views), -1)), teacher.unflatten(0, (2, -1)), self.center)
 
     @torch.no_grad()
     def after(self) -> None:
-        """The teacher and the centre, once the student has moved."""
+        """Update the teacher and the centre after the student."""
         self.__dict__["center"] = self.next_center
         student = [*self.backbone.parameters(), *self.head.parameters()]
         for mine, new in zip(self.teacher.parameters(), student, strict=True):
@@ -148,7 +148,7 @@ class DINO(nn.Module):
 
 
 def transforms(method: str, size: int, crops: int) -> list:
-    """torchvision's for one image: uint8 [C, H, W] -> float; one for each view."""
+    """Transforms of torchvision for one image, uint8 [C, H, W] -> float; one for each view."""
     reference.torchvision()
     from torchvision.transforms import v2
 

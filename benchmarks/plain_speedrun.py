@@ -1,4 +1,4 @@
-"""The speed run of ``experiments.speedrun_cifar10`` as one writes it in PyTorch: eager, channels last, the images in memory."""
+"""A plain PyTorch implementation of ``experiments.speedrun_cifar10``: eager, channels last, with the images in memory."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ WIDTHS = (64, 256, 256)
 
 
 class Stage(nn.Module):
-    """Convolution, pooling, convolution, with norms whose scales stay at one."""
+    """Convolution, pooling, convolution, with norms whose scales stay 1."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -39,12 +39,12 @@ class SpeedNet(nn.Module):
         return self.head(functional.max_pool2d(x, 3).flatten(1)) / WIDTHS[-1]
 
     def forward(self, image):
-        """Logits; in evaluation the mean with those of the mirror image."""
+        """Logits; in evaluation the mean of the logits of the image and of its mirror image."""
         return self.logits(image) if self.training else (self.logits(image) + self.logits(image.flip(3))) / 2
 
 
 def load(network: SpeedNet, params: dict) -> None:
-    """Our weights, module by module of the same name, into PyTorch's."""
+    """Copy our weights to the PyTorch modules of the same names."""
     with torch.no_grad():
         for name, module in network.named_modules():
             ours = params
@@ -58,7 +58,7 @@ def load(network: SpeedNet, params: dict) -> None:
 
 
 def orthogonal(matrix, steps: int = 5):
-    """Newton-Schulz steps towards the nearest matrix whose rows or columns are orthogonal."""
+    """Newton-Schulz iterations towards the nearest matrix with orthonormal rows or columns."""
     a, b, c = 3.4445, -4.7750, 2.0315
     turned = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if turned else matrix
@@ -70,7 +70,7 @@ def orthogonal(matrix, steps: int = 5):
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum and corrected bias; each kernel [D, ...] is kept at the norm sqrt(D)."""
+    """Muon with Nesterov momentum and bias correction; each kernel [D, ...] is normalised to sqrt(D)."""
 
     def __init__(self, parameters, lr: float, beta: float):
         super().__init__(parameters, {"lr": lr, "beta": beta})
@@ -91,7 +91,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Training:
-    """Network and optimizers of a run of ``steps`` steps of ``batch_size`` images [N, 3, 32, 32], normalised."""
+    """Network and optimizers of a run of ``steps`` steps on normalised images [N, 3, 32, 32] in batches of ``batch_size``."""
 
     def __init__(self, network: SpeedNet, image, label, *, steps: int, batch_size: int, whitening_steps: int, rates: dict, decay: float):
         self.network, self.label, self.steps, self.count = network, label, steps, 0
@@ -110,7 +110,7 @@ class Training:
         self.first = [group["lr"] for group in (*self.sgd.param_groups, *self.muon.param_groups)]
 
     def views(self, index, epoch):
-        """The images at ``index``, moved by up to two pixels, every other one mirrored."""
+        """The images at ``index``, shifted by up to two pixels, half of them mirrored."""
         image, size = self.image[index], 32
         moved = torch.empty(len(index), 3, size, size, device=image.device)
         down, right = (torch.randint(0, 5, (len(index),), device=image.device) for _ in range(2))
@@ -122,7 +122,7 @@ class Training:
         return torch.where(flip[:, None, None, None], moved.flip(3), moved)
 
     def step(self, view, label):
-        """One update on images that are ready; the loss."""
+        """One update on prepared images; returns the loss."""
         for group, first, length in zip(
             (*self.sgd.param_groups, *self.muon.param_groups), self.first, (*self.lengths, self.steps), strict=True
         ):

@@ -1,4 +1,4 @@
-"""The library that benchmarks and tests compare with, also where it was built without its compiled operators."""
+"""PyTorch and torchvision as the reference of benchmarks and tests, also if torchvision lacks its compiled operators."""
 
 import functools
 import sys
@@ -6,12 +6,12 @@ import sys
 
 @functools.cache
 def torchvision():
-    """torchvision; the operators that a CPU install lacks are declared first. Raises ModuleNotFoundError where PyTorch is not installed."""
+    """torchvision. Operators that a CPU installation lacks are declared first. Raises ModuleNotFoundError without PyTorch."""
     try:
         import torch
     except ImportError:
-        told = "this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'"
-        raise ModuleNotFoundError(told) from None
+        message = "this benchmark compares with PyTorch, which is not installed: python -m pip install -e '.[test]'"
+        raise ModuleNotFoundError(message) from None
     try:
         import torchvision as found
     except RuntimeError:
@@ -22,12 +22,12 @@ def torchvision():
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision as found
 
-        found.declared = library  # the declaration dies with this object
+        found.declared = library  # the declarations live as long as this object
     return found
 
 
 def device():
-    """Where PyTorch computes: on the GPU that JAX computes on, else on the CPU."""
+    """The device of PyTorch: the GPU if JAX uses it, else the CPU."""
     import jax
     import torch
 
@@ -35,7 +35,7 @@ def device():
 
 
 def in_full_float32() -> None:
-    """Neither side takes TF32 for float32: ten bits are fewer than any bound of a comparison allows. On a CPU there is none."""
+    """Disable TF32 on both sides: its ten bits are too few for the bounds of the comparisons. CPUs do not have it."""
     import jax
     import torch
 
@@ -45,7 +45,7 @@ def in_full_float32() -> None:
 
 
 def memory_of(run, where):
-    """``side_by_side.Side.memory`` of a ``run`` of PyTorch's: None on a CPU, whose process knows."""
+    """``side_by_side.Side.memory`` for a ``run`` in PyTorch; None on a CPU, where the memory of the process is measured."""
     import torch
 
     if where.type != "cuda":
@@ -61,7 +61,7 @@ def memory_of(run, where):
 
 
 def wait(where) -> None:
-    """Until PyTorch's device has done everything that it was asked for."""
+    """Wait until PyTorch's device has finished all work."""
     import torch
 
     if where.type == "cuda":

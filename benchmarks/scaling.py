@@ -1,9 +1,10 @@
-"""What a driver costs: one training step of the same batch on 1, 2, 4 and 8 simulated devices of this machine.
+"""The overhead of the drivers: one training step of the same batch on 1, 2, 4 and 8 simulated devices of this machine.
 
     python -m benchmarks.scaling [--drivers jit shard_map pmap] [--batch 64] [--turns 15]
 
-The devices share the same cores, so that the work is the same and nothing can become faster: a ratio above 1 over jit on one device is
-what splitting, gathering and averaging cost. Every step is compared with that one's before anything is timed, then all take turns.
+The devices share the cores, so that the work is the same and nothing can become faster. A ratio above 1 relative to jit on one device is
+the cost of splitting, gathering and averaging. All steps are compared with that of jit on one device before anything is timed. Then they
+alternate.
 """
 
 import os
@@ -20,16 +21,16 @@ from benchmarks import command, side_by_side
 from benchmarks.side_by_side import Side
 
 DRIVERS, DEVICES = ("jit", "shard_map", "pmap"), (1, 2, 4, 8)
-_BOUND = 5e-3  # of a step's changes: sums in another order; without compiled kernels they differ as much
+_BOUND = 5e-3  # of the changes of a step: sums in another order; it is the same without compiled kernels
 
 
 def side(driver: str, devices: int, name: str, batch: dict) -> Side:
-    """A step of a network over the first ``devices``."""
+    """A training step of a network on the first ``devices``."""
     model = jv.create_model(name, num_classes=10)
     objective, optimizer, key = jv.objectives.supervised(model), jv.train.momentum(0.01), jax.random.key(0)
     used = jax.devices()[:devices]
     state = jv.train.place(jv.train.init(objective, optimizer, batch, key=key), devices=used)
-    begun = jax.tree.map(np.array, state.params)
+    initial = jax.tree.map(np.array, state.params)
     step = jv.train.compile_step(jv.train.make_step(objective, optimizer), driver=driver, devices=used)
     changes = {}
 
@@ -37,14 +38,14 @@ def side(driver: str, devices: int, name: str, batch: dict) -> Side:
         nonlocal state
         state, _ = jax.block_until_ready(step(state, batch, key))
         if not changes:
-            moved = jax.tree.leaves_with_path(jax.tree.map(lambda now, then: np.asarray(now) - then, state.params, begun))
+            moved = jax.tree.leaves_with_path(jax.tree.map(lambda now, then: np.asarray(now) - then, state.params, initial))
             changes.update((jax.tree_util.keystr(path), leaf) for path, leaf in moved)
 
     return Side(run, lambda: changes)
 
 
 def compare(name: str, *, drivers, devices, size: int, batch: int, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces, jit on one device first. Raises side_by_side.Disagreement where a step differs from that one's."""
+    """The paces; jit on one device is first. Raises side_by_side.Disagreement if a step differs from that one."""
     random = np.random.default_rng(0)
     given = {"image": random.standard_normal((batch, size, size, 3), np.float32), "label": random.integers(0, 10, batch)}
     kinds = [("jit", 1), *((driver, count) for driver in drivers for count in devices if (driver, count) != ("jit", 1))]
@@ -53,7 +54,7 @@ def compare(name: str, *, drivers, devices, size: int, batch: int, turns: int) -
 
 
 def main() -> None:
-    """Compare, print, write the table."""
+    """Compare, print and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--model", default="resnet20", type=command.network, metavar="NAME")
     parser.add_argument("--drivers", nargs="+", default=DRIVERS, choices=DRIVERS)

@@ -1,4 +1,4 @@
-"""Two programs that do the same, timed side by side: nothing is timed before both have given the same numbers."""
+"""Times two programs that compute the same. Their results are compared before anything is timed."""
 
 import csv
 import ctypes
@@ -18,15 +18,15 @@ import numpy as np
 from jaxvision.kernels import native
 
 RESULTS = Path(__file__).parent / "results"
-PAUSE_SECONDS = 0.3  # between turns: the threads of the side that has just run still spin for work (docs/performance.md)
+PAUSE_SECONDS = 0.3  # between rounds: the threads of the side that has just run still wait actively for work (docs/performance.md)
 
 
 class Disagreement(ValueError):
-    """The two sides compute different things, so that no ratio of their times means anything."""
+    """The two sides compute different results, so that a ratio of their times is meaningless."""
 
 
 class Ratio(NamedTuple):
-    """Ours over theirs, turn by turn: the median, the quartiles and the number of turns."""
+    """Our time over theirs in each round: the median, the quartiles and the number of rounds."""
 
     median: float
     low: float
@@ -38,22 +38,22 @@ class Ratio(NamedTuple):
 
     @classmethod
     def over(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio":
-        """Of the times of ours and of theirs, turn by turn."""
+        """The ratio of two lists of times, round by round."""
         quotients = np.divide(ours, theirs)
         low, median, high = np.quantile(quotients, (0.25, 0.5, 0.75))
         return cls(float(median), float(low), float(high), len(quotients))
 
     @classmethod
     def of(cls, text: str) -> "Ratio":
-        """The ratio that a table holds as text."""
+        """Parse a ratio from the text of a table."""
         median, low, high, count = re.fullmatch(r"(\S+) \((\S+)-(\S+), n (\d+)\)", text).groups()
         return cls(float(median), float(low), float(high), int(count))
 
 
 class Side(NamedTuple):
-    """One of the programs: ``run()`` does its work once and returns when it is done, ``result()`` gives arrays by name of the last run.
+    """One of the programs. ``run()`` works once and returns when finished; ``result()`` returns arrays of the last run by name.
 
-    ``memory()`` tells the MiB that one run needs beside what was there before, where the process does not know it (accelerators).
+    ``memory()`` returns the additional MiB of one run on accelerators, where the memory of the process does not show it.
     """
 
     run: Callable[[], object]
@@ -62,7 +62,7 @@ class Side(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """What one side took: seconds until its first answer, those of them in XLA's compiler, of every later turn; peak memory in MiB."""
+    """Measurements of one side: seconds to its first result, seconds in XLA's compiler, seconds of each round; peak memory in MiB."""
 
     first: float
     compiling: float
@@ -70,7 +70,7 @@ class Pace(NamedTuple):
     mebibytes: float
 
     def quartiles(self) -> tuple[float, float, float]:
-        """(25 %, median, 75 %) of the seconds of a turn."""
+        """(25 %, median, 75 %) quantiles of the seconds of a round."""
         low, median, high = np.quantile(self.turns, (0.25, 0.5, 0.75))
         return float(low), float(median), float(high)
 
@@ -78,7 +78,7 @@ class Pace(NamedTuple):
 def check_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], *, bound: float, what: str) -> float:
     """The largest difference over all arrays of one name, relative to the largest entry of all.
 
-    Raises Disagreement where it is above ``bound`` or not a number, where names or shapes differ.
+    Raises Disagreement if it is above ``bound`` or nan, or if names or shapes differ.
     """
     if set(ours) != set(theirs):
         raise Disagreement(f"{what}: the names differ: {', '.join(sorted(set(ours) ^ set(theirs))[:4])}")
@@ -94,12 +94,12 @@ def check_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
 
 
 def _peak_of_process(reset: bool = False) -> float:
-    """MiB: the most that this process had in memory since the last reset; 0 where the system does not tell."""
+    """Peak memory of this process in MiB since the last reset; 0 if the system does not report it."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return 0.0
     if reset:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # what was freed and kept does not count
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # return freed memory to the system, so that it does not count
         if trim:
             trim(0)
         Path("/proc/self/clear_refs").write_text("5")
@@ -108,22 +108,22 @@ def _peak_of_process(reset: bool = False) -> float:
 
 
 def needed(program, *arguments) -> float:
-    """MiB that a jitted ``program`` needs beside its ``arguments``, by XLA's own figures; it is compiled, not run."""
-    told = program.lower(*arguments).compile().memory_analysis()
-    return (told.temp_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes) / 2**20
+    """MiB that a jitted ``program`` needs in addition to its ``arguments``, as XLA reports it. It is compiled and not executed."""
+    memory = program.lower(*arguments).compile().memory_analysis()
+    return (memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes) / 2**20
 
 
 def memory_of(program, *arguments) -> Callable[[], float] | None:
-    """``Side.memory`` of a jitted program of ours: an accelerator's own peak is that of all programs since it was started."""
+    """``Side.memory`` of one of our jitted programs. (The peak that an accelerator reports is that of all programs since its start.)"""
     if jax.default_backend() == "cpu":
         return None
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), arguments)  # arguments may be given away
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), arguments)  # arguments may be donated
     return lambda: needed(program, *shapes)
 
 
 @contextmanager
 def _compiler() -> Iterator[list[float]]:
-    """The seconds of each program that XLA compiles in here."""
+    """Collect the compile time of each program that XLA compiles in this context."""
     spent: list[float] = []
 
     def listen(event: str, seconds: float, **_) -> None:
@@ -138,16 +138,16 @@ def _compiler() -> Iterator[list[float]]:
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """How long one call takes."""
-    begun = time.perf_counter()
+    """The seconds of one call."""
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int, warmup: int = 2) -> dict[str, Pace]:
-    """What each of ``sides`` takes. Each runs once; then ``check()``, which raises where they differ; then they run in turns.
+    """Measure each of ``sides``. Each runs once; then ``check()``, which raises if they differ; then they alternate.
 
-    Memory is what one run needs at most beside what was there before it: on CPU what the process grew by.
+    Memory is the peak of one run in addition to what was allocated before it; on a CPU it is the growth of the process.
     """
     begins, compiling, grown = {}, {}, {}
     for name, side in sides.items():
@@ -173,7 +173,7 @@ def paces(sides: Mapping[str, Side], check: Callable[[], object], *, turns: int,
 
 
 def paces_of_equals(sides: Mapping[str, Side], *, bound: float, what: str, turns: int) -> dict[str, Pace]:
-    """``paces`` of sides whose results must be the first one's, as ``check_equal`` has it. Raises Disagreement where they are not."""
+    """``paces`` of sides whose results must equal those of the first (``check_equal``). Raises Disagreement if they do not."""
     (_, first), *others = sides.items()
 
     def check() -> None:
@@ -184,14 +184,14 @@ def paces_of_equals(sides: Mapping[str, Side], *, bound: float, what: str, turns
 
 
 def ratio(ours: Pace, theirs: Pace) -> Ratio:
-    """``Ratio.over`` the turns of both."""
+    """``Ratio.over`` the rounds of two paces."""
     return Ratio.over(ours.turns, theirs.turns)
 
 
 def machine() -> dict[str, str]:
-    """Hardware, versions, threads and the instructions that our kernels are made of, for every row of a table.
+    """Hardware, versions, threads and the instruction set of our kernels, for each row of a table.
 
-    torch is "none" where it is not installed: some benchmarks have no other side.
+    torch is "none" if it is not installed: some benchmarks do not need it.
     """
     try:
         import torch
@@ -216,7 +216,7 @@ def _processor() -> str:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that is there; none where there is no table."""
+    """The rows of a table file; an empty list if it does not exist."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -224,9 +224,9 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
-    """The rows as results/<what>-<platform>-jax<version>[-torch<version>].csv, where they replace this machine's rows of the same name.
+    """Write the rows to results/<what>-<platform>-jax<version>[-torch<version>].csv. They replace rows of this machine with the same name.
 
-    ``named_by``: the columns that name a row. Other rows that are there stay, unless their columns are others.
+    ``named_by``: the columns that name a row. Other rows in the file stay, unless they have other columns.
     """
     about = machine()
     beside = "" if about["torch"] == "none" else f"-torch{about['torch']}"
@@ -234,7 +234,7 @@ def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
     path.parent.mkdir(exist_ok=True)
     columns = [*rows[0], *about]
     there = [row for row in read(path) if list(row) == columns]
-    found: dict[tuple[str, ...], list[dict]] = {}  # in the order that is there, new ones last
+    found: dict[tuple[str, ...], list[dict]] = {}  # in the order of the file, new ones last
     for known in (there, rows):
         whole = [row | about if known is rows else row for row in known]
         named = [tuple("" if row[name] is None else str(row[name]) for name in (*named_by, *about)) for row in whole]
@@ -249,11 +249,11 @@ def write(what: str, rows: list[dict], *, named_by: tuple[str, ...]) -> Path:
 
 
 def picture(paint: Callable[[object], None], path: Path, *, size: tuple[float, float], title: str) -> None:
-    """Save what ``paint(axes)`` draws with matplotlib at ``path``, ``size`` in inches; where that is not installed, say so in a line."""
+    """Save what ``paint(axes)`` draws with matplotlib to ``path``, ``size`` in inches. Without matplotlib, print one line."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        print("no picture: matplotlib is not installed (pip install matplotlib)")
+        print("no plot: matplotlib is not installed (pip install matplotlib)")
         return
     figure = Figure(figsize=size, layout="constrained")
     paint(figure.subplots())
@@ -264,7 +264,7 @@ def picture(paint: Callable[[object], None], path: Path, *, size: tuple[float, f
 
 
 def chart(labels: list[str], ratios: list[Ratio], path: Path, *, title: str) -> None:
-    """Ratios as bars with their quartiles, and a line at 1."""
+    """Draw ratios as bars with their quartiles, and a line at 1."""
 
     def paint(axes) -> None:
         reach = [[one.median - one.low for one in ratios], [one.high - one.median for one in ratios]]

@@ -1,10 +1,10 @@
-"""Accuracy against time of ``experiments.speedrun_cifar10`` beside the same recipe in PyTorch, epoch by epoch in turns.
+"""Accuracy over time of ``experiments.speedrun_cifar10`` compared with the same recipe in PyTorch; epochs alternate.
 
     python -m benchmarks.speedrun --data FOLDER_OR_NPZ [--epochs 8] [--batch_size 1000]
 
-Both sides begin with the same weights and see the same images in the same order; flips and shifts are each side's own draws. Before the
-run the logits of test images are compared, and every weight after one step on the same views. Compiling is not in the times, and stands
-in the table. Accuracy is judged outside of them too.
+Both sides start with the same weights and get the same images in the same order; each draws its own flips and shifts. Before the run, the
+logits of test images are compared, and all weights after one step on the same views. The times include neither compilation, which has its
+own column, nor evaluation.
 """
 
 import inspect
@@ -19,20 +19,20 @@ from benchmarks import command, reference, side_by_side
 from experiments.speedrun_cifar10 import config, whitening_steps
 from jaxvision.core import fold_name
 
-# The least singular values of a gradient are rounding, and Muon makes them as large as the others: after one step of 1,000 images a kernel
-# of ours lies up to 6.6e-3 from float64 (7.7e-4 without tiles), a weight of PyTorch's up to 4.4e-3.
+# The smallest singular values of a gradient are rounding errors, and Muon makes them as large as the others. After one step of 1,000 images
+# our kernels differ by up to 6.6e-3 from float64 (7.7e-4 without tiles), the weights of PyTorch by up to 4.4e-3.
 _BOUND = 1e-2
 
 
 def _rows(experiment, first: int, last: int) -> dict:
-    """The batches of steps ``first`` to ``last`` (from 1) side by side: label, index and epoch [B, k]."""
+    """The batches of steps ``first`` to ``last`` (from 1), stacked: label, index and epoch [B, k]."""
     source, steps = jv.data.without_images(experiment.train), last + 1 - first
     batches = jv.data.batches(source, experiment.batch_size, seed=experiment.seed, start=first - 1, steps=steps, threads=0)
     return jax.tree.map(lambda *rows: np.stack(rows, 1), *batches)
 
 
 class Ours:
-    """Whole epochs, each one program."""
+    """Our side: each epoch is one program."""
 
     def __init__(self, experiment):
         self.experiment, self.key = experiment, jax.random.key(experiment.seed)
@@ -48,11 +48,11 @@ class Ours:
         self.state = jv.train.init(*options, few, key=self.key, augment=self.experiment.augment)
 
     def run(self, rows: dict) -> None:
-        """All steps whose batches lie side by side in ``rows``."""
+        """Run all steps whose batches are stacked in ``rows``."""
         self.state, _ = jax.block_until_ready(self.program(self.state, rows, self.key))
 
     def views(self, rows: dict) -> np.ndarray:
-        """What the first of them sees [B, H, W, C]."""
+        """The augmented images [B, H, W, C] of the first step."""
         batch = {name: values[:, 0] for name, values in rows.items()}
         batch["image"] = self.images[batch["index"]]
         return np.asarray(jax.jit(self.experiment.augment)(fold_name(self.key, "augment"), batch)["image"])
@@ -90,15 +90,15 @@ class Theirs:
         )
 
     def prepared(self, images: np.ndarray):
-        """Normalised, [N, C, H, W]."""
+        """Normalised images [N, C, H, W]."""
         return self.placed(np.moveaxis(np.asarray(jv.evaluate.prepared(images, self.experiment.recipe)), -1, 1))
 
     def placed(self, values: np.ndarray):
-        """On PyTorch's device."""
+        """Move an array to PyTorch's device."""
         return self.torch.tensor(values).to(self.device)
 
     def run(self, rows: dict) -> None:
-        """All steps whose batches lie side by side in ``rows``."""
+        """Run all steps whose batches are stacked in ``rows``."""
         for index, epoch in zip(rows["index"].T, rows["epoch"].T, strict=True):
             index = self.placed(index).long()
             self.training.step(self.training.views(index, self.placed(epoch)), self.training.label[index])
@@ -112,14 +112,14 @@ class Theirs:
 
 
 def _like(leaf, network, path: tuple) -> np.ndarray:
-    """PyTorch's weight of the same place, in our layout."""
+    """The corresponding weight of PyTorch in our layout."""
     *modules, last = (step.key for step in path)
     tensor = network.get_parameter(".".join([*modules, "bias" if last == "bias" else "weight"])).detach().cpu().numpy()
     return np.transpose(tensor, {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[leaf.ndim])
 
 
 def check(ours: Ours, theirs: Theirs, images: np.ndarray) -> None:
-    """Raises side_by_side.Disagreement unless the first answers, and all weights after one step on our views, are the same."""
+    """Raise side_by_side.Disagreement unless the first predictions and all weights after one step on our views are equal."""
     found, expected = ours.scores(images), theirs.scores(images)
     side_by_side.check_equal({"scores": found}, {"scores": expected}, bound=_BOUND, what="before the run")
     rows = _rows(ours.experiment, 1, 1)
@@ -132,13 +132,13 @@ def check(ours: Ours, theirs: Theirs, images: np.ndarray) -> None:
 
 
 def _seconds(run, rows: dict) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     run(rows)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def run(sides: dict, experiment) -> tuple[list[dict], side_by_side.Ratio]:
-    """A row an epoch: the time that each side has trained, in epochs of PyTorch, and its accuracy; and the ratio of an epoch's times."""
+    """A row for each epoch: the training time of each side, in epochs of PyTorch, and its accuracy; and the ratio of the times."""
     test, first, table = experiment.test.take(np.arange(len(experiment.test))), 1, []
     for last, epoch in experiment.epoch_ends().items():
         rows = _rows(experiment, first, last)
@@ -158,7 +158,7 @@ def run(sides: dict, experiment) -> tuple[list[dict], side_by_side.Ratio]:
 
 
 def draw(table: list[dict], path: Path, title: str) -> None:
-    """Accuracy against time, both sides."""
+    """Draw the accuracy of both sides over time."""
 
     def paint(axes) -> None:
         for name, style in (("jaxvision", "o-"), ("PyTorch", "s--")):
@@ -172,8 +172,8 @@ def draw(table: list[dict], path: Path, title: str) -> None:
 
 
 def main() -> None:
-    """Check, run both, print as it goes, write table and picture."""
-    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
+    """Check, run both sides, print the results, and write table and plot."""
+    jv.train.keep_memory()  # as all experiment commands do; it applies to PyTorch too
     defaults = {name: option.default for name, option in inspect.signature(config).parameters.items()}
     parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 folder or archive, or an .npz file")

@@ -1,12 +1,12 @@
-"""One step of SimCLR, MAE or DINO, the views included, beside a plain PyTorch writing of the same step.
+"""One step of SimCLR, MAE or DINO, including the views, compared with a plain PyTorch implementation of the same step.
 
     python -m benchmarks.ssl_step_time [--methods simclr mae dino] [--turns 10]
 
-SimCLR: ResNet-18 with the stem for 32 pixels. MAE: ViT-S/16 at 224 with the paper's decoder. DINO: ViT-S/16 at 224, two large views and
-some crops of 96 pixels. A step begins with uint8 images in memory: ours makes the views in its compiled program, PyTorch by torchvision's
-transforms, sample by sample, as its data loaders do (in this process; a loader's workers would share the same cores). Before anything is
-timed both sides get the same weights and the same views, and must have the same loss, and the same fall of it after one step of plain
-gradient descent. AdamW on both sides, without decay.
+SimCLR: ResNet-18 with the stem for 32 pixels. MAE: ViT-S/16 at 224 with the decoder of the paper. DINO: ViT-S/16 at 224, two large views
+and some crops of 96 pixels. A step starts with uint8 images in memory. Ours makes the views in its compiled program; PyTorch uses the
+transforms of torchvision, sample by sample, as its data loaders do (in this process; workers of a loader would share the same cores).
+Before anything is timed, both sides get the same weights and views, and must have the same loss and the same decrease of the loss after one
+step of plain gradient descent. Both use AdamW without weight decay.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ _BATCH = {"simclr": 64, "mae": 8, "dino": 2}
 
 
 class Setting(NamedTuple):
-    """How large everything is; DINO's crops and prototypes."""
+    """Sizes of a method; number of crops and prototypes of DINO."""
 
     batch: int
     size: int
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 
 def setting(method: str, batch: int | None = None) -> Setting:
-    """The sizes that the method's authors have, at a batch for a CPU."""
+    """The sizes of the papers, with a batch size for a CPU."""
     return Setting(batch or _BATCH[method], 32 if method == "simclr" else 224)
 
 
@@ -67,7 +67,7 @@ def _theirs(method: str, given: Setting):
 
 
 def _views_of(batch: dict) -> list[np.ndarray]:
-    """Our batch as PyTorch's list of views [B, C, H, W]."""
+    """Our batch as a list of PyTorch views [B, C, H, W]."""
     if "views" not in batch:
         return [np.moveaxis(np.asarray(batch["image"]), -1, 1)]
     every = [np.asarray(batch[name]) for name in ("views", "crops") if name in batch]
@@ -75,7 +75,7 @@ def _views_of(batch: dict) -> list[np.ndarray]:
 
 
 def _first_losses(method: str, objective, params: dict, carry, batch: dict, network) -> tuple[dict, dict]:
-    """Loss, and what a step of gradient descent takes from it, on both sides with the same views."""
+    """The loss and its decrease after a step of gradient descent, on both sides with the same views."""
     import torch
 
     key = jax.random.key(0)
@@ -106,7 +106,7 @@ def _first_losses(method: str, objective, params: dict, carry, batch: dict, netw
 
 
 def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_by_side.Pace], float]:
-    """(the paces of both sides, the largest difference of loss and of its fall). Raises side_by_side.Disagreement where they differ."""
+    """(paces of both sides, largest difference of the loss and its decrease). Raises side_by_side.Disagreement if they differ."""
     encoder, objective, augment = _ours(method, given)
     network, transforms = _theirs(method, given)
     import torch
@@ -147,8 +147,8 @@ def compare(method: str, given: Setting, *, turns: int) -> tuple[dict[str, side_
 
 
 def main() -> None:
-    """Compare every method, print as it goes, write the table."""
-    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
+    """Compare each method, print each result, and write the table."""
+    jv.train.keep_memory()  # as all experiment commands do; it applies to PyTorch too
     parser = command.parser(__doc__)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--batch", type=command.positive, help=f"images a step; by default {_BATCH}")

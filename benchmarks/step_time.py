@@ -1,13 +1,13 @@
-"""One step of training or inference beside PyTorch's with the same weights: time, compile time, memory, images a second, MFU.
+"""One step of training or inference compared with PyTorch with the same weights: time, compile time, memory, images/s, MFU.
 
     python -m benchmarks.step_time [--models resnet50 ...] [--mode train infer] [--batch 8] [--dtype float32] [--turns 20]
 
-The same network of torchvision (timm where torchvision has none), the same images, and weights moved over from there. Both sides compute
-before anything is timed: inference its logits, training one step of SGD with momentum, of which every change to a weight is compared; where
-they differ, no ratio is printed. Then the sides take turns, step by step, in one process: PyTorch eager, with channels_last, and compiled
-where there is a compiler. MFU is the model's FLOPs (two for each multiplication with addition, three forward passes for a step) a second,
-over the device's peak: the data sheet's for an accelerator, for a CPU a matrix product's measured beside. Times of a CPU are of one
-machine with whatever ran on it: only the ratios mean anything.
+The network of torchvision (timm if torchvision does not have it), with the same images and weights. Before anything is timed, the results
+are compared: the logits of inference, and every change of a weight in one training step of SGD with momentum. If they differ, no ratio is
+printed. Then the sides alternate step by step in one process: PyTorch eager, with channels_last, and compiled if there is a compiler. MFU
+is the FLOPs of the model (two for each MAC, three forward passes for a training step) per second, divided by the peak of the device: from
+the data sheet for an accelerator, from a measured matrix product for a CPU. Times of a CPU depend on the machine and its load: compare
+ratios only.
 """
 
 import copy
@@ -25,17 +25,17 @@ from benchmarks.side_by_side import Pace, Side
 MODELS = ("resnet50", "vit_small_patch16_224", "convnext_tiny")
 MODES = ("train", "infer")
 RATE, CLASSES = 0.01, 1000
-# Largest difference allowed, of the largest entry: logits in float32 as in docs/parity.md, bfloat16 by its 8 bits. A step's changes lie
-# as far apart as rounding puts them, and batch statistics enlarge it: of ResNet-50's weights (batch 8) PyTorch's change by channels_last is
-# 3.7e-2 from float64's, eager 1.8e-2, ours 2.6e-2.
+# Largest allowed difference relative to the largest entry: logits in float32 as in docs/parity.md, bfloat16 by its 8 bits. The changes of a
+# step differ by rounding, which batch statistics amplify. For the weights of ResNet-50 (batch 8) the distance from float64 is 3.7e-2 for
+# PyTorch with channels_last, 1.8e-2 for eager and 2.6e-2 for ours.
 _BOUNDS = {("infer", "float32"): 1e-4, ("train", "float32"): 5e-3, ("infer", "bfloat16"): 0.05, ("train", "bfloat16"): 0.1}
-_BEHIND_STATISTICS = 0.08  # of weights' changes, in the place of what is less
-_SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e12}  # FLOP a second, dense, by the vendor
-_STOCHASTIC = ("convnext", "efficientnet", "swin")  # families that drop paths in training unless told not to
+_BEHIND_STATISTICS = 0.08  # for changes of weights, where it is larger than the bound above
+_SHEETS = {("NVIDIA H200", "bfloat16"): 989e12, ("NVIDIA H200", "float32"): 67e12}  # FLOP per second, dense, by the vendor
+_STOCHASTIC = ("convnext", "efficientnet", "swin")  # families with stochastic depth in training by default
 
 
 def theirs_of(name: str):
-    """(PyTorch's network of this name with nothing random in it, the library it is from). Raises ValueError where none has it."""
+    """(PyTorch network of this name without random layers, its library). Raises ValueError if no library has it."""
     torchvision = reference.torchvision()
     import torch
 
@@ -57,7 +57,7 @@ def images(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(name: str, layout: str, tensors: dict, image: np.ndarray, label: np.ndarray, *, mode: str, dtype: str) -> Side:
-    """Our side: the model under jit, or the step that every run of this library makes."""
+    """Our side: the model under jit, or the training step of ``jv.train``."""
     options = {"drop_path_rate": 0.0} if name.startswith(_STOCHASTIC) else {}
     model = jv.create_model(name, num_classes=CLASSES, dtype=dtype, **options)
     variables, last = jv.weights.from_torch(model, tensors), None
@@ -85,7 +85,7 @@ def ours(name: str, layout: str, tensors: dict, image: np.ndarray, label: np.nda
 
 
 def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: str, dtype: str) -> Side:
-    """PyTorch's side in one of its forms: "eager", "channels_last" or "compiled" (with channels_last)."""
+    """The PyTorch side in one form: "eager", "channels_last" or "compiled" (with channels_last)."""
     import torch
 
     device = reference.device()
@@ -115,28 +115,28 @@ def theirs(network, image: np.ndarray, label: np.ndarray, *, form: str, mode: st
 
 
 def forms() -> list[str]:
-    """PyTorch's forms that this machine can run: ``torch.compile`` needs a C++ compiler on CPU, and brings its own on a GPU."""
+    """The forms of PyTorch that this machine can run: ``torch.compile`` needs a C++ compiler on a CPU and has its own on a GPU."""
     compiled = jax.default_backend() == "gpu" or shutil.which("c++") or shutil.which("g++")
     return ["eager", "channels_last", *(["compiled"] if compiled else [])]
 
 
 def _bounds(mode: str, dtype: str, groups: int) -> list[float]:
-    """Of each of ``groups`` that are compared by themselves, as ``changes`` has them."""
+    """The bound of each of ``groups``, which are compared separately; see ``changes``."""
     bound = _BOUNDS[mode, dtype]
     return [bound] if groups == 1 else [max(bound, _BEHIND_STATISTICS), bound]
 
 
 def changes(after: dict, before: dict) -> list[dict[str, np.ndarray]]:
-    """What a step changed: of weights, and of running statistics, which change by other amounts and are compared by themselves."""
+    """The changes of a step: of weights, and of running statistics, which have another scale and are compared separately."""
     found = {name: np.float32(array) - before[name] for name, array in after.items() if not name.endswith("num_batches_tracked")}
     statistics = {name: change for name, change in found.items() if name.endswith(("running_mean", "running_var"))}
     return [{name: found[name] for name in found.keys() - statistics.keys()}, *([statistics] if statistics else [])]
 
 
 def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: int = 224, turns: int) -> tuple[dict[str, Pace], float]:
-    """(the pace of each side, the largest difference between ours and any of theirs) for one network.
+    """(pace of each side, largest difference between ours and any other side) for one network.
 
-    Raises side_by_side.Disagreement where the sides do not compute the same.
+    Raises side_by_side.Disagreement if the results differ.
     """
     network, layout = theirs_of(name)
     tensors = {key: tensor.numpy().copy() for key, tensor in network.state_dict().items()}
@@ -157,7 +157,7 @@ def compare(name: str, *, mode: str, dtype: str = "float32", batch: int, size: i
 
 
 def peak(dtype: str) -> tuple[float, str]:
-    """(FLOP a second at best, where that figure is from)."""
+    """(peak FLOP per second, source of that number)."""
     device = jax.devices()[0]
     if (device.device_kind, dtype) in _SHEETS:
         return _SHEETS[device.device_kind, dtype], "data sheet"
@@ -166,21 +166,23 @@ def peak(dtype: str) -> tuple[float, str]:
     jax.block_until_ready(product(side, side))
     taken = []
     for _ in range(10):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         jax.block_until_ready(product(side, side))
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(taken), "best of 10 matrix products of 2048"
 
 
 def flops(name: str, *, mode: str, batch: int, size: int) -> float:
-    """Of one step, by the report's count of multiplications, all tokens of a ViT's last block included, as PyTorch computes them; a
-    training step is three forward passes."""
+    """FLOPs of one step by ``jv.report``, with all tokens of the last block of a ViT, as PyTorch computes them.
+
+    A training step counts as three forward passes.
+    """
     macs = jv.report(jv.create_model(name, num_classes=CLASSES), image_shape=(size, size, 3)).macs
     return 2.0 * macs * batch * (3 if mode == "train" else 1)
 
 
 def rows(found: dict[str, Pace], *, batch: int, work: float, most: tuple[float, str], worst: float) -> list[dict]:
-    """The table's rows of one comparison, ours first. ``work`` FLOPs are a step's, ``most`` is what the device can at best."""
+    """The rows of one comparison, ours first. ``work``: FLOPs of a step; ``most``: the peak of the device and its source."""
     table = []
     for side, pace in found.items():
         low, median, high = pace.quartiles()
@@ -204,24 +206,24 @@ def rows(found: dict[str, Pace], *, batch: int, work: float, most: tuple[float, 
 
 
 def label(row: dict[str, str]) -> str:
-    """What a row compares, for people."""
+    """A readable name of a row."""
     return f"{row['model']}, {row['mode']}, {row['side'].removeprefix('PyTorch ')}"
 
 
 def main() -> None:
-    """Compare every network and mode, print as it goes, write the table and its chart."""
-    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
+    """Compare each network and mode, print each result, and write the table and its chart."""
+    jv.train.keep_memory()  # as all experiment commands do; it applies to PyTorch too
     parser = command.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME")
     parser.add_argument("--mode", nargs="+", default=MODES, choices=MODES)
     parser.add_argument("--batch", type=command.positive, default=8)
     parser.add_argument("--size", type=command.positive, default=224, help="side of the images in pixels")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--turns", type=command.positive, default=20, help="steps of each side, taking turns")
+    parser.add_argument("--turns", type=command.positive, default=20, help="steps of each side")
     parser.add_argument("--out", default="step_time", help="name of the table in benchmarks/results")
     given = parser.parse_args()
     for name in given.models:
-        theirs_of(name)  # which there must be, before anything is measured
+        theirs_of(name)  # fails early without PyTorch
     if given.dtype == "float32":
         reference.in_full_float32()
     most = peak(given.dtype)

@@ -1,9 +1,9 @@
-"""Is the stream of training examples the same for any number of threads, devices and processes? Writes docs/stream.md.
+"""Checks that training examples are the same for any number of threads, devices and processes. Writes docs/stream.md.
 
     python -m benchmarks.stream_hash --data FOLDER_OR_ZIP
 
-The first 1,000 examples of an image folder with train/, cropped on the host, and their augmented pixels on the devices: SHA-256 of indices,
-labels and float32 pixels, bit by bit, and of the pixels as 8 bits. Simulated CPU devices.
+It takes the first 1,000 examples of an image folder with train/, cropped on the host and augmented on simulated CPU devices, and computes
+the SHA-256 of indices, labels and float32 pixels, and of the pixels rounded to 8 bits.
 """
 
 import argparse
@@ -33,7 +33,7 @@ RECIPES = {
 
 
 def hashes(data: Path, recipe: str, *, threads: int, devices, seed: int = 0) -> dict[str, str]:
-    """Digests of the first examples and of their augmented pixels, exact and as 8 bits."""
+    """Digests of the first examples and of their augmented pixels, exact and rounded to 8 bits."""
     source = jv.data.random_crops(jv.data.image_folder(data, "train"), SIZE + 16)
     augment, key = RECIPES[recipe](), jax.random.key(seed)
     program = sharding.compile_forward(lambda key, batch: augmented(draws(key, batch, 0).augment, batch, augment), devices=devices)
@@ -50,7 +50,7 @@ def hashes(data: Path, recipe: str, *, threads: int, devices, seed: int = 0) -> 
 
 
 def rows(data: Path, recipe: str) -> list[tuple[str, dict[str, str]]]:
-    """(setting, digests) of every setting."""
+    """(setting, digests) for each setting."""
     one, eight = jax.devices()[:1], jax.devices()[:8]
     found = [(f"{threads} threads, 1 device", hashes(data, recipe, threads=threads, devices=one)) for threads in (0, 2, 8)]
     found.append(("2 threads, 8 devices", hashes(data, recipe, threads=2, devices=eight)))
@@ -62,9 +62,9 @@ def rows(data: Path, recipe: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def main() -> None:
-    """Take the digests under every setting and write the table."""
+    """Compute the digests for each setting and write the table."""
     parser = command.parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and in it a sub-folder a class")
+    parser.add_argument("--data", type=Path, required=True, help="folder or .zip with train/ and a sub-folder for each class")
     for hidden in ("--worker", "--out", "--coordinator"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--process", type=int, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Start a benchmark's own module twice, as two processes of four simulated devices each that work together."""
+"""Starts the module of a benchmark twice, as two processes of one run with four simulated devices each."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def together(module: str, arguments: list[str]) -> None:
-    """Run ``python -m module ARGUMENTS --coordinator HOST:PORT --process I`` for I of 0 and 1; raises RuntimeError when one fails."""
+    """Run ``python -m module ARGUMENTS --coordinator HOST:PORT --process I`` for I = 0 and 1. Raises RuntimeError if one fails."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]

@@ -1,11 +1,10 @@
-"""An update of all weights by AdamW, with the clipping of its gradient and, once more, an average of the weights: ours and PyTorch's.
+"""An AdamW update of all weights with gradient clipping, without and with a weight average: ours and PyTorch.
 
     python -m benchmarks.update_time [--models vit_small_patch16_224 ...] [--turns 20]
 
-Ours is what a step does behind its gradients: their norm, the check that they are finite, AdamW, the average; beside it the same by
-optax's chain, and PyTorch's ``AdamW`` behind ``clip_grad_norm_``, as it comes and with ``fused=True``, with ``torch._foreach_lerp_`` for
-the average.
-All have the same weights and gradients, and must change the weights equally before anything is timed.
+Ours is the part of a training step after the gradients: their norm, the check that they are finite, AdamW and the average. It is compared
+with the same update by an optax chain, and with PyTorch's ``AdamW`` after ``clip_grad_norm_``, by default and with ``fused=True``, with
+``torch._foreach_lerp_`` for the average. All have the same weights and gradients; their updates are compared before anything is timed.
 """
 
 import jax
@@ -23,7 +22,7 @@ _RATE, _DECAY, _CLIP, _KEPT, _BOUND = 1e-3, 0.05, 1.0, 0.99, 1e-4
 
 
 def ours(optimizer, weights: dict, grads: dict, *, average: bool) -> Side:
-    """Our side; ``optimizer`` decides whether the kernel is taken."""
+    """Our side; ``optimizer`` determines whether the kernel is used."""
 
     def update(state: fused.Moved, grads: dict) -> fused.Moved:
         finite = jnp.isfinite(optax.tree.norm(grads))
@@ -45,7 +44,7 @@ def ours(optimizer, weights: dict, grads: dict, *, average: bool) -> Side:
 
 
 def theirs(weights: dict, grads: dict, *, average: bool, **options) -> Side:
-    """PyTorch's side; ``options`` are of its AdamW."""
+    """The PyTorch side; ``options`` are those of its AdamW."""
     import torch
 
     where = reference.device()
@@ -53,7 +52,7 @@ def theirs(weights: dict, grads: dict, *, average: bool, **options) -> Side:
     params = [torch.nn.Parameter(torch.from_numpy(leaf.copy()).to(where)) for leaf in leaves]
     kept = [param.detach().clone() for param in params] if average else []
     for param, gradient in zip(params, jax.tree.leaves(grads), strict=True):
-        param.grad = torch.from_numpy(gradient.copy()).to(where)  # clipped in place, from the second update on by a factor of 1
+        param.grad = torch.from_numpy(gradient.copy()).to(where)  # clipped in place; from the second update on by a factor of 1
     optimizer = torch.optim.AdamW(params, _RATE, weight_decay=_DECAY, **options)
 
     def run() -> None:
@@ -71,7 +70,7 @@ def theirs(weights: dict, grads: dict, *, average: bool, **options) -> Side:
 
 
 def compare(name: str, *, average: bool, turns: int) -> dict[str, side_by_side.Pace]:
-    """The paces of all sides for a network's weights. Raises side_by_side.Disagreement where they change them differently."""
+    """The paces of all sides for the weights of a network. Raises side_by_side.Disagreement if their updates differ."""
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(jv.create_model(name).init, jax.random.key(0), np.zeros((1, 224, 224, 3), np.float32))["params"]
     drawn = lambda leaf: 0.02 * random.standard_normal(leaf.shape, np.float32)  # noqa: E731
@@ -87,8 +86,8 @@ def compare(name: str, *, average: bool, turns: int) -> dict[str, side_by_side.P
 
 
 def main() -> None:
-    """Compare every network's update, print as it goes, write the table."""
-    jv.train.keep_memory()  # as every command of an experiment does; PyTorch runs with it too
+    """Compare the update of each network, print each result, and write the table."""
+    jv.train.keep_memory()  # as all experiment commands do; it applies to PyTorch too
     parser = command.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, type=command.network, metavar="NAME", help="networks for 224 pixels")
     parser.add_argument("--turns", type=command.positive, default=20)
@@ -102,8 +101,8 @@ def main() -> None:
             row = {"model": name, "average": str(average)} | {f"ratio_over_{side}": str(quotient) for side, quotient in over.items()}
             row |= {f"median_{side}_seconds": f"{pace.quartiles()[1]:.6f}" for side, pace in found.items()}
             path = side_by_side.write("update_time", [row], named_by=("model", "average"))
-            told = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
-            print(f"{name}, {'with' if average else 'without'} an average: {told}", flush=True)
+            text = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())
+            print(f"{name}, {'with' if average else 'without'} an average: {text}", flush=True)
     print(f"written to {path}")
     print(f"ratio ours/PyTorch {over['PyTorch']}")
 

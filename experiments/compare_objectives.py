@@ -1,13 +1,14 @@
-"""SimCLR, DINO, MAE, supervised and random: one encoder, one data set, one budget, the same judgement. The lecture's table in small.
+"""SimCLR, DINO, MAE, supervised training and random initialisation compared: the same encoder, data, budget and evaluation.
 
-    python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all, three seeds each, then the table
+    python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all methods, three seeds each, and a table
     python -m experiments.compare_objectives --data FOLDER --encoder lenet              # the same without mae, which needs a transformer
     python -m experiments.compare_objectives --data FOLDER --method dino [--seed 1]     # one run
 
 FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer: 4 blocks, patches of 4 x 4 pixels.
-All images pre-train; ``labels`` of each class judge: weighted k-NN, a linear probe (L-BFGS) and fine-tuning of the whole encoder, beside
-the same encoder at random initialisation and raw pixels. Every figure is on all test images. Away from the papers, for runs of minutes:
-DINO has no freeze, no schedules of decay and of the teacher's temperature, but BatchNorm in the head; MAE's targets are not normalised.
+Pre-training uses all training images. Evaluation uses ``labels`` images of each class and all test images: weighted k-NN, a linear probe
+(L-BFGS) and fine-tuning of the whole encoder. Baselines are the same encoder at random initialisation, and raw pixels. For runs of minutes
+the settings differ from the papers: DINO has BatchNorm in the head, no frozen prototypes, and no schedules of weight decay and of the
+teacher's temperature; MAE does not normalise its targets.
 Expected: docs/results.md has figures on 2 CPU cores, for MNIST and CIFAR-10.
 """
 
@@ -15,58 +16,58 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 import jaxvision as jv
-from experiments import fine_tune, labelled, paint, pretrained, run_each, spread, warmed_cosine, with_labels
+from experiments import fine_tune, run_each, seed_table, warmed_cosine, with_labels
 
 CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
 _PATCH = 4  # pixels
-_CROPS = 2  # local ones, of dino
+_LOCAL_CROPS = 2  # of dino
 _DECODER, _TARGET = {"depth": 1, "width": 64, "heads": 2}, {"normalize_target": False}  # of mae
-# Peak rates of AdamW for 64 to 256 images an update, chosen by 3,000 of MNIST's test images with seed 0; that of supervised was not varied.
+# Peak rates of AdamW for batches of 64 to 256, chosen on 3,000 of MNIST's test images with seed 0; that of supervised was not tuned.
 _RATES = {"simclr": 2e-3, "dino": 1e-3, "mae": 3e-3, "supervised": 1e-3}
-_UPDATES = 400  # of fine-tuning
+_FINE_TUNING_UPDATES = 400
 _SMOKE_LABELS = 2  # of each class, of 64 images in all
-_INK = {True: (0.13, 0.31), False: jv.augment.recipes.IMAGENET}  # mean and deviation of digits, of photographs
+_MOMENTS = {True: (0.13, 0.31), False: jv.augment.IMAGENET}  # mean and standard deviation of digits, of photographs
 
 
 def _views(method: str, size: int, *, digits: bool, small: int):
-    """(augmentation, recipe) of a method: the papers' for photographs; crops, turns and blur, which leave a digit what it is, for digits.
+    """(augmentation, recipe) of a method: that of its paper for photographs; crops, rotations and blur, which keep the label, for digits.
 
     Images come out with sides of ``size``, the local crops of DINO with sides of ``small``.
     """
-    fit, ink = jv.augment.resize((size, size)), jv.augment.normalize(*_INK[digits])
-    shown = jv.augment.chain(fit, ink)
+    fit, normalize = jv.augment.resize((size, size)), jv.augment.normalize(*_MOMENTS[digits])
+    evaluated = jv.augment.chain(fit, normalize)
     if not digits:
         recipes = {
             "simclr": lambda: jv.augment.simclr(size, strength=0.5, blur=False),
-            "dino": lambda: jv.augment.dino(size, crop_size=small, crops=_CROPS),
+            "dino": lambda: jv.augment.dino(size, crop_size=small, crops=_LOCAL_CROPS),
             "mae": lambda: jv.augment.each(jv.augment.mae(size)),
             "supervised": lambda: jv.augment.each(jv.augment.mae(size)),
         }
-        return recipes[method](), fit if method == "simclr" else shown
+        return recipes[method](), fit if method == "simclr" else evaluated
     turn, blur = jv.augment.affine(degrees=(-20.0, 20.0), shear=(-10.0, 10.0)), jv.augment.gaussian_blur((0.1, 1.0), kernel_size=3)
     cut = lambda side, low, high: jv.augment.random_resized_crop(side, scale=(low, high), ratio=(0.8, 1.25))  # noqa: E731
-    view = jv.augment.chain(cut(size, 0.4, 1.0), turn, jv.augment.random_apply(blur, 0.5), ink)
+    view = jv.augment.chain(cut(size, 0.4, 1.0), turn, jv.augment.random_apply(blur, 0.5), normalize)
     if method == "simclr":
-        return jv.augment.views(view, view), shown
+        return jv.augment.views(view, view), evaluated
     if method == "dino":
-        local = jv.augment.chain(cut(small, 0.3, 0.7), turn, ink)
-        return jv.augment.views(view, view, crops=(local,) * _CROPS), shown
-    return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), ink)), shown
+        local = jv.augment.chain(cut(small, 0.3, 0.7), turn, normalize)
+        return jv.augment.views(view, view, crops=(local,) * _LOCAL_CROPS), evaluated
+    return jv.augment.each(jv.augment.chain(cut(size, 0.6, 1.0), normalize)), evaluated
 
 
 def _drawing(method: str, network, *, digits: bool):
-    """What a run draws of its own."""
+    """The ``draw`` function of a run."""
     if method != "mae":
         return None
-    mean, std = _INK[digits]
+    mean, std = _MOMENTS[digits]
     reconstruct = partial(jv.objectives.mae_reconstruction, network, heads=_DECODER["heads"], **_TARGET)
-    return paint(reconstruct, mean=mean, std=std, modes=("honest",))  # pixels as they are leave nothing for an oracle to tell
+    return jv.plots.draw_reconstructions(reconstruct, mean, std, modes=("honest",))  # of plain pixels the oracle mode would be the same
 
 
 def _network(encoder: str, size: int, classes: int, *, smoke: bool):
@@ -79,7 +80,7 @@ def _network(encoder: str, size: int, classes: int, *, smoke: bool):
 def _objective(method: str, encoder, steps: int):
     if method == "simclr":
         return jv.objectives.simclr(encoder, temperature=0.2)
-    if method == "dino":  # a warmer teacher, and a head without BatchNorm, end with uniform answers or features of rank 4
+    if method == "dino":  # a higher temperature, or no BatchNorm, ends with uniform predictions or features of rank 4
         sizes = {"prototypes": 1024, "hidden": 256, "bottleneck": 64, "batch_norm": True}
         return jv.objectives.dino(encoder, **sizes, momentum=jv.train.cosine(0.99, 1.0, steps))
     if method == "mae":
@@ -110,18 +111,18 @@ def config(
 
     Args:
         data: Folder of idx files or CIFAR-10, or an .npz file.
-        method: How the encoder learns; supervised learns from the labels that judge the others, and from no others.
-        labels: Labelled images of each class; up to 1, the share of them that is labelled.
+        method: The method of pre-training; supervised uses only the labels that evaluate the other methods.
+        labels: Number of labelled images of each class; up to 1, the share that is labelled.
         images: How many of the training images to use; by default all.
         epochs: Passes over the training images; the supervised run makes as many updates.
-        batch_size: Images an update, over all devices.
-        encoder: A Vision Transformer of 4 blocks, or a network that cannot hide patches (no mae): ResNet-20, or LeNet-5, which sees
-            32 x 32 pixels alone (so large are dino's local crops then).
+        batch_size: Images in a step, over all devices.
+        encoder: A Vision Transformer of 4 blocks, or a network that cannot hide patches (no mae): ResNet-20, or LeNet-5, which takes
+            32 x 32 pixels only (also as dino's local crops).
         learning_rate: Peak rate of AdamW; by default one that suits the method.
         seed: Decides initialisation, data order, augmentation and which labels are kept.
         smoke: A few steps on synthetic images, to see that everything works.
     """
-    train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else labelled(data, 32)
+    train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else jv.data.labelled(data, 32)
     if smoke:
         epochs, batch_size, labels = 1, 16, _SMOKE_LABELS
     train = train if images is None else _first(train, images)
@@ -129,19 +130,19 @@ def config(
     few, steps = with_labels(train, labels, seed), jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     supervised = method == "supervised"
     network = _network(encoder, size, len(train.classes) * supervised, smoke=smoke)
-    fixed = encoder == "lenet"  # it sees 32 x 32 pixels and nothing else
+    fixed = encoder == "lenet"  # it takes 32 x 32 pixels only
     small = 32 if fixed else size // (2 * _PATCH) * _PATCH
     augment, recipe = _views(method, 32 if fixed else size, digits=digits, small=small)
-    learned = few if supervised else train
-    run = {"epochs": epochs, "batch_size": min(batch_size, len(learned))}
-    if supervised:  # as many updates as the others make, in shorter epochs
+    used = few if supervised else train
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": min(batch_size, len(used))}
+    if supervised:  # as many updates as the other methods, in shorter epochs
         run["epochs"] = max(round(steps * run["batch_size"] / len(few)), 1)
-    rate = warmed_cosine(_RATES[method] if learning_rate is None else learning_rate, learned, warmup_epochs=run["epochs"] / 10, **run)
+    rate = warmed_cosine(_RATES[method] if learning_rate is None else learning_rate, used, warmup_epochs=run["epochs"] / 10, **run)
     return jv.train.Experiment(
         network,
         _objective(method, network, steps),
         jv.train.adamw(rate, beta2=0.95 if method == "mae" else 0.999, weight_decay=0.05, clip_norm=3.0),
-        learned,
+        used,
         test=test,
         **run,
         augment=augment,
@@ -163,25 +164,25 @@ def _pixels(source) -> tuple[np.ndarray, np.ndarray]:
     return rows.astype(np.float32) / 255, np.asarray(source.labels)
 
 
-def _judge(few: tuple, test: tuple) -> dict[str, float]:
-    """k-NN and linear probe of features and labels: what the labelled images say of the test images."""
+def _classified(few: tuple, test: tuple) -> dict[str, float]:
+    """Test accuracy of k-NN and of a linear probe that are fitted to the labelled images; arguments are (features, labels)."""
     k = min(20, max(1, len(few[1]) // 20))
     return {"knn": jv.evaluate.knn(*few, *test, k=k)["top1"], "linear": jv.evaluate.linear_probe(*few, *test)["top1"]}
 
 
-def _judged(method: str) -> str:
-    """DINO's authors judge the teacher."""
+def _evaluated(method: str) -> Literal["student", "teacher"]:
+    """The encoder that a method's paper evaluates."""
     return "teacher" if method == "dino" else "student"
 
 
 def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
-    """Test accuracy of the whole encoder after training on the labelled images."""
+    """Test accuracy of the whole encoder after fine-tuning on the labelled images."""
     batch_size = min(64, len(few))
     experiment = fine_tune.config(
         run=folder,
-        key=_judged(options["method"]),
+        key=_evaluated(options["method"]),
         labels=options["labels"] if options["method"] != "supervised" else 1.0,
-        epochs=2 if options["smoke"] else max(1, round(_UPDATES * batch_size / len(few))),
+        epochs=2 if options["smoke"] else max(1, round(_FINE_TUNING_UPDATES * batch_size / len(few))),
         batch_size=batch_size,
         flip=few[0]["image"].shape[2] == 3,
         scratch=scratch,
@@ -192,29 +193,30 @@ def _fine_tuned(folder: Path, few, options: dict, *, scratch: bool) -> float:
     return json.loads((where / "summary.json").read_text())["top1"]
 
 
-def judge(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
-    """The figures of one run by what was judged: the method, with ``baselines`` also its encoder before training and raw pixels."""
+def evaluate(folder: Path, *, baselines: bool) -> dict[str, dict[str, float]]:
+    """Test accuracies of one run's method; with ``baselines`` also of its encoder before training ("random") and of raw pixels."""
     given = json.loads((folder / "config.json").read_text())["experiment"]["options"]
     options = {"method": "simclr", "labels": 10, "seed": 0, "smoke": False} | given
     if options["smoke"]:
         options["labels"] = _SMOKE_LABELS
     method, seed, options["labels"] = options["method"], int(options["seed"]), float(options["labels"])
-    encoder, variables, recipe, train, test = pretrained(folder, None, "", None, smoke=False, key=_judged(method))
+    encoder, variables, recipe, experiment = jv.train.load_encoder(folder, which=_evaluated(method))
+    train, test = experiment.train, experiment.test
     few = train if method == "supervised" else with_labels(train, options["labels"], seed)
 
-    def seen(variables: dict) -> dict[str, float]:
-        return _judge(*(jv.evaluate.features(encoder, variables, source, recipe=recipe) for source in (few, test)))
+    def of_features(variables: dict) -> dict[str, float]:
+        return _classified(*(jv.evaluate.features(encoder, variables, source, recipe=recipe) for source in (few, test)))
 
-    found = {method: seen(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
+    found = {method: of_features(variables) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=False)}}
     if baselines:
         start = jv.train.variables(jv.train.load(folder)[0].initializer().state())  # the encoder that the run began with
-        found["random"] = seen(start) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
-        found["pixels"] = _judge(_pixels(few), _pixels(test))
+        found["random"] = of_features(start) | {"fine_tuned": _fine_tuned(folder, few, options, scratch=True)}
+        found["pixels"] = _classified(_pixels(few), _pixels(test))
     return found
 
 
 def _runs(given: list[str]) -> dict[str, list[str]]:
-    """The runs of a command line, by name: all methods that its encoder can do, with each seed; the first alone for a smoke test."""
+    """The runs of a command line, by name: all methods that suit its encoder, with each seed; only the first for a smoke test."""
     if "--smoke" in given:
         return {"simclr-0": ["--method", "simclr", "--seed", "0"]}
     patches = not any(f in given or f"--encoder={f}" in given for f in CONVOLUTIONAL)
@@ -223,14 +225,14 @@ def _runs(given: list[str]) -> dict[str, list[str]]:
 
 
 def tabulate(workdir: Path, given: list[str]) -> None:
-    """Judge all runs under ``workdir``; the table goes into its summary.json and to the console."""
-    figures: dict[str, dict[str, list[float]]] = {}
+    """Evaluate all runs in ``workdir``, write the table to its summary.json and print it."""
+    accuracies: dict[str, dict[str, list[float]]] = {}
     for name in sorted(_runs(given)):
-        for judged, found in judge(workdir / name, baselines=name.startswith(METHODS[0])).items():
-            for judgement, top1 in found.items():
-                figures.setdefault(judged, {}).setdefault(judgement, []).append(top1)
-    (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(spread(figures))
+        for encoder, found in evaluate(workdir / name, baselines=name.startswith(METHODS[0])).items():
+            for evaluation, top1 in found.items():
+                accuracies.setdefault(encoder, {}).setdefault(evaluation, []).append(top1)
+    (workdir / "summary.json").write_text(json.dumps(accuracies, indent=2) + "\n")
+    print(seed_table(accuracies))
 
 
 if __name__ == "__main__":

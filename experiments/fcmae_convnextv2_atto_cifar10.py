@@ -9,9 +9,10 @@ Expected: not run here to its end, only its smoke form was.
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
-from experiments import cifar10, paint, warmed_cosine
+from experiments import cifar10, warmed_cosine
 
 
 def config(
@@ -27,12 +28,12 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Learn features of small photographs by painting their hidden patches, with a convolutional network.
+    """Learn features of small photographs by reconstructing hidden patches, with a convolutional network.
 
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW (0.9, 0.95) for a batch of 256; it is scaled with the batch.
         weight_decay: Decoupled, on kernels only.
         mask_ratio: Share of the patches that are hidden.
@@ -47,7 +48,7 @@ def config(
     encoder = jv.create_model("convnextv2_atto", num_classes=0, patch_size=1, dtype=dtype)
     if smoke:
         encoder = encoder.clone(depths=(1, 1, 1, 1))
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,
@@ -67,7 +68,8 @@ def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, **_) -> j
     """Reconstructions are drawn at the end."""
     reconstruct = partial(jv.objectives.fcmae_reconstruction, experiment.model, mask_ratio=mask_ratio)
     hint = "python -m experiments.fine_tune --run {workdir}"
-    return jv.train.RunOptions(title="FCMAE, ConvNeXt V2 atto on CIFAR-10", hint=hint, draw=paint(reconstruct))
+    draw = jv.plots.draw_reconstructions(reconstruct, *jv.augment.IMAGENET)
+    return jv.train.RunOptions(title="FCMAE, ConvNeXt V2 atto on CIFAR-10", hint=hint, draw=draw)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What a pretrained encoder is worth when labels are few: fine-tuned and from scratch, with 1 % and 10 % of the labels.
+"""Fine-tuning of a pretrained encoder with 1 % and 10 % of the labels, compared with training from scratch.
 
-    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                      # all, three seeds each, then the table
+    python -m experiments.few_labels --run RUN_FOLDER [--data OTHER_DATA]                      # all runs, three seeds each, and a table
     python -m experiments.few_labels --weights resnet50.pth --model resnet50 --data FOLDER     # the same
     python -m experiments.few_labels --run RUN_FOLDER --only 0.01 [--scratch] --workdir DIR    # one of them
 
-All leave their run folders under one, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
-Another protocol than `jv.evaluate.few_labels`, which fits linear layers on frozen features.
+All run folders lie in one folder, with the table in its summary.json (Chen et al., 2020, section 6: semi-supervised learning).
+`jv.evaluate.few_labels` is another protocol: it fits linear layers on frozen features.
 Expected: docs/results.md has figures for LeNet-5 after DINO on MNIST (1 % of them: 86.9 % against 73.9 % from scratch, 3 seeds).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import jaxvision as jv
-from experiments import fine_tune, run_each, spread
+from experiments import fine_tune, run_each, seed_table
 
 AMOUNTS, SEEDS = (0.01, 0.1), (0, 1, 2)
 
@@ -37,21 +37,21 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Train a classifier on a part of the labels; without --only with each part, pretrained and from scratch.
+    """Train a classifier on a share of the labels; without --only on each share, pretrained and from scratch.
 
     Args:
         run: Run folder of the pretrained encoder.
-        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
+        key: Which encoder of the run: the trained one, or the teacher that DINO and BYOL keep.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
-        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
+        moments: Normalisation of the network's images: imagenet, none, or MEAN,STD for all channels.
         data: Labelled images; by default those of the run.
-        only: Share of every class's labels.
-        scratch: Begin anew with the same network, for comparison.
+        only: Share of each class's labels.
+        scratch: Start from random initialisation, for comparison.
         epochs: Passes over the labelled images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW for a batch of 256; it is scaled with the batch.
-        flip: Whether images are mirrored half the time; not for digits.
+        flip: Whether half of the images are flipped horizontally; not for digits.
         seed: Decides which labels are kept, the head's initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
@@ -63,7 +63,7 @@ def config(
 
 
 def _runs(given: list[str]) -> dict[str, list[str]]:
-    """The runs of a command line, by name: each part of the labels, pretrained and from scratch, with each seed; two for a smoke test."""
+    """The runs of a command line, by name: each share of the labels, pretrained and from scratch, with each seed; two for a smoke test."""
     starts = {"pretrained": [], "scratch": ["--scratch"]}
     if "--smoke" in given:
         return {f"0.1-{start}-0": ["--only", "0.1", *option] for start, option in starts.items()}
@@ -76,14 +76,14 @@ def _runs(given: list[str]) -> dict[str, list[str]]:
 
 
 def tabulate(workdir: Path, given: list[str]) -> None:
-    """Put the figures of the runs under ``workdir`` into its summary.json, by part and start a list over seeds, and print them."""
+    """Write the test accuracies of the runs in ``workdir`` to its summary.json, a list over seeds for each share and start; print them."""
     figures: dict[str, dict[str, list[float]]] = {}
     for name in _runs(given):
         amount, start, _ = name.split("-")
         top1 = json.loads((workdir / name / "summary.json").read_text())["top1"]
         figures.setdefault(f"{float(amount):.0%} of the labels", {}).setdefault(start, []).append(top1)
     (workdir / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(spread(figures))
+    print(seed_table(figures))
 
 
 if __name__ == "__main__":

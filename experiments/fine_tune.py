@@ -3,15 +3,15 @@
     python -m experiments.fine_tune --run RUN_FOLDER [--data OTHER_DATA] [--labels 0.1] [--epochs 50]
     python -m experiments.fine_tune --weights resnet50.pth --model resnet50 --data FOLDER
 
-The recipe of He et al. (2021, MAE), appendix A.1, without its policies: each layer learns ``layer_rate`` times as fast as the one above.
-Expected: not run here on a long run's encoder; its smoke form and short runs of `compare_objectives` were.
+The recipe of He et al. (2021, MAE), appendix A.1, without RandAugment, mixup and cutmix: the rate falls by ``layer_rate`` a layer.
+Expected: run here only in its smoke form and on short runs of `compare_objectives`.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jaxvision as jv
-from experiments import pretrained, warmed_cosine, with_labels
+from experiments import start, warmed_cosine, with_labels
 
 
 def config(
@@ -35,33 +35,33 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Train a classifier that begins as a pretrained encoder.
+    """Train a classifier from a pretrained encoder.
 
     Args:
-        run: Run folder to begin from.
-        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
+        run: Run folder of the pretrained encoder.
+        key: Which encoder of the run: the trained one, or the teacher that DINO and BYOL keep.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
-        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
+        moments: Normalisation of the network's images: imagenet, none, or MEAN,STD for all channels.
         data: Labelled images; by default those of the run.
-        labels: Share of every class's images to train on; above 1, so many of each class.
+        labels: Share of each class's images to train on; above 1, the number of each class.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW for a batch of 256; it is scaled with the batch.
         layer_rate: Factor of the rate from each layer to the one below.
         weight_decay: Decoupled, on kernels only.
-        label_smoothing: Share of the label spread over all classes.
+        label_smoothing: Share of the target that is distributed evenly over all classes.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
-        flip: Whether images are mirrored half the time; not for digits.
-        scratch: Begin anew with the same network.
+        flip: Whether half of the images are flipped horizontally; not for digits.
+        scratch: Start from random initialisation.
         seed: Decides the head's initialisation, which labels are kept, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke, key=key, moments=moments)
+    found = start(run, weights, model, data, smoke=smoke, key=key, moments=moments)
     train, classifier = with_labels(found.train, labels, seed), found.encoder.clone(num_classes=len(found.train.classes))
-    settings = {"epochs": 1 if smoke else epochs, "batch_size": min(16 if smoke else batch_size, len(train))}
+    settings: dict[str, Any] = {"epochs": 1 if smoke else epochs, "batch_size": min(16 if smoke else batch_size, len(train))}
     rate = warmed_cosine(learning_rate * settings["batch_size"] / 256, train, warmup_epochs=0 if smoke else warmup_epochs, **settings)
-    shown = {"augment": found.augment(scale=(0.5, 1.0), flip=flip), "recipe": found.recipe, "seed": seed}
+    shared: dict[str, Any] = {"augment": found.augment(scale=(0.5, 1.0), flip=flip), "recipe": found.recipe, "seed": seed}
     return jv.train.Experiment(
         classifier,
         jv.objectives.supervised(classifier, label_smoothing=label_smoothing),
@@ -69,7 +69,7 @@ def config(
         train,
         test=found.test,
         **settings,
-        **shown,
+        **shared,
         evaluate_every=max(1, len(found.test or ()) // len(train)),  # epochs of few labels are short
         given={} if scratch else {"model": found.variables},
     )

@@ -2,11 +2,12 @@
 
     python -m experiments.jigsaw_resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 100] [--dtype bfloat16]
 
-Nine tiles of each image are put in one of 100 orders, which the network has to name from the tiles. Judged by weighted k-NN (k 20).
+Nine tiles of each image are put in one of 100 orders, which the network predicts. Weighted k-NN (k 20) evaluates the encoder.
 Expected: not run here to its end, only its smoke form was.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
 from experiments import cifar10, warmed_cosine
@@ -32,9 +33,9 @@ def config(
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9 for a batch of 256; it is scaled with the batch.
-        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        weight_decay: Added to the gradient of kernels, not of biases and norms.
         permutations: How many orders there are to tell apart.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
@@ -47,7 +48,7 @@ def config(
     encoder = jv.create_model("resnet18", num_classes=0, stem="cifar", dtype=dtype)
     if smoke:
         encoder = encoder.clone(depths=(1, 1))
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,

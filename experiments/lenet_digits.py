@@ -1,4 +1,4 @@
-"""LeNet-5 on the 1,797 handwritten digits that ship with scikit-learn: a first run, with no data to fetch.
+"""LeNet-5 on the 1,797 handwritten digits of scikit-learn: a first run, without a download.
 
     python -m experiments.lenet_digits [--epochs 30]
 

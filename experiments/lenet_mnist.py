@@ -1,4 +1,4 @@
-"""LeNet-5 on MNIST, the lecture's recipe: plain SGD at 0.01, batches of 100, tanh, ten epochs, images resized to 32 x 32.
+"""LeNet-5 on MNIST, a classic recipe: plain SGD at 0.01, batches of 100, tanh, ten epochs, images resized to 32 x 32.
 
     python -m experiments.lenet_mnist --data FOLDER [--epochs 10]
 

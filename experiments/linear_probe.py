@@ -4,15 +4,15 @@
     python -m experiments.linear_probe --weights resnet50.pth --model resnet50 --data FOLDER
 
 SimCLR's protocol (Chen et al., 2020, appendix B.6): random crops and flips, momentum 0.9, no weight decay, a cosine from 0.1 for a batch
-of 256; the encoder stays bit for bit what it was.
-Expected: not run here on a long run's encoder; its smoke form and short runs of `compare_objectives` were.
+of 256; the encoder is frozen bit for bit.
+Expected: run here only in its smoke form and on short runs of `compare_objectives`.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jaxvision as jv
-from experiments import pretrained, warmed_cosine
+from experiments import start, warmed_cosine
 
 
 def config(
@@ -30,27 +30,27 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Train a linear classifier behind an encoder that does not move.
+    """Train a linear classifier on the features of a frozen encoder.
 
     Args:
-        run: Run folder whose encoder is judged.
-        key: Which encoder of the run: the one that it trained, or the teacher that DINO and BYOL keep beside it.
+        run: Run folder of the encoder.
+        key: Which encoder of the run: the trained one, or the teacher that DINO and BYOL keep.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
-        moments: How that network was shown its images: normalised as for imagenet, not (none), or by MEAN,STD of all channels.
+        moments: Normalisation of the network's images: imagenet, none, or MEAN,STD for all channels.
         data: Labelled images; by default those of the run.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
-        flip: Whether images are mirrored half the time; not for digits.
+        flip: Whether half of the images are flipped horizontally; not for digits.
         seed: Decides the head's initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
-    found = pretrained(run, weights, model, data, smoke=smoke, key=key, moments=moments)
+    found = start(run, weights, model, data, smoke=smoke, key=key, moments=moments)
     if smoke:
         epochs, batch_size, learning_rate = 1, 16, 1.0
     classifier = found.encoder.clone(num_classes=len(found.train.classes))
-    settings = {"epochs": epochs, "batch_size": batch_size}
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, found.train, warmup_epochs=0, **settings)
     return jv.train.Experiment(
         classifier,

@@ -4,15 +4,16 @@
     python -m experiments.mae_vit_b16_imagenet --tfds imagenet2012
     python -m experiments.fine_tune --run RUN
 
-FOLDER has train/ and val/, each with one sub-folder of images a class.
+FOLDER has train/ and val/, with one sub-folder of images for each class.
 Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run here, only its smoke form was.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
-from experiments import imagenet_views, paint, warmed_cosine
+from experiments import imagenet_views, warmed_cosine
 
 
 def _decoder(smoke: bool) -> dict[str, int]:
@@ -34,18 +35,18 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Learn features of photographs by painting their hidden patches.
+    """Learn features of photographs by reconstructing hidden patches.
 
     Args:
         data: Folder with train/ and val/.
         tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW (0.9, 0.95) for a batch of 256; it is scaled with the batch.
         weight_decay: Decoupled, on kernels only.
         mask_ratio: Share of the patches that are hidden.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
-        accumulate: Micro-batches an update, where the batch does not fit.
+        accumulate: Micro-batches in a step, where the batch does not fit into memory.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
@@ -58,7 +59,7 @@ def config(
     encoder = jv.create_model(name, num_classes=0, dtype=dtype, **options)
     if smoke:
         encoder = encoder.clone(depth=2)
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,
@@ -79,7 +80,8 @@ def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, smoke: bo
     """Reconstructions are drawn at the end."""
     heads, hint = _decoder(smoke)["heads"], "python -m experiments.fine_tune --run {workdir}"
     reconstruct = partial(jv.objectives.mae_reconstruction, experiment.model, mask_ratio=mask_ratio, heads=heads)
-    return jv.train.RunOptions(title="MAE, ViT-B/16 on ImageNet", hint=hint, draw=paint(reconstruct), threads=8)
+    draw = jv.plots.draw_reconstructions(reconstruct, *jv.augment.IMAGENET)
+    return jv.train.RunOptions(title="MAE, ViT-B/16 on ImageNet", hint=hint, draw=draw, threads=8)
 
 
 if __name__ == "__main__":

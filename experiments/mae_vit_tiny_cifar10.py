@@ -3,15 +3,16 @@
     python -m experiments.mae_vit_tiny_cifar10 --data FOLDER_OR_NPZ [--epochs 400] [--dtype bfloat16]
     python -m experiments.fine_tune --run RUN
 
-Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but the method is to be judged by fine-tuning.
+Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but fine-tuning is the method's own evaluation.
 Expected: not run here to its end, only its smoke form was.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
-from experiments import cifar10, paint, warmed_cosine
+from experiments import cifar10, warmed_cosine
 
 
 def _decoder(smoke: bool) -> dict[str, int]:
@@ -31,12 +32,12 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Learn features of small photographs by painting their hidden patches.
+    """Learn features of small photographs by reconstructing hidden patches.
 
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW (0.9, 0.95) for a batch of 256; it is scaled with the batch.
         weight_decay: Decoupled, on kernels only.
         mask_ratio: Share of the patches that are hidden.
@@ -52,7 +53,7 @@ def config(
     if smoke:
         encoder = encoder.clone(depth=2)
     decoder = _decoder(smoke)
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,
@@ -72,7 +73,8 @@ def run_options(experiment: jv.train.Experiment, *, mask_ratio: float, smoke: bo
     """Reconstructions are drawn at the end."""
     heads, hint = _decoder(smoke)["heads"], "python -m experiments.fine_tune --run {workdir}"
     reconstruct = partial(jv.objectives.mae_reconstruction, experiment.model, mask_ratio=mask_ratio, heads=heads)
-    return jv.train.RunOptions(title="MAE, ViT-Ti/4 on CIFAR-10", hint=hint, draw=paint(reconstruct))
+    draw = jv.plots.draw_reconstructions(reconstruct, *jv.augment.IMAGENET)
+    return jv.train.RunOptions(title="MAE, ViT-Ti/4 on CIFAR-10", hint=hint, draw=draw)
 
 
 if __name__ == "__main__":

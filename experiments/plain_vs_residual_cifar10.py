@@ -1,9 +1,9 @@
-"""The degradation of deep plain networks and its cure: plain-20, plain-56, ResNet-20, ResNet-56 on CIFAR-10 (He et al., 2015, section 4.2).
+"""Deep plain networks against residual networks: plain-20, plain-56, ResNet-20, ResNet-56 on CIFAR-10 (He et al., 2015, section 4.2).
 
-    python -m experiments.plain_vs_residual_cifar10 --data FOLDER_OR_NPZ [--epochs 164]                   # all four, then the picture
+    python -m experiments.plain_vs_residual_cifar10 --data FOLDER_OR_NPZ [--epochs 164]                   # all four, and a plot
     python -m experiments.plain_vs_residual_cifar10 --data FOLDER_OR_NPZ --model plain56 --workdir DIR    # one of them
 
-All four leave their run folders under one, with the picture of their errors in its plots/.
+All four run folders lie in one folder, with a plot of their errors in its plots/.
 The paper's recipe: momentum 0.9, rate 0.1, a tenth of it after half and three quarters of the run, weight decay 1e-4, crops and flips.
 Expected: the paper's figures 6 (plain-56 has the higher training error, ResNet-56 the lower one).
 docs/results.md has two epochs; it was not run here to its end.
@@ -37,9 +37,9 @@ def config(
         data: CIFAR-10 folder or archive, or an .npz file.
         model: The network.
         epochs: Passes over the training images; 164 are the paper's 64,000 updates.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Of SGD with momentum 0.9; a tenth of it from half of the run on, a hundredth in the last quarter.
-        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        weight_decay: Added to the gradient of kernels, not of biases and norms.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
@@ -72,7 +72,7 @@ def run_options(experiment: jv.train.Experiment, *, model: str, **_) -> jv.train
 
 
 def compare(workdir: Path, options: list[str]) -> None:
-    """Put the figures of the four runs under ``workdir`` into its summary.json and plots/errors.png, and print them."""
+    """Write the errors of the four runs in ``workdir`` to its summary.json and plots/errors.png, and print them."""
     rows = {name: [json.loads(line) for line in (workdir / name / "metrics.jsonl").read_text().splitlines()] for name in NETWORKS}
     summary = {}
     for name, found in rows.items():

@@ -7,6 +7,7 @@ Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, besid
 """
 
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
 from experiments import cifar10, warmed_cosine
@@ -31,9 +32,9 @@ def config(
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
-        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        weight_decay: Added to the gradient of kernels, not of biases and norms.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
@@ -43,7 +44,7 @@ def config(
     if smoke:
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.01, 0.0
     model = jv.create_model("resnet18", num_classes=len(train.classes), stem="cifar", dtype=dtype)
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         model,

@@ -1,7 +1,7 @@
-"""ResNet-18 on photographs of your own: a folder, or a .zip, with train/ and val/ and in each one sub-folder a class.
+"""ResNet-18 on your own photographs: a folder or a .zip with train/ and val/, which have one sub-folder for each class.
 
     python -m experiments.resnet18_folder --data FOLDER_OR_ZIP [--epochs 15] [--size 96]
-    python -m experiments.resnet18_folder --data FOLDER_OR_ZIP --held-out 0.2     # where there are only the class folders
+    python -m experiments.resnet18_folder --data FOLDER_OR_ZIP --held-out 0.2     # where there are class folders only
 
 Expected: docs/results.md has 3,670 photographs of five kinds of flowers (short side 96 pixels), by epoch.
 """
@@ -30,12 +30,12 @@ def config(
 
     Args:
         data: Folder or .zip with train/ and val/.
-        held_out: Share of every class to judge by, where there are no such sub-folders.
-        size: Side of the crops that the network sees, in pixels.
+        held_out: Share of each class for evaluation, where there are no such sub-folders.
+        size: Side of the crops, in pixels.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
-        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
+        weight_decay: Added to the gradient of kernels, not of biases and norms.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order, augmentation and what is held out.
         smoke: A few steps on drawn shapes, to see that everything works.

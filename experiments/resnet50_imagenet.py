@@ -3,11 +3,12 @@
     python -m experiments.resnet50_imagenet --data FOLDER [--batch-size 1024] [--dtype bfloat16]
     python -m experiments.resnet50_imagenet --tfds imagenet2012
 
-FOLDER has train/ and val/, each with one sub-folder of images a class.
+FOLDER has train/ and val/, with one sub-folder of images for each class.
 Expected: not run here; only its smoke form (a smaller network on synthetic images) was, on 2 CPU cores.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
 from experiments import imagenet, warmed_cosine
@@ -36,12 +37,12 @@ def config(
         data: Folder with train/ and val/.
         tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
-        weight_decay: Added to the gradient of kernels; biases and norms are left alone.
-        label_smoothing: Share of the label spread over all classes.
+        weight_decay: Added to the gradient of kernels, not of biases and norms.
+        label_smoothing: Share of the target that is distributed evenly over all classes.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
-        accumulate: Micro-batches an update, where the batch does not fit.
+        accumulate: Micro-batches in a step, where the batch does not fit into memory.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
@@ -52,7 +53,7 @@ def config(
         epochs, batch_size, learning_rate, warmup_epochs = 1, 16, 0.8, 0.0
     train, test = imagenet(data, tfds, size, smoke=smoke)
     model = jv.create_model(name, num_classes=len(train.classes), zero_init_residual=True, dtype=dtype)
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         model,

@@ -3,11 +3,12 @@
     python -m experiments.simclr_resnet50_imagenet --data FOLDER [--batch-size 4096] [--dtype bfloat16]
     python -m experiments.simclr_resnet50_imagenet --tfds imagenet2012
 
-FOLDER has train/ and val/, each with one sub-folder of images a class; labels only judge, by k-NN among a tenth of the training images.
+FOLDER has train/ and val/, with one sub-folder of images for each class; labels are used only by k-NN on a tenth of the training images.
 Expected: the paper's linear probe reaches 69.3 % after 1,000 epochs with a batch of 4,096; not run here, only its smoke form was.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
 from experiments import imagenet_views, warmed_cosine
@@ -50,7 +51,7 @@ def config(
         epochs, batch_size, warmup_epochs = 1, 16, 0.0
     train, memory, test = imagenet_views(data, tfds, size, smoke=smoke)
     encoder = jv.create_model(name, num_classes=0, dtype=dtype)
-    run = {"epochs": epochs, "batch_size": batch_size}
+    run: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
     rate = warmed_cosine(learning_rate * batch_size / 256, train, warmup_epochs=warmup_epochs, **run)
     return jv.train.Experiment(
         encoder,

@@ -3,8 +3,8 @@ Single GPU", 2024, and its successor with Muon).
 
     python -m experiments.speedrun_cifar10 --data FOLDER_OR_NPZ [--epochs 8] [--dtype bfloat16]
 
-A small net that is wide early, behind a first layer that whitens patches and is never trained; flips that alternate from epoch to epoch;
-Muon for the kernels of the convolutions, SGD for the rest, all rates falling to zero.
+A small network whose first layer whitens patches and is never trained; flips that alternate from epoch to epoch; Muon for the kernels of
+the convolutions and SGD for all other parameters, with rates that fall to zero.
 Expected: 5 epochs of 20,000 of the 50,000 images in batches of 1,000 end at 90.4 % (seed 0), the same recipe in PyTorch at 89.9 %; it took
 0.61 of PyTorch's time on 2 CPU cores (docs/performance.md). The author's 94 % in 8 epochs of all images on a GPU was not run here.
 """
@@ -32,7 +32,7 @@ WIDTHS = (64, 256, 256)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fixed:
-    """The initializer that gives one array; a run folder tells its data apart by themselves."""
+    """An initializer that returns one array. Its ``repr`` depends on the array, so that a run folder distinguishes data sets."""
 
     array: np.ndarray = dataclasses.field(repr=False)
 
@@ -51,7 +51,7 @@ def whitens(train, *, epsilon: float = 5e-4) -> Fixed:
 
 
 def identity_first(key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """A kernel whose first outputs are its inputs (Dirac), the others as PyTorch begins them."""
+    """A kernel whose first outputs equal its inputs (Dirac); the others are initialised as in PyTorch."""
     drawn, (rows, columns, inputs, outputs) = torch_default(key, shape, dtype), shape
     same = min(inputs, outputs)
     return drawn.at[..., :same].set(0).at[rows // 2, columns // 2, jnp.arange(same), jnp.arange(same)].set(1)
@@ -73,7 +73,7 @@ class Stage(nn.Module):
 
 
 class SpeedNet(nn.Module):
-    """2.0 million parameters for images [B, 32, 32, C]; evaluation averages the logits of each image and its mirror image."""
+    """2.0 million parameters for images [B, 32, 32, C]; evaluation averages the logits of each image and of its horizontal flip."""
 
     first: Callable  # the initializer of the whitening kernel
     channels: int = 3
@@ -86,7 +86,7 @@ class SpeedNet(nn.Module):
         self.head = Dense(self.num_classes, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.normal(1.0))
 
     def logits(self, image: Array, *, train: bool) -> Array:
-        """[B, 32, 32, C] -> [B, K], of the images as they are."""
+        """[B, 32, 32, C] -> [B, K], without the flipped images."""
         x = gelu(self.stem(image))
         for stage in (self.stage1, self.stage2, self.stage3):
             x = stage(x, train=train)
@@ -101,7 +101,7 @@ class SpeedNet(nn.Module):
 
 
 def keep_norm() -> optax.GradientTransformation:
-    """Every kernel [..., D] that has been moved is scaled to the norm sqrt(D), behind a norm that makes its size arbitrary."""
+    """Scale every updated kernel [..., D] to the norm sqrt(D). A normalisation follows each kernel, so that its scale has no effect."""
 
     def on_sphere(update: Array, kernel: Array) -> Array:
         moved = kernel + update
@@ -135,7 +135,7 @@ def optimizer_of(steps: int, batch_size: int, *, rate: float, bias_rate: float, 
 
 
 def whitening_steps(steps: int, share: float) -> int:
-    """The steps in which the bias behind the whitening layer is trained, of all; at least one."""
+    """The number of steps in which the bias of the whitening layer is trained; at least one."""
     return max(1, round(steps * min(1.0, share)))
 
 
@@ -153,13 +153,13 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Train a small convolutional net on small photographs as fast as it goes.
+    """Train a small convolutional network on small photographs in little time.
 
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
-        learning_rate: Of Muon at the start; like all rates it falls to zero along a line.
+        batch_size: Images in a step, over all devices.
+        learning_rate: Initial rate of Muon; all rates fall linearly to zero.
         bias_rate: Of the biases, for a loss that is summed over the batch.
         head_rate: Of the head, likewise.
         weight_decay: Of biases and head, for each image of a batch.

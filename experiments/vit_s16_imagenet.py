@@ -3,7 +3,7 @@
     python -m experiments.vit_s16_imagenet --data FOLDER [--batch-size 1024] [--dtype bfloat16] [--fsdp]
     python -m experiments.vit_s16_imagenet --tfds imagenet2012
 
-FOLDER has train/ and val/, each with one sub-folder of images a class.
+FOLDER has train/ and val/, with one sub-folder of images for each class.
 Expected: not run here; only its smoke form (a smaller network on synthetic images) was, on 2 CPU cores.
 """
 
@@ -36,12 +36,12 @@ def config(
         data: Folder with train/ and val/.
         tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices.
+        batch_size: Images in a step, over all devices.
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled, on kernels only.
         mixup: The alpha of mixup's Beta distribution.
         warmup_steps: Steps in which the rate rises from zero; at most half the run.
-        accumulate: Micro-batches an update, where the batch does not fit.
+        accumulate: Micro-batches in a step, where the batch does not fit into memory.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
         seed: Decides initialisation, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.

@@ -2,14 +2,32 @@
 
     import jaxvision as jv
 
-Names are loaded on first use, so that this import takes milliseconds and pulls in neither jax nor tensorflow-datasets.
+Names are loaded on first use. ``import jaxvision`` takes milliseconds and imports neither jax nor tensorflow-datasets nor matplotlib.
 """
 
-import importlib
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from jaxvision._public import set_public_names
 
-_ROOMS = (
+if TYPE_CHECKING:  # the same names for editors and type checkers, which do not run the lazy loading below
+    from jaxvision import augment, core, data, evaluate, kernels, layers, losses, models, objectives, plots, summary, train, weights
+    from jaxvision.core import Aux, Carry, Objective, combine
+    from jaxvision.models import create_model, list_models
+    from jaxvision.summary import report
+
+__version__ = "0.2.0"
+
+__all__ = [
+    # models
+    "create_model",
+    "list_models",
+    "report",
+    # training signals and their composition
+    "Aux",
+    "Carry",
+    "Objective",
+    "combine",
+    # packages
     "augment",
     "core",
     "data",
@@ -23,8 +41,8 @@ _ROOMS = (
     "summary",
     "train",
     "weights",
-)
-_NAMES = {
+]
+_DEFINED_IN = {
     "Aux": "jaxvision.core",
     "Carry": "jaxvision.core",
     "Objective": "jaxvision.core",
@@ -33,16 +51,4 @@ _NAMES = {
     "list_models": "jaxvision.models",
     "report": "jaxvision.summary",
 }
-__all__ = sorted([*_ROOMS, *_NAMES])
-
-
-def __getattr__(name: str):
-    if name in _ROOMS:
-        return importlib.import_module(f"jaxvision.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'jaxvision' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+set_public_names(__name__, __all__, lazy={name: _DEFINED_IN.get(name, f"jaxvision.{name}") for name in __all__})

@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by every room: each raises one line that names the argument, what was found and what was expected."""
+"""Checks of arguments for every package. Each raises one line that names the argument, what was found and what was expected."""
 
 import difflib
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _is_traced(value) -> bool:
-    """Whether ``value`` is known only when the compiled program runs; jax is not imported for the answer."""
+    """Whether ``value`` is a tracer, whose number is only known when the compiled program runs. Does not import jax."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 
@@ -24,7 +24,13 @@ def _numbers(fits: Callable[[np.ndarray], np.ndarray], expected: str, numbers: d
 
 
 def positive(**numbers) -> None:
-    """Raise ValueError unless every number is above 0. A traced value passes: it is known only when the program runs."""
+    """Raise ValueError unless every number is above 0. A traced value passes: it is known only when the program runs.
+
+    >>> from jaxvision import checks
+    >>> checks.positive(temperature=-1.0)
+    Traceback (most recent call last):
+    ValueError: temperature: found -1.0, expected a number above 0
+    """
     _numbers(lambda array: array > 0, "above 0", numbers)
 
 
@@ -44,6 +50,12 @@ def integer(name: str, value, *, at_least: int = 1, at_most: int | None = None) 
     if not whole or value < at_least or (at_most is not None and value > at_most):
         span = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
         raise ValueError(f"{name}: found {value!r}, expected an integer {span}")
+
+
+def counts(**values) -> None:
+    """Raise ValueError unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        integer(name, value)
 
 
 def pair(name: str, value, *, at_least: int = 1) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import jaxvision as jv
 
@@ -39,7 +40,8 @@ def _overrides(pairs: list[str]) -> dict:
     return {name.replace("-", "_"): value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _value(text: str):
+def literal(text: str) -> Any:
+    """The value of an option: numbers, truth values and tuples as Python writes them, other values as text."""
     try:
         return ast.literal_eval(text.title() if text in ("true", "false") else text)
     except (ValueError, SyntaxError, TypeError):
@@ -47,8 +49,8 @@ def _value(text: str):
 
 
 def _options(pairs: list[str]) -> dict:
-    """A model's ``--option name=value`` pairs as a dict: numbers, truth values and tuples as Python writes them, other values as text."""
-    return {name: _value(text) for name, text in _overrides(pairs).items()}
+    """A model's ``--option name=value`` pairs as a dict of literals."""
+    return {name: literal(text) for name, text in _overrides(pairs).items()}
 
 
 def _split_run(path: Path) -> tuple[Path, int | None]:
@@ -158,7 +160,7 @@ def _exported(arguments: argparse.Namespace) -> dict:
     of_teacher = arguments.key == "teacher"
     variables = jv.train.teacher(state) if of_teacher else jv.train.variables(state, experiment.evaluated)
     if arguments.drop_head:
-        variables = variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
+        variables = jv.models.drop_head(variables)
     known = list(jv.weights.rules.rules_of(experiment.model))
     layout = arguments.to or ("timm" if "timm" in known else next(iter(known), None))
     _check_target(layout, experiment.model)

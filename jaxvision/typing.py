@@ -1,4 +1,4 @@
-"""The words that every signature uses: arrays, keys, batches, features, and the letters of a shape.
+"""Types of the signatures (arrays, keys, batches, features, the letters of a shape), and the conversions of arrays on entry.
 
 Shape alphabet: B batch, V views, H height, W width, C channels, N tokens (patches), D features, K classes or prototypes.
 An annotation such as ``Float[Array, "B K"]`` reads: a floating-point array of batch by classes.
@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 try:
     from jaxtyping import Bool, Float, Int, Shaped
-except ModuleNotFoundError:  # models, objectives and training need no more than jax, flax, optax, chex, orbax and numpy
+except ModuleNotFoundError:  # optional: models, objectives and training need jax, flax, optax, chex, orbax and numpy
 
     class Shaped:
-        """An annotation that says no more than that this is an array."""
+        """A stand-in for jaxtyping's annotations, which only says that this is an array."""
 
         def __class_getitem__(cls, kind_and_shape: tuple):
             return kind_and_shape[0]
@@ -29,7 +29,7 @@ __all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped"
 
 
 class Features(NamedTuple):
-    """What an encoder saw: one vector an image, tokens in row order (transformers), named maps (convolutional stages)."""
+    """What ``model.features`` returns: a vector an image, tokens in row order (transformers), maps by name (convolutional stages)."""
 
     pooled: Array  # [B, D]
     tokens: Array | None  # [B, N, D]
@@ -37,13 +37,25 @@ class Features(NamedTuple):
 
 
 def at_least_float32(array: Array) -> Array:
-    """bfloat16, float16 and integers raised to float32; float32 and float64 as they are: what sums, norms and losses are computed in."""
+    """bfloat16, float16 and integers as float32; float32 and float64 unchanged. Sums, norms and losses are computed in this type.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision.typing import at_least_float32
+    >>> at_least_float32(jnp.ones(2, jnp.bfloat16)).dtype
+    dtype('float32')
+    """
     array = jnp.asarray(array)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def to_float(image: Array) -> Array:
-    """Pixels as models see them: uint8 becomes float32 in [0, 1]; floating-point images pass unchanged."""
+    """uint8 pixels as float32 in [0, 1]; floating-point images unchanged. Raises TypeError for other types.
+
+    >>> import numpy as np
+    >>> from jaxvision.typing import to_float
+    >>> to_float(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
+    """
     if jnp.issubdtype(image.dtype, jnp.floating):
         return image
     if image.dtype != jnp.uint8:

@@ -160,11 +160,11 @@ def test_an_update_changes_every_weight_as_pytorch_s_does(average, monkeypatch):
 
 @needs_torch
 @pytest.mark.parametrize("kind", operation_time.KINDS)
-def test_operations_are_pytorchs_and_their_twins(kind):
+def test_operations_equal_pytorch_and_their_reference(kind):
     operation = next(iter(operation_time.operations()[kind].values()))
     small = operation._replace(shapes=tuple((2, *shape[1:]) if len(shape) > 2 else shape for shape in operation.shapes))
     for backward in (False, True):
-        assert len(operation_time.compare(small, backward=backward, turns=1)) == 2 + (operation.twin is not None)
+        assert len(operation_time.compare(small, backward=backward, turns=1)) == 2 + (operation.reference is not None)
 
 
 def test_drivers_on_some_devices_make_the_same_step():
@@ -222,7 +222,7 @@ TINY = {
 
 
 @needs_torch
-@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.long) for method in ("mae", "dino"))])
+@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.slow) for method in ("mae", "dino"))])
 def test_methods_and_their_plain_writing_learn_the_same(method):
     found, worst = ssl_step_time.compare(method, TINY[method], turns=1)
     assert list(found) == ["jaxvision", "PyTorch"] and worst < 1e-3

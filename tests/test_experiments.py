@@ -63,7 +63,7 @@ class Prepared:
         return jv.train.place(self.begin(), devices=jax.devices()[:1])
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.long) if name in OTHERS else name for name in RECIPES])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in OTHERS else name for name in RECIPES])
 def recipe(request) -> Prepared:
     return Prepared(request.param)
 
@@ -216,7 +216,7 @@ def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_thei
         assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-4)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_transformer_learns_to_write_dates(tmp_path):
     """The whole experiment: 99 % of the strings of unseen days without a mistake."""
     jv.train.run(importlib.import_module("experiments.transformer_characters").config(), tmp_path / "run")

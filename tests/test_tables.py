@@ -1,6 +1,7 @@
-"""What several recipes share at their ends: tables over seeds, the pictures of an encoder, and which encoder is judged."""
+"""Tables over seeds of several runs, plots that runs draw at their end, and the encoder that a comparison evaluates."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -8,15 +9,16 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from experiments import attend, compare_objectives, few_labels, paint, spread
+from experiments import compare_objectives, few_labels, seed_table
+from jaxvision.plots import drawers
 
 
-def test_a_spread_is_the_mean_and_the_range_in_per_cent():
-    lines = spread({"simclr": {"knn": [0.5, 0.7, 0.9], "linear": [0.25]}}).splitlines()
+def test_a_table_over_seeds_has_mean_and_range_in_per_cent():
+    lines = seed_table({"simclr": {"knn": [0.5, 0.7, 0.9], "linear": [0.25]}}).splitlines()
     assert lines[1:] == ["simclr  knn: 70.00 (50.00 to 90.00), linear: 25.00 (25.00 to 25.00)"]
 
 
-def test_few_labels_puts_every_run_where_it_belongs(tmp_path, capsys):
+def test_few_labels_groups_runs_by_share_and_start(tmp_path, capsys):
     for name in few_labels._runs([]):
         amount, start, seed = name.split("-")
         (tmp_path / name).mkdir()
@@ -30,43 +32,45 @@ def test_few_labels_puts_every_run_where_it_belongs(tmp_path, capsys):
     assert "scratch: 1.10 (1.00 to 1.20)" in capsys.readouterr().out
 
 
-def test_paint_shows_normalised_images_and_draws_both_modes(tmp_path):
+def test_reconstructions_are_made_of_normalised_images_in_both_modes(tmp_path):
     image, seen = np.random.default_rng(0).random((2, 8, 8, 3), np.float32), []
 
     def reconstruct(params, image, *, key, honest):
-        jax.debug.callback(lambda shown: seen.append((honest, np.asarray(shown))), image)
+        jax.debug.callback(lambda given: seen.append((honest, np.asarray(given))), image)
         return image, image, image
 
-    paint(reconstruct, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))(SimpleNamespace(params={}), image, tmp_path)
+    jv.plots.draw_reconstructions(reconstruct, (0.1, 0.2, 0.3), (0.5, 0.25, 0.2))(SimpleNamespace(params={}), image, tmp_path)
     jax.effects_barrier()
     assert {path.name for path in tmp_path.iterdir()} == {"reconstruction_honest.png", "reconstruction_oracle.png"}
     assert [honest for honest, _ in seen] == [True, False]
     np.testing.assert_allclose(seen[0][1], (image - [0.1, 0.2, 0.3]) / [0.5, 0.25, 0.2], rtol=1e-5, atol=1e-6)
 
 
-def test_paint_draws_the_modes_that_it_is_asked_for(tmp_path):
+def test_only_the_given_modes_are_drawn(tmp_path):
     image = np.zeros((2, 8, 8, 3), np.float32)
-    paint(lambda params, image, *, key, honest: (image, image, image), modes=("honest",))(SimpleNamespace(params={}), image, tmp_path)
+    draw = jv.plots.draw_reconstructions(lambda params, image, *, key, honest: (image, image, image), 0.5, 0.5, modes=("honest",))
+    draw(SimpleNamespace(params={}), image, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["reconstruction_honest.png"]
 
 
-def test_attend_draws_each_image_larger_than_it_is(tmp_path, monkeypatch):
+def test_attention_is_drawn_on_enlarged_images(tmp_path, monkeypatch):
     encoder = jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=0).clone(depth=1)
     image = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     variables, drawn = encoder.init(jax.random.key(0), image), []
-    monkeypatch.setattr(jv.plots, "attention", lambda image, maps, path: drawn.append((image.shape, maps.shape, path.name)))
+    monkeypatch.setattr(drawers, "attention", lambda image, maps, path: drawn.append((image.shape, maps.shape, path.name)))
     memory = {"teacher": {"encoder": variables["params"]}}
-    attend(encoder, scale=2)(SimpleNamespace(carry=jv.Carry({}, memory)), image, tmp_path)
+    draw = jv.plots.draw_attention(partial(jv.models.class_attention, encoder), jv.train.teacher, *jv.augment.IMAGENET, scale=2)
+    draw(SimpleNamespace(carry=jv.Carry({}, memory)), image, tmp_path)
     assert drawn == [((64, 64, 3), (3, 8, 8), f"attention_{index}.png") for index in range(2)]
 
 
-@pytest.mark.parametrize("method, of", [pytest.param("simclr", jv.train.variables, marks=pytest.mark.long), ("dino", jv.train.teacher)])
-def test_the_encoder_that_the_papers_judge_is_judged(method, of, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method, of", [pytest.param("simclr", jv.train.variables, marks=pytest.mark.slow), ("dino", jv.train.teacher)])
+def test_the_encoder_that_the_papers_evaluate_is_evaluated(method, of, tmp_path, monkeypatch):
     """SimCLR's encoder is the one that is trained, DINO's is the teacher; k-NN by hand gives the figure of the table."""
     given = ["--smoke", "--method", method, "--workdir", str(tmp_path / "run")]
     jv.train.main(compare_objectives.config, given)
     monkeypatch.setattr(compare_objectives, "_fine_tuned", lambda *_, **__: 0.5)  # a training of its own
-    found = compare_objectives.judge(tmp_path / "run", baselines=method == "simclr")
+    found = compare_objectives.evaluate(tmp_path / "run", baselines=method == "simclr")
     assert list(found) == ([method, "random", "pixels"] if method == "simclr" else [method])
     experiment, state = jv.train.load(tmp_path / "run")
     few = jv.data.few_labels(experiment.train, 2, seed=0)

@@ -1,6 +1,7 @@
-"""From one image to a batch, and from one operation to a recipe: who draws with which key is decided here."""
+"""From one image to a batch and from one operation to a recipe: which key each example and each step draws with."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,32 +9,57 @@ import jax.numpy as jnp
 from jaxvision import axis
 from jaxvision.typing import Array, Batch, Key, to_float
 
+Augmentation = Callable[[Any, Array], Array]  # (key, image [H, W, C]) -> image; the key may be None in a recipe for evaluation
+BatchAugmentation = Callable[[Any, Batch], Batch]  # (key, batch) -> batch
+
 
 def check_image(image: Array) -> None:
-    """Raises ValueError unless ``image`` is one float image [H, W, C]."""
+    """Raise ValueError unless ``image`` is one float image [H, W, C]."""
     if image.ndim != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
-        raise ValueError(f"image: found shape {image.shape} of {image.dtype}, expected one float image [H, W, C]; each() maps over a batch")
+        found = f"shape {image.shape} of {image.dtype}"
+        raise ValueError(f"image: found {found}, expected one float image [H, W, C]; jv.augment.each(operation) maps it over a batch")
 
 
 def check_key(key: Key | None) -> None:
-    """Raises ValueError where a random operation gets no key: it stands in a recipe for evaluation."""
+    """Raise ValueError if a random operation gets no key, as in a recipe for evaluation."""
     if key is None:
-        raise ValueError("key: found None, expected a PRNG key, since this operation draws; a recipe for evaluation has none that does")
+        raise ValueError("key: found None, expected a PRNG key: this operation is random, and a recipe for evaluation must not be")
 
 
 def example_keys(key: Key, batch: Batch) -> Array:
-    """A key for every example [B]: ``key`` folded with its epoch and its index in the data set, so that it does not matter who else is
-    in the batch or on which device; for batches without these, with its position in the global batch.
+    """One PRNG key for each example of a batch, [B].
+
+    The key is ``fold_in(fold_in(key, epoch), index)``, where ``epoch`` and ``index`` (the position in the data set) come from the batch. An
+    example's augmentation therefore depends neither on the other examples of the batch nor on the device. If the batch lacks one of the two
+    fields, the key is ``fold_in(key, position in the global batch)``.
+
+    Raises ValueError if ``key`` is None.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> batch = {"image": jnp.zeros((2, 8, 8, 3)), "index": jnp.array([7, 3]), "epoch": jnp.array([0, 0])}
+    >>> jv.augment.example_keys(jax.random.key(0), batch).shape
+    (2,)
     """
     check_key(key)
     fold = jax.vmap(jax.random.fold_in)
     if "index" in batch and "epoch" in batch:
         return fold(jax.vmap(jax.random.fold_in, (None, 0))(key, batch["epoch"]), batch["index"])
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, axis.position(len(batch["image"])))
+    return axis.example_keys(key, len(batch["image"]))
 
 
-def each(recipe: Callable) -> Callable:
-    """Lift ``(key, image) -> image`` to ``(key, batch) -> batch``; uint8 images become float in [0, 1] first."""
+def each(recipe: Augmentation) -> BatchAugmentation:
+    """Lift ``(key, image) -> image`` to ``(key, batch) -> batch``.
+
+    ``batch["image"]`` [B, H, W, C] becomes float in [0, 1] if it is uint8. Each example draws with its own key, see ``example_keys``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> augment = jv.augment.each(jv.augment.random_crop(6))
+    >>> batch = {"image": jnp.zeros((2, 8, 8, 3), jnp.uint8)}
+    >>> jax.eval_shape(augment, jax.random.key(0), batch)["image"].shape
+    (2, 6, 6, 3)
+    """
 
     def augment(key: Key, batch: Batch) -> Batch:
         return batch | {"image": jax.vmap(recipe)(example_keys(key, batch), to_float(batch["image"]))}
@@ -41,10 +67,18 @@ def each(recipe: Callable) -> Callable:
     return augment
 
 
-def chain(*steps: Callable) -> Callable:
-    """One after the other, each with a key of its own: operations ``(key, image) -> image`` or batch functions ``(key, batch) -> batch``.
+def chain(*steps: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Apply several steps in order. Step i draws with ``fold_in(key, i)``.
 
-    Without a key (evaluation) the steps get none.
+    ``steps``: either operations ``(key, image) -> image`` or batch functions ``(key, batch) -> batch``; the result is of the same kind. If
+    the key is None, as in evaluation, every step gets None.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> recipe = jv.augment.chain(jv.augment.center_crop(4), jv.augment.normalize(0.5, 0.5))
+    >>> image = recipe(None, jnp.ones((8, 8, 3)))
+    >>> image.shape, float(image.mean())
+    ((4, 4, 3), 1.0)
     """
 
     def chained(key: Key | None, value):

@@ -1,20 +1,19 @@
-"""Mixtures of two images and their labels; each example mixes with the one before it in the global batch."""
+"""Mixup and CutMix: each example is mixed with the one before it in the global batch, images and labels."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from jaxvision import axis
-from jaxvision.augment.batching import example_keys
-from jaxvision.augment.random import check_probability
+from jaxvision import axis, checks
+from jaxvision.augment.batching import BatchAugmentation, example_keys
 from jaxvision.typing import Array, Batch, Key, to_float
 
-_DRAW = 0x3177  # sets mixing's keys apart from those of the recipe before it
+_KEY_TAG = 0x3177  # folded into the key, so that mixing and the recipe before it draw independently
 
 
 def _soft_labels(labels: Array, num_classes: int) -> Array:
-    """[B, K] float. A class number outside 0..K-1 is an error where its value can be seen, and NaN, never zeros, under ``jit``."""
+    """[B, K] float. A class number outside 0..K-1 raises ValueError; under ``jit``, where values are unknown, its row becomes NaN."""
     if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer):
         known = (labels >= 0) & (labels < num_classes)
         if not isinstance(known, jax.core.Tracer) and not known.all():
@@ -27,7 +26,7 @@ def _soft_labels(labels: Array, num_classes: int) -> Array:
 
 
 def _box(key: Key, share: Array, height: int, width: int) -> Array:
-    """[H, W] bool: a box of ``1 - share`` of the area around a uniform centre, cut at the border (Yun et al., 2019)."""
+    """[H, W] bool: a box with ``1 - share`` of the area around a uniform centre, clipped at the border (Yun et al., 2019)."""
     row_key, column_key = jax.random.split(key)
     cut = jnp.sqrt(1 - share)
 
@@ -39,14 +38,9 @@ def _box(key: Key, share: Array, height: int, width: int) -> Array:
     return inside(row_key, height)[:, None] & inside(column_key, width)[None, :]
 
 
-def _check_alpha(alpha: float, name: str = "alpha") -> None:
-    if alpha <= 0:
-        raise ValueError(f"{name}: found {alpha}, expected more than 0")
-
-
-def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
-    """A batch function from ``draw(key, height, width) -> [H, W]``, the share of each pixel that an example keeps."""
-    check_probability(probability)
+def _mix_by(draw: Callable, num_classes: int, probability: float) -> BatchAugmentation:
+    """A batch function from ``draw(key, height, width) -> [H, W]``, the weight of an example's own pixels."""
+    checks.fraction(probability=probability)
 
     def mix(key: Key, batch: Batch) -> Batch:
         image, label = to_float(batch["image"]), _soft_labels(batch["label"], num_classes)
@@ -55,7 +49,7 @@ def _mixer(draw: Callable, num_classes: int, probability: float) -> Callable:
         height, width = image.shape[1:3]
 
         def share(key):
-            apply_key, draw_key = jax.random.split(jax.random.fold_in(key, _DRAW))
+            apply_key, draw_key = jax.random.split(jax.random.fold_in(key, _KEY_TAG))
             return jnp.where(jax.random.bernoulli(apply_key, float(probability)), draw(draw_key, height, width), 1.0)
 
         kept = jax.vmap(share)(example_keys(key, batch))[..., None]  # [B, H, W, 1]
@@ -78,34 +72,59 @@ def _cutmix_share(alpha: float) -> Callable:
     return share
 
 
-def mixup(alpha: float = 0.2, *, num_classes: int, probability: float = 1.0) -> Callable:
-    """``(key, batch) -> batch`` with images and labels mixed by a Beta(alpha, alpha) share (Zhang et al., 2018).
+def mixup(alpha: float = 0.2, *, num_classes: int, probability: float = 1.0) -> BatchAugmentation:
+    """Mix each image and its label with its neighbour's: ``(key, batch) -> batch``.
 
-    Each example draws its own share; ``label`` becomes float [B, K]. Any batch size: a batch of one mixes with itself.
-    Raises ValueError for ``alpha`` <= 0 or labels of another number of classes; a class number outside
-    0..num_classes-1 that only a compiled step sees gives a target of NaN, so that the update is skipped with a line, and the run
-    stops where that happens again and again: the fix is ``num_classes=len(source.classes)``.
+    Computes ``share * x_i + (1 - share) * x_(i-1)`` with share ~ Beta(alpha, alpha), drawn for each example; x is the image [B, H, W, C]
+    and the label as a distribution [B, K]. ``label`` may be class numbers [B] or distributions [B, K]. With ``1 - probability`` an example
+    stays as it is. A batch of one mixes with itself. Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018.
+
+    Raises ValueError if ``alpha`` is not positive or labels do not fit ``num_classes``. In a compiled step a class number outside
+    0..num_classes-1 gives a label of NaN: the update is skipped with a message, and the run stops if that happens repeatedly. The
+    fix is ``num_classes=len(source.classes)``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> batch = {"image": jnp.zeros((2, 4, 4, 3)), "label": jnp.array([0, 2])}
+    >>> jax.eval_shape(jv.augment.mixup(num_classes=3), jax.random.key(0), batch)["label"].shape
+    (2, 3)
     """
-    _check_alpha(alpha)
-    return _mixer(_mixup_share(alpha), num_classes, probability)
+    checks.positive(alpha=alpha)
+    return _mix_by(_mixup_share(alpha), num_classes, probability)
 
 
-def cutmix(alpha: float = 1.0, *, num_classes: int, probability: float = 1.0) -> Callable:
-    """``(key, batch) -> batch`` with a box of the neighbour's image pasted in (Yun et al., 2019).
+def cutmix(alpha: float = 1.0, *, num_classes: int, probability: float = 1.0) -> BatchAugmentation:
+    """Paste a box of the neighbour's image into each image, and mix the labels: ``(key, batch) -> batch``.
 
-    The label's share is the box's exact area after it is cut at the border; otherwise as ``mixup``.
+    The box has ``1 - share`` of the area with share ~ Beta(alpha, alpha), a uniform centre, and is clipped at the border. The labels are
+    mixed by the area of the clipped box. Fields and errors are those of ``mixup``. Source: Yun et al., CutMix: Regularization Strategy to
+    Train Strong Classifiers with Localizable Features, 2019.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> batch = {"image": jnp.zeros((2, 4, 4, 3)), "label": jnp.array([0, 2])}
+    >>> jax.eval_shape(jv.augment.cutmix(num_classes=3), jax.random.key(0), batch)["label"].shape
+    (2, 3)
     """
-    _check_alpha(alpha)
-    return _mixer(_cutmix_share(alpha), num_classes, probability)
+    checks.positive(alpha=alpha)
+    return _mix_by(_cutmix_share(alpha), num_classes, probability)
 
 
 def mixup_or_cutmix(
     *, num_classes: int, mixup_alpha: float = 0.8, cutmix_alpha: float = 1.0, switch: float = 0.5, probability: float = 1.0
-) -> Callable:
-    """Each example gets cutmix with probability ``switch``, else mixup; the defaults are DeiT's (Touvron et al., 2021)."""
-    _check_alpha(mixup_alpha, "mixup_alpha")
-    _check_alpha(cutmix_alpha, "cutmix_alpha")
-    check_probability(switch, "switch")
+) -> BatchAugmentation:
+    """CutMix with probability ``switch``, else mixup, drawn for each example: ``(key, batch) -> batch``.
+
+    Fields and errors are those of ``mixup``. The defaults are DeiT's: Touvron et al., Training data-efficient image transformers, 2021.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> batch = {"image": jnp.zeros((2, 4, 4, 3)), "label": jnp.array([0, 2])}
+    >>> jax.eval_shape(jv.augment.mixup_or_cutmix(num_classes=3), jax.random.key(0), batch)["label"].shape
+    (2, 3)
+    """
+    checks.positive(mixup_alpha=mixup_alpha, cutmix_alpha=cutmix_alpha)
+    checks.fraction(switch=switch)
     mixup_share, cutmix_share = _mixup_share(mixup_alpha), _cutmix_share(cutmix_alpha)
 
     def share(key, height, width):
@@ -113,4 +132,4 @@ def mixup_or_cutmix(
         chosen = jax.random.bernoulli(choose, float(switch))
         return jnp.where(chosen, cutmix_share(draw, height, width), mixup_share(draw, height, width))
 
-    return _mixer(share, num_classes, probability)
+    return _mix_by(share, num_classes, probability)

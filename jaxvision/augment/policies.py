@@ -1,33 +1,32 @@
-"""Policies that draw operations at random: RandAugment, TrivialAugment, AugMix, with torchvision's spaces as tables.
+"""Policies that draw operations at random: RandAugment, TrivialAugment, AugMix, with torchvision's operation spaces as tables.
 
-Every layer moves the image by one matrix (the identity for an operation that only colours) and then recolours it by one table entry, so
-that a batch whose images draw different operations is sampled once a layer. Images are float in [0, 1]; unlike torchvision's, which
-rounds to bytes after each operation, they stay float.
+Each layer first warps the image by one matrix (the identity for colour operations) and then changes its colours by one operation. A batch
+whose images draw different operations is therefore resampled once per layer. Images are float in [0, 1] and stay float; torchvision rounds
+to bytes after each operation.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.augment.batching import check_image, check_key
+from jaxvision import checks
+from jaxvision.augment.batching import Augmentation, check_image, check_key
 from jaxvision.augment.color import adjust_brightness, adjust_contrast, adjust_saturation
 from jaxvision.augment.filtering import sharpened
-from jaxvision.augment.geometry import METHODS, affine_matrix, warped
-from jaxvision.augment.options import check_count, check_one_of
+from jaxvision.augment.geometry import METHODS, Color, affine_matrix, warped
 from jaxvision.augment.tone import autocontrasted, equalized, posterized, solarized
 from jaxvision.typing import Array, Key
 
 
 class Range(NamedTuple):
-    """What an operation's magnitude goes through from the first bin to the last."""
+    """The magnitudes of an operation, linearly spaced from the first bin to the last."""
 
     first: float = 0.0
     last: float = 0.0
-    signed: bool = False  # either sign, half the time each
-    unit: str = ""  # "width" or "height": the ends are shares of it
+    signed: bool = False  # the sign is drawn too
+    unit: str = ""  # "width" or "height": the ends are fractions of it
 
 
 _COLORS = {name: Range(0.0, 0.9, True) for name in ("Brightness", "Color", "Contrast", "Sharpness")}
@@ -61,7 +60,7 @@ AUG_MIX_WITHOUT_COLORS = {
 }
 AUG_MIX = {**AUG_MIX_WITHOUT_COLORS, **_COLORS}
 
-_RECOLOR = {  # (image, magnitude) -> image; an operation that is not here does not touch colours
+_RECOLOR = {  # (image, magnitude) -> image; operations that are not here leave colours unchanged
     "Brightness": lambda image, magnitude: adjust_brightness(image, 1 + magnitude),
     "Color": lambda image, magnitude: adjust_saturation(image, 1 + magnitude),
     "Contrast": lambda image, magnitude: adjust_contrast(image, 1 + magnitude),
@@ -77,7 +76,7 @@ AUG_MIX_BINS, AUG_MIX_DEPTH = 10, 3
 
 
 def magnitudes(space: dict[str, Range], bins: int, shape: tuple[int, int]) -> np.ndarray:
-    """[operations, bins] float32: every magnitude of a space for images of ``shape`` (H, W), without sign."""
+    """[operations, bins] float32: the unsigned magnitudes of a space for images of ``shape`` (H, W)."""
     unit = {"": 1, "height": shape[0], "width": shape[1]}
     rows = [
         _WHOLE.get(name, np.asarray)(np.linspace(ends.first * unit[ends.unit], ends.last * unit[ends.unit], bins).astype(np.float32))
@@ -87,7 +86,7 @@ def magnitudes(space: dict[str, Range], bins: int, shape: tuple[int, int]) -> np
 
 
 def draw_layer(key: Key, space: dict[str, Range], table: np.ndarray, bins: tuple[int, int]) -> tuple[Array, Array]:
-    """(operation, magnitude) of one layer: any operation of the space, a bin from ``bins`` (first, one past the last), a sign if it has."""
+    """(operation, magnitude) of one layer: a uniform operation, a uniform bin of range(*bins), and a sign if signed."""
     operation_key, bin_key, sign_key = jax.random.split(key, 3)
     operation = jax.random.randint(operation_key, (), 0, len(space))
     place = jax.random.randint(bin_key, (), *bins)
@@ -96,8 +95,8 @@ def draw_layer(key: Key, space: dict[str, Range], table: np.ndarray, bins: tuple
     return operation, sign * jnp.asarray(table)[operation, place]
 
 
-def layer(image: Array, operation: Array, magnitude: Array, space: dict[str, Range], *, method: str, fill) -> Array:
-    """One operation of a space, by its place in it, on an image [H, W, C]: moved first, then recoloured; -1 does nothing."""
+def layer(image: Array, operation: Array, magnitude: Array, space: dict[str, Range], *, method: str, fill: Color) -> Array:
+    """Apply the operation with the given number in ``space`` to an image [H, W, C]; -1 returns the image."""
     names = list(space)
 
     def only(name: str) -> Array:
@@ -106,7 +105,7 @@ def layer(image: Array, operation: Array, magnitude: Array, space: dict[str, Ran
 
     turn = only("Rotate")
     shear = [jnp.rad2deg(jnp.arctan(only(name))) for name in ("ShearX", "ShearY")]
-    corner = [jnp.where(turn == 0, -length / 2, 0.0) for length in (image.shape[1], image.shape[0])]  # shears leave it where it is
+    corner = [jnp.where(turn == 0, -length / 2, 0.0) for length in (image.shape[1], image.shape[0])]  # the fixed point of shears
     matrix = affine_matrix(-turn, (only("TranslateX"), only("TranslateY")), 1.0, shear, center=corner)
     moved = warped(image, matrix, method=method, fill=fill)
     recolored = [name for name in names if name in _RECOLOR]
@@ -115,9 +114,9 @@ def layer(image: Array, operation: Array, magnitude: Array, space: dict[str, Ran
     return jax.lax.switch(jnp.where(operation < 0, 0, jnp.asarray(entry)[operation]), branches, moved, magnitude)
 
 
-def _layers(space: dict[str, Range], count: int, bins: int, chosen: tuple[int, int], method: str, fill) -> Callable:
+def _layers(space: dict[str, Range], count: int, bins: int, chosen: tuple[int, int], method: str, fill: Color) -> Augmentation:
     """``(key, image) -> image`` through ``count`` drawn layers."""
-    check_one_of("method", method, METHODS)
+    checks.one_of("method", method, METHODS)
 
     def apply(key, image):
         check_key(key)
@@ -131,29 +130,45 @@ def _layers(space: dict[str, Range], count: int, bins: int, chosen: tuple[int, i
     return apply
 
 
-def rand_augment(*, num_ops: int = 2, magnitude: int = 9, num_magnitude_bins: int = 31, method: str = "nearest", fill=0.0) -> Callable:
-    """RandAugment: ``num_ops`` random operations at one magnitude: ``(key, image [H, W, C]) -> image [H, W, C]`` (Cubuk et al., 2020).
+def rand_augment(
+    *, num_ops: int = 2, magnitude: int = 9, num_magnitude_bins: int = 31, method: str = "nearest", fill: Color = 0.0
+) -> Augmentation:
+    """RandAugment, ``num_ops`` random operations at one magnitude: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    ``magnitude``: the bin, of ``num_magnitude_bins`` from none to most; ``method``, ``fill``: as in ``warped``, for what moves the image.
-    C is 1 or 3. Raises ValueError for a magnitude that is no bin.
+    C is 1 or 3. ``magnitude``: the bin, from 0 (weakest) to ``num_magnitude_bins - 1``; ``method``, ``fill``: interpolation and outside
+    colour of the geometric operations, as in ``rotate``. The operations are torchvision's. Source: Cubuk et al., RandAugment: Practical
+    Automated Data Augmentation with a Reduced Search Space, 2020.
+
+    Raises ValueError if ``magnitude`` is not one of the bins.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> jax.eval_shape(jv.augment.rand_augment(magnitude=5), jax.random.key(0), jnp.ones((8, 8, 3))).shape
+    (8, 8, 3)
     """
-    check_count("num_ops", num_ops, 1)
-    check_count("num_magnitude_bins", num_magnitude_bins, 2)
-    check_count("magnitude", magnitude, 0, num_magnitude_bins - 1)
+    checks.integer("num_ops", num_ops)
+    checks.integer("num_magnitude_bins", num_magnitude_bins, at_least=2)
+    checks.integer("magnitude", magnitude, at_least=0, at_most=num_magnitude_bins - 1)
     return _layers(RAND_AUGMENT, num_ops, num_magnitude_bins, (magnitude, magnitude + 1), method, fill)
 
 
-def trivial_augment(*, num_magnitude_bins: int = 31, method: str = "nearest", fill=0.0) -> Callable:
-    """TrivialAugment, wide: one random operation at a random magnitude: ``(key, image [H, W, C]) -> image [H, W, C]``.
+def trivial_augment(*, num_magnitude_bins: int = 31, method: str = "nearest", fill: Color = 0.0) -> Augmentation:
+    """TrivialAugment, one random operation at a random magnitude: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    Mueller & Hutter, 2021; nothing to tune. ``method``, ``fill``: as in ``warped``. C is 1 or 3.
+    C is 1 or 3. The operations and magnitudes are the paper's wide space. ``method``, ``fill``: as in ``rotate``.
+    Source: Mueller & Hutter, TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation, 2021.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> jax.eval_shape(jv.augment.trivial_augment(), jax.random.key(0), jnp.ones((8, 8, 3))).shape
+    (8, 8, 3)
     """
-    check_count("num_magnitude_bins", num_magnitude_bins, 2)
+    checks.integer("num_magnitude_bins", num_magnitude_bins, at_least=2)
     return _layers(TRIVIAL_AUGMENT, 1, num_magnitude_bins, (0, num_magnitude_bins), method, fill)
 
 
 def draw_mixture(key: Key, width: int, alpha: float) -> Array:
-    """[1 + width], sums to 1: shares of the original, Beta(alpha, alpha), and of each chain, Dirichlet(alpha) of the rest."""
+    """[1 + width], sums to 1: the weight of the original, Beta(alpha, alpha), and of each chain, Dirichlet(alpha) times the rest."""
     original_key, chains_key = jax.random.split(key)
     original = jax.random.beta(original_key, alpha, alpha)
     chains = jax.random.dirichlet(chains_key, jnp.full(width, alpha))
@@ -168,20 +183,27 @@ def aug_mix(
     alpha: float = 1.0,
     all_ops: bool = True,
     method: str = "bilinear",
-    fill=0.0,
-) -> Callable:
-    """AugMix: the image mixed with ``mixture_width`` chains of operations: ``(key, image [H, W, C]) -> image [H, W, C]``.
+    fill: Color = 0.0,
+) -> Augmentation:
+    """AugMix, the image mixed with ``mixture_width`` chains of operations: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
-    Hendrycks et al., 2020. ``severity``: magnitudes from the first so many of 10 bins; ``chain_depth``: operations a chain, -1 for a draw
-    from 1 to 3; ``alpha``: of the Beta and Dirichlet shares; ``all_ops``: brightness, contrast, colour and sharpness too.
-    C is 1 or 3. Raises ValueError for options out of range.
+    Computes ``m * image + (1 - m) * sum_i w_i chain_i(image)`` with m ~ Beta(alpha, alpha) and w ~ Dirichlet(alpha). C is 1 or 3.
+    ``severity``: magnitudes come from the first ``severity`` of 10 bins; ``chain_depth``: operations in a chain, -1 draws 1 to 3;
+    ``all_ops``: include brightness, contrast, colour and sharpness. ``method``, ``fill``: as in ``rotate``. Source: Hendrycks et al.,
+    AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty, 2020.
+
+    Raises ValueError for options out of range.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> jax.eval_shape(jv.augment.aug_mix(), jax.random.key(0), jnp.ones((8, 8, 3))).shape
+    (8, 8, 3)
     """
-    check_count("severity", severity, 1, AUG_MIX_BINS)
-    check_count("mixture_width", mixture_width, 1)
-    check_count("chain_depth", chain_depth, -1)
-    check_one_of("method", method, METHODS)
-    if alpha <= 0:
-        raise ValueError(f"alpha: found {alpha}, expected more than 0")
+    checks.integer("severity", severity, at_most=AUG_MIX_BINS)
+    checks.integer("mixture_width", mixture_width)
+    checks.integer("chain_depth", chain_depth, at_least=-1)
+    checks.one_of("method", method, METHODS)
+    checks.positive(alpha=alpha)
     space = AUG_MIX if all_ops else AUG_MIX_WITHOUT_COLORS
     deepest = chain_depth if chain_depth > 0 else AUG_MIX_DEPTH
 

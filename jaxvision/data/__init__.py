@@ -1,9 +1,11 @@
-"""Host-side image sources with random access, and their batches in an order that is a pure function of seed and step."""
+"""Image sources with random access, on the host, and batches whose order is a pure function of seed and step."""
 
+from jaxvision._public import set_public_names
+from jaxvision.data._check import check
+from jaxvision.data._labelled import labelled
 from jaxvision.data._order import order, positions
 from jaxvision.data.batching import batches, padded_batches
 from jaxvision.data.broken_images import Breakage, TooManyBroken
-from jaxvision.data.checking import check
 from jaxvision.data.cropping import center_crops, fit_image, random_crops
 from jaxvision.data.decoding import BrokenImage, read_image
 from jaxvision.data.detect import describe, survey
@@ -21,43 +23,53 @@ from jaxvision.data.readers.synthetic import synthetic
 from jaxvision.data.readers.tfds import tfds
 from jaxvision.data.readers.voc import voc
 from jaxvision.data.sampling import class_balanced, few_labels, unlabelled
-from jaxvision.data.source import arrays, split, subset, together, without_images
+from jaxvision.data.source import Source, arrays, split, subset, together, without_images
 
 __all__ = [
+    # the type of sources, and sources in memory
+    "Source",
     "arrays",
-    "batches",
-    "Breakage",
-    "BrokenImage",
-    "center_crops",
-    "check",
+    # readers of files
     "cifar",
-    "class_balanced",
     "coco",
-    "describe",
-    "digits",
-    "few_labels",
-    "fit_image",
     "idx",
     "image_folder",
     "image_list",
     "imagenet",
+    "labelled",
     "mask_pairs",
     "npz",
+    "tfds",
+    "voc",
+    # sources without a download
+    "digits",
+    "rendered_digits",
+    "shapes",
+    "synthetic",
+    # parts and combinations of sources
+    "class_balanced",
+    "few_labels",
+    "split",
+    "subset",
+    "together",
+    "unlabelled",
+    "without_images",
+    # images of one size
+    "center_crops",
+    "fit_image",
+    "random_crops",
+    "read_image",
+    # batches and their order
+    "batches",
     "order",
     "padded_batches",
     "positions",
-    "random_crops",
-    "read_image",
-    "rendered_digits",
-    "shapes",
-    "split",
-    "subset",
-    "survey",
-    "synthetic",
-    "tfds",
-    "together",
+    # checks and broken files
+    "Breakage",
+    "BrokenImage",
     "TooManyBroken",
-    "unlabelled",
-    "voc",
-    "without_images",
+    "check",
+    "describe",
+    "survey",
 ]
+set_public_names(__name__, __all__)

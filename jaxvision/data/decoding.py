@@ -1,13 +1,13 @@
-"""Decoding of image files: any kind that Pillow reads becomes upright RGB uint8, anything else becomes one clear line.
+"""Decoding of image files: every format that Pillow reads becomes upright RGB uint8; anything else becomes a BrokenImage.
 
-What a picture's pixels become:
+How pixels are converted:
 
-* Orientation: turned upright as EXIF or XMP say. Animations: the first frame. Colour profiles: left aside, as in Pillow's ``convert``.
-* Gray, palette, CMYK (Adobe's inverted too), YCbCr, Lab: as Pillow converts them to RGB. 16-bit colour: its high bytes, as Pillow reads it.
-* Alpha channels and transparent colours: laid on ``background``.
-* 16- and 32-bit gray and floats: Pillow cuts all above 255 to white, which destroys most such pictures. Here their largest value tells
-  their scale: floats up to 1 are multiplied by 255 and rounded; values up to 255 stay, as in Pillow; values up to 65535 are divided by
-  257 and rounded. Other values (negative, larger, NaN) are refused.
+* Orientation: rotated upright as EXIF or XMP says. Animations: the first frame. Colour profiles: ignored, as in Pillow's ``convert``.
+* Gray, palette, CMYK (also inverted, as Adobe writes it), YCbCr, Lab: Pillow's conversion to RGB. 16-bit colour: its high bytes.
+* Alpha channels and transparent colours: composed with ``background``.
+* 16- and 32-bit gray and floats: Pillow clips values above 255 to white, which destroys most such images. Here the largest value decides:
+  floats up to 1 are multiplied by 255 and rounded; values up to 255 stay, as in Pillow; values up to 65535 are divided by 257 and rounded.
+  Other values (negative, larger, NaN) are refused.
 """
 
 import contextlib
@@ -21,23 +21,22 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.paths import printable, unreadable
-from jaxvision.data.requirement import need
+from jaxvision.data.paths import need, printable, unreadable
 
 WHITE = (255, 255, 255)
 MAX_PIXELS = 64_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")  # none that runs another program
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")  # no format for which Pillow runs another program
 _REASONS = {
-    "gone": "the file is gone",
+    "gone": "the file does not exist any more",
     "not readable": "the file cannot be read",
     "empty": "the file is empty",
-    "not an image": "no image that Pillow can read",
-    "truncated": "the image is cut off",
+    "not an image": "the file is not an image that Pillow can read",
+    "truncated": "the image is truncated",
     "damaged": "the image is damaged",
     "too large": "the image is too large",
-    "out of range": "the values are no picture",
+    "out of range": "the values are not those of an image",
 }
-_ORIENTATIONS = {  # EXIF's number: (what turns the stored picture upright; its axes swapped; the stored x, y run backwards)
+_ORIENTATIONS = {  # EXIF number: (Pillow's method that makes the image upright; axes swapped; stored x reversed; stored y reversed)
     2: ("FLIP_LEFT_RIGHT", False, True, False),
     3: ("ROTATE_180", False, True, True),
     4: ("FLIP_TOP_BOTTOM", False, False, True),
@@ -47,16 +46,20 @@ _ORIENTATIONS = {  # EXIF's number: (what turns the stored picture upright; its 
     8: ("ROTATE_90", True, True, False),
 }
 _UPRIGHT = (None, False, False, False)
-_GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow spreads PNG's 2- and 4-bit grays over 0..255
+_GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow scales PNG's 2- and 4-bit grays to 0..255 by these factors
 
 Choose = Callable[[int, int], tuple[tuple[int, int, int, int], tuple[int, int]]]
 
 
 class BrokenImage(ValueError):
-    """An image that cannot be read: ``path``, ``reason`` (a word or two to count by) and, as text, both in one line.
+    """Raised for an image that cannot be read. ``str(error)`` is one line with the path and the reason.
 
-    ``reason``: one of "gone", "not readable", "empty", "not an image", "truncated", "damaged", "too large", "out of range", or a
-    source's own. ``detail``: what was found, added in brackets.
+    ``path``: the file. ``reason``: "gone", "not readable", "empty", "not an image", "truncated", "damaged", "too large", "out of range", or
+    another short text of a source; broken images are counted by it. ``detail``: what was found, added in brackets.
+
+    >>> import jaxvision as jv
+    >>> print(jv.data.BrokenImage("cat.jpg", "truncated", "3 bytes are missing"))
+    cat.jpg: the image is truncated (3 bytes are missing)
     """
 
     def __init__(self, path: str, reason: str, detail: str = ""):
@@ -73,13 +76,13 @@ def _pillow() -> tuple:
     """(PIL.Image, PIL.ExifTags' number of the orientation, the formats of this installation)."""
     from PIL import ExifTags, Image
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # once, for all threads: what matters in a file is raised, not warned of
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # once, for all threads; damage in a file is raised as an error
     Image.init()
     return Image, ExifTags.Base.Orientation, tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _reason(error: Exception, content: bytes) -> str:
-    """Which kind of broken an error of Pillow's is."""
+    """The reason of the BrokenImage for an error of Pillow."""
     Image = _pillow()[0]
     if isinstance(error, (Image.DecompressionBombError, MemoryError)) or "too large" in str(error):
         return "too large"
@@ -91,7 +94,7 @@ def _reason(error: Exception, content: bytes) -> str:
 
 @contextlib.contextmanager
 def _guarded(content: bytes, path: str) -> Iterator[None]:
-    """Whatever goes wrong within is a BrokenImage."""
+    """Raise every error of the block as a BrokenImage."""
     try:
         yield
     except BrokenImage:
@@ -102,7 +105,7 @@ def _guarded(content: bytes, path: str) -> Iterator[None]:
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
-    """(width, height) of a WebP file's canvas, as its first chunk says."""
+    """(width, height) of a WebP file's canvas, from its first chunk."""
     kind = content[12:16]
     if kind == b"VP8X":
         wide, high = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
@@ -115,10 +118,10 @@ def _webp_size(content: bytes) -> tuple[int, int]:
 
 
 def _gif_size(content: bytes) -> tuple[int, int]:
-    """(width, height) of what a GIF file's first frame reaches, which may be more than its screen."""
+    """(width, height) that a GIF file's first frame needs, which may be more than its logical screen."""
     wide, high, flags = struct.unpack_from("<HHB", content, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
-    while content[at] == 0x21:  # extensions, in blocks that begin with their length
+    while content[at] == 0x21:  # extensions: blocks that begin with their length
         at += 2
         while content[at]:
             at += 1 + content[at]
@@ -136,7 +139,7 @@ def _check_size(size: tuple[int, int], path: str, max_pixels: int) -> None:
 
 
 def _open(content: bytes, path: str, max_pixels: int):
-    """Pillow's image, its pixels not yet decoded; those formats that make room for them when they are opened are measured before."""
+    """Pillow's image, not decoded yet. The size of WebP and GIF is checked first, because Pillow allocates their pixels on opening."""
     if not content:
         raise BrokenImage(path, "empty")
     Image, _, formats = _pillow()
@@ -152,10 +155,10 @@ def _open(content: bytes, path: str, max_pixels: int):
 
 
 def _orientation(image) -> tuple[str | None, bool, bool, bool]:
-    """How the stored picture has to be turned; not at all when its EXIF data cannot be read, which is no reason to lose the picture."""
+    """The row of ``_ORIENTATIONS`` for an image; images with unreadable EXIF data stay as they are."""
     try:
         return _ORIENTATIONS.get(image.getexif().get(_pillow()[1]), _UPRIGHT)
-    except Exception:  # SyntaxError, struct.error, KeyError, ...: whatever a damaged tag may raise
+    except Exception:  # a damaged tag raises SyntaxError, struct.error, KeyError, ...
         return _UPRIGHT
 
 
@@ -164,12 +167,12 @@ def _turned(image, method: str | None):
 
 
 def _eight_bits(image, path: str):
-    """A picture of 16- or 32-bit integers or floats as 8-bit gray, a transparent value kept as an alpha channel; any other as it is."""
+    """An image of 16- or 32-bit integers or floats as 8-bit gray, with an alpha channel if one value is transparent; others stay."""
     if image.mode[0] not in "IF":
         return image
     values = np.asarray(image)
     lowest, highest = values.min(), values.max()
-    between = values.dtype.kind == "f" and 1 < highest < 2  # which of the three it is cannot be told
+    between = values.dtype.kind == "f" and 1 < highest < 2  # ambiguous: neither 0..1 nor clearly 0..255
     if not (0 <= lowest and highest <= 65535) or between:
         found = f"{image.mode} from {lowest:g} to {highest:g}, expected 0..1, 0..255 or 0..65535"
         raise BrokenImage(path, "out of range", found)
@@ -185,17 +188,17 @@ def _eight_bits(image, path: str):
 
 
 def _rgb(image, background: Sequence[int]):
-    """A picture of 8 bits as RGB."""
+    """An 8-bit image as RGB."""
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
-    picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     canvas = _pillow()[0].new("RGB", image.size, tuple(background))
-    canvas.paste(picture, mask=picture)
+    canvas.paste(rgba, mask=rgba)
     return canvas
 
 
 def _stored(box: tuple, size: tuple[int, int], turn: tuple) -> tuple:
-    """A box (left, top, right, bottom) of the upright picture where it lies in the stored one of ``size`` (width, height)."""
+    """The box (left, top, right, bottom) in the stored image of ``size`` (width, height) for a box of the upright image."""
     _, swapped, backwards_x, backwards_y = turn
     left, top, right, bottom = (box[1], box[0], box[3], box[2]) if swapped else box
     if backwards_x:
@@ -206,10 +209,10 @@ def _stored(box: tuple, size: tuple[int, int], turn: tuple) -> tuple:
 
 
 def decode(content: bytes, path: str, *, background: Sequence[int] = WHITE, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The bytes of an image file as [H, W, 3] uint8, upright; the top of this file says what becomes of other kinds of pixels.
+    """Decode the bytes of an image file to [H, W, 3] uint8, upright; the top of this file lists the conversions.
 
-    ``path``: what messages call it. ``background``: the colour (r, g, b) 0..255 beneath transparent pixels. Its format is told by its
-    content. Raises BrokenImage; an image of more than ``max_pixels`` is refused before there is room for its pixels.
+    ``path``: the name in messages. ``background``: the colour (r, g, b) 0..255 behind transparent pixels. The format is recognised by the
+    content. Raises BrokenImage; an image of more than ``max_pixels`` is refused before its pixels are allocated.
     """
     with _guarded(content, path):
         image = _open(content, path, max_pixels)
@@ -221,17 +224,17 @@ def decode(content: bytes, path: str, *, background: Sequence[int] = WHITE, max_
 def decode_part(
     content: bytes, path: str, choose: Choose, *, background: Sequence[int] = WHITE, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """A part of an image file, resized, [h, w, 3] uint8, bilinear and antialiased; everything else as ``decode``.
+    """Decode a part of an image file and resize it to [h, w, 3] uint8, bilinear with antialiasing; all else as ``decode``.
 
-    ``choose(height, width)`` of the upright image says which part and its new size: ((top, left, height, width), (h, w)). Equal to
-    cutting it out of ``decode`` and resizing it, but for a rounding where the file is to be turned, and but for JPEGs whose part is at
-    least twice as large as (h, w): they are decoded at the smallest of 1/2, 1/4, 1/8 that is still as large.
+    ``choose(height, width)`` gets the size of the upright image and returns the part and its new size, ((top, left, height, width), (h,
+    w)). The result equals a crop of ``decode`` that is resized, up to rounding if the file is rotated. A JPEG whose part is at least twice
+    as large as (h, w) is decoded at the smallest of 1/2, 1/4, 1/8 of its size at which the part is still as large as (h, w).
     """
     with _guarded(content, path):
         image = _open(content, path, max_pixels)
         drafts = image.format in ("JPEG", "MPO")
         if not drafts:
-            image.load()  # which may turn it (TIFF) or find its orientation (PNG)
+            image.load()  # this may rotate it (TIFF) or find its orientation (PNG)
         turn, size = _orientation(image), image.size
         image = image if drafts else _eight_bits(image, path)
     (top, left, tall, wide), (high, broad) = choose(*(size if turn[1] else size[::-1]))
@@ -244,41 +247,52 @@ def decode_part(
     with _guarded(content, path):
         if scale > 1:
             image.draft(None, (size[0] // scale, size[1] // scale))
-        touched = image.crop((left, top, math.ceil(box[2]), math.ceil(box[3])))  # whole pixels
+        outer = image.crop((left, top, math.ceil(box[2]), math.ceil(box[3])))  # the part, extended to whole pixels
         inside = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-        part = _rgb(touched, background).resize((broad, high), _pillow()[0].Resampling.BILINEAR, box=inside)
+        part = _rgb(outer, background).resize((broad, high), _pillow()[0].Resampling.BILINEAR, box=inside)
         return np.asarray(_turned(part, turn[0]))
 
 
 def decode_mask(content: bytes, path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A mask of class numbers, [H, W] uint8: the palette's indices or the gray values as the file has them. Raises BrokenImage."""
+    """Decode a mask of class numbers, [H, W] uint8: palette indices or gray values as they are stored. Raises BrokenImage."""
     with _guarded(content, path):
         image = _open(content, path, max_pixels)
         step = _GRAY_STEPS.get(image.tile[0].args, 1) if image.format == "PNG" else 1
         values = np.asarray(image)
         if values.ndim != 2 or values.min() < 0 or values.max() > 255:
-            raise BrokenImage(path, "damaged", f"mode {image.mode}, expected palette or gray values 0..255, one number a pixel")
+            raise BrokenImage(path, "damaged", f"mode {image.mode}, expected palette or gray values 0..255, one for each pixel")
         return values.astype(np.uint8) // step
 
 
 def check_decoding(reason: str, background: Sequence[int], max_pixels: int) -> dict:
-    """The options of ``decode`` as keywords, for a source (``reason``: its name) to keep. Raises ValueError for those that make no sense.
+    """The checked options of ``decode`` as keyword arguments; ``reason``: the name of the reader for messages.
 
-    ModuleNotFoundError without Pillow. Pillow itself refuses twice its ``MAX_IMAGE_PIXELS``, so more may not be asked for.
+    Raises ValueError for options out of range (Pillow reads at most twice its ``MAX_IMAGE_PIXELS``), ModuleNotFoundError without Pillow.
     """
     need("PIL", install="pillow", reason=reason)
     if len(background) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in background):
         raise ValueError(f"background: found {background}, expected (red, green, blue), each 0..255")
     limit = 2 * (_pillow()[0].MAX_IMAGE_PIXELS or 2**30)
     if not 0 < max_pixels <= limit:
-        raise ValueError(f"max_pixels: found {max_pixels}, expected 1..{limit}, what Pillow reads at most")
+        raise ValueError(f"max_pixels: found {max_pixels}, expected 1..{limit}, the most that Pillow reads")
     return {"background": tuple(background), "max_pixels": max_pixels}
 
 
 def read_image(path: str | Path, *, background: Sequence[int] = WHITE, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """An image file as [H, W, 3] uint8, as ``decode``.
+    """Read an image file as [H, W, 3] uint8, upright RGB, from any format that Pillow reads.
 
-    Raises BrokenImage where it cannot be read, FileNotFoundError where it is not, PermissionError where this user may not read it.
+    Gray, palette, CMYK and 16-bit images are converted, transparent pixels are composed with ``background`` (r, g, b); animations give
+    their first frame. ``max_pixels``: images with more pixels are refused before they are decoded.
+
+    Raises BrokenImage if the file cannot be decoded, FileNotFoundError if it does not exist, PermissionError if this user may not read it.
+
+    >>> import tempfile, PIL.Image
+    >>> import jaxvision as jv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     PIL.Image.new("L", (4, 2)).save(f"{folder}/gray.png")
+    ...     image = jv.data.read_image(f"{folder}/gray.png")
+    >>> image.shape, str(image.dtype)
+    ((2, 4, 3), 'uint8')
     """
     options = check_decoding("jv.data.read_image", background, max_pixels)
     path = Path(path)
@@ -289,5 +303,5 @@ def read_image(path: str | Path, *, background: Sequence[int] = WHITE, max_pixel
     except OSError as error:
         raise BrokenImage(str(path), "not readable", error.strerror or str(error)) from error
     if content is None:
-        raise FileNotFoundError(f"path: {path} is no file, expected an image")
+        raise FileNotFoundError(f"path: {path} does not exist or is not a file, expected an image file")
     return decode(content, str(path), **options)

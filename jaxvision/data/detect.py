@@ -1,8 +1,9 @@
-"""What lies in a folder or archive: which of the known layouts of image data, for people who wonder what to type."""
+"""Detection of data set layouts: which reader reads a folder or archive."""
 
 import json
 from pathlib import Path
 
+from jaxvision.data.image_files import class_folders, is_image, top_level
 from jaxvision.data.paths import contents, existing, existing_folder, listed, unreadable
 from jaxvision.data.readers import cifar, coco, idx, image_folder, image_list, imagenet, mask_pairs, npz, voc
 from jaxvision.data.storage import Files, open_files
@@ -10,7 +11,7 @@ from jaxvision.data.storage import Files, open_files
 _TFDS = "NAME/VERSION/dataset_info.json beside array_record files"
 _ANY = "a folder or archive of image data"
 _TABULAR = (".csv", ".tsv")
-_NO_CLASSES = {"images", "labels", "JPEGImages", "SegmentationClass", "SegmentationObject"}  # what masks and annotations go with
+_NO_CLASSES = {"images", "labels", "JPEGImages", "SegmentationClass", "SegmentationObject"}  # folders of data sets with masks and boxes
 
 
 def _find_idx(folder: Path) -> str:
@@ -29,8 +30,8 @@ def _find_npz(folder: Path) -> str:
 
 def _holds_images(files: Files) -> bool:
     try:
-        return any(map(image_folder.is_image, files.top()))
-    except OSError:  # what cannot be read is said by ``_left_out``, which looks at everything
+        return any(map(is_image, files.top()))
+    except OSError:  # ``_find_skipped`` lists all files and reports the error
         return False
 
 
@@ -43,11 +44,11 @@ def _find_imagenet(files: Files) -> str:
 
 
 def _class_names(files: Files) -> list[str]:
-    return [name for name in image_folder.class_folders(files) if name not in _NO_CLASSES and _holds_images(files.within(name))]
+    return [name for name in class_folders(files) if name not in _NO_CLASSES and _holds_images(files.within(name))]
 
 
 def _image_folders(files: Files) -> dict[str, tuple[Files, list[str]]]:
-    """The image folders and their classes: of the top (called ""), or of each folder that is named as a split."""
+    """{split: (files, classes)} of the image folders: "" for those at the top, else one entry for each folder with the name of a split."""
     files = image_folder.entered(files)
     if found := _class_names(files):
         return {"": (files, found)}
@@ -63,13 +64,13 @@ def _find_classes(files: Files) -> str:
     return f"one each in {', '.join(found)}" if found else ""
 
 
-def _left_out(files: Files) -> str:
-    said = (image_folder.left_out(*place) for place in _image_folders(files).values())
-    return "; ".join(text for text in said if text)
+def _find_skipped(files: Files) -> str:
+    skipped = (image_folder.skipped_files(*place) for place in _image_folders(files).values())
+    return "; ".join(text for text in skipped if text)
 
 
 def _find_beside(files: Files, *names: str) -> str:
-    """Where folders of the given names lie side by side: at the top or in one of its folders."""
+    """Where folders of the given names lie next to each other: at the top or in one of the top-level folders."""
     places = {"the top": files} | {f"{name}/": files.within(name) for name in files.folders}
     found = [place for place, inside in places.items() if set(names) <= set(inside.folders)]
     return listed(found) if found else ""
@@ -95,7 +96,7 @@ def _find_lists(folder: Path) -> str:
 
 def _find_tfds(folder: Path) -> str:
     if _image_folders(open_files(folder, "folder", _ANY)):
-        return ""  # spares a long walk through a million images
+        return ""  # avoids listing a million images
     found = []
     for path in sorted([*folder.glob("*/*/dataset_info.json"), *folder.glob("*/*/*/dataset_info.json")]):
         name = path.parent.relative_to(folder).as_posix()
@@ -108,13 +109,13 @@ def _find_tfds(folder: Path) -> str:
     return ", ".join(found)
 
 
-_IN_BOTH = (  # (called, read by, what is expected, what finds it in a folder or an archive)
+_IN_BOTH = (  # (name, reader, expected layout, function that finds it in a folder or archive)
     ("ImageNet", "jv.data.imagenet", imagenet.EXPECTED, _find_imagenet),
     ("image folder", "jv.data.image_folder", image_folder.EXPECTED, _find_classes),
     ("VOC", "jv.data.voc", voc.EXPECTED, _find_voc),
     ("mask pairs", "jv.data.mask_pairs", mask_pairs.EXPECTED, _find_pairs),
 )
-_IN_FOLDERS = (  # the same, in a folder alone
+_IN_FOLDERS = (  # the same, in folders only
     ("idx files", "jv.data.idx", idx.EXPECTED, _find_idx),
     ("CIFAR", "jv.data.cifar", cifar.EXPECTED, _find_cifar),
     ("npz", "jv.data.npz", npz.EXPECTED, _find_npz),
@@ -125,22 +126,22 @@ _IN_FOLDERS = (  # the same, in a folder alone
 
 
 def _found(files: Files, folder: Path | None = None) -> tuple[list[str], list[str]]:
-    """(layouts, problems): what was found, and what could not be read on the way, which hides nothing else."""
+    """(layouts, problems): the layouts found, and what could not be read. A problem does not stop the search."""
     found, problems = [], []
     places = [(row, files) for row in _IN_BOTH] + [(row, folder) for row in _IN_FOLDERS if folder]
-    forms = [(f"{called} ({{}}; {reader})", find, place) for (called, reader, _, find), place in places]
-    for form, find, place in [*forms, ("{}", _left_out, files)]:
+    searches = [(f"{name} ({{}}; {reader})", find, place) for (name, reader, _, find), place in places]
+    for form, find, place in [*searches, ("{}", _find_skipped, files)]:
         try:
             if what := find(place):
                 found.append(form.format(what))
         except (OSError, ValueError) as error:
-            own = isinstance(error, OSError) and error.errno  # the system's, not yet in words
-            problems.append(str(unreadable("folder", error.filename, error) if own else error))
+            from_system = isinstance(error, OSError) and error.errno  # an error of the operating system, without the argument's name
+            problems.append(str(unreadable("folder", error.filename, error) if from_system else error))
     return found, problems
 
 
 def _found_archives(folder: Path) -> tuple[list[str], list[str]]:
-    """The same of the archives in a folder."""
+    """As ``_found``, for the archives in a folder."""
     found, problems = [], []
     for archive in sorted(folder.glob("*.zip")):
         try:
@@ -153,31 +154,47 @@ def _found_archives(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def survey(folder: str | Path) -> tuple[list[str], list[str]]:
-    """(facts, problems), a line each: which known layouts a folder or .zip holds, and what is wrong there.
+    """(facts, problems): the known layouts in a folder or .zip, and what is wrong there; one line each.
 
-    A problem: what cannot be read (the rest is looked at all the same), and a folder of no known layout. Raises as ``describe``.
+    A problem is anything that cannot be read (the search continues), or a folder without a known layout. Raises as ``describe``.
+
+    >>> import tempfile, pathlib
+    >>> import jaxvision as jv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "labels.csv").write_text("path,label")
+    ...     facts, problems = jv.data.survey(folder)
+    >>> len(facts), len(problems)
+    (1, 0)
     """
     path = existing(folder, "folder", _ANY)
     if path.is_file() and path.suffix.lower() == ".zip":
         files = open_files(path, "folder", _ANY)
         found, problems = _found(files)
-        holds, rows = image_folder.held(files), _IN_BOTH
+        holds, rows = top_level(files), _IN_BOTH
     else:
         path = existing_folder(path if path.is_dir() else path.absolute().parent, "folder", _ANY)
         kinds = (_found(open_files(path, "folder", _ANY), path), _found_archives(path))
         found, problems = (sum(lists, []) for lists in zip(*kinds, strict=True))
         holds, rows = contents(path), (*_IN_BOTH, *_IN_FOLDERS)
     if not found:
-        expected = "; ".join(f"{called} ({reader}): {form}" for called, reader, form, _ in rows)
-        problems.append(f"{path}: holds {holds}, none of the known layouts. Expected one of {expected}.")
+        expected = "; ".join(f"{name} ({reader}): {form}" for name, reader, form, _ in rows)
+        problems.append(f"{path}: contains {holds}, which is no known layout. Expected one of {expected}.")
     return [f"{path}: found {'; '.join(found)}."] if found else [], list(dict.fromkeys(problems))
 
 
 def describe(folder: str | Path) -> str:
-    """One paragraph: which known layouts a folder or .zip holds and what reads them, or, when it holds none, what each would be like.
+    """One paragraph: the known layouts in a folder or .zip and their readers, or the layouts that were expected if there is none.
 
-    So are the archives in a folder, and what is there but cannot be read; any other file is described by the folder that it lies in.
+    Archives in the folder are included, and what cannot be read is named. A path to another file describes the folder that contains it.
+
     Raises FileNotFoundError, PermissionError or, for a damaged archive, ValueError, in one line.
+
+    >>> import tempfile, pathlib
+    >>> import jaxvision as jv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pathlib.Path(folder, "labels.csv").write_text("path,label")
+    ...     print(jv.data.describe(folder).partition(": ")[2])
+    found image list (labels.csv; jv.data.image_list).
     """
     facts, problems = survey(folder)
     return " ".join([*facts, *problems])

@@ -1,38 +1,49 @@
-"""Where data are looked for: a wrong path is answered by what was found and what was expected, in one line."""
+"""Checks of what a reader needs, paths that exist and packages that are installed; each error is one line, with what was found instead."""
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-_LISTED = 6  # names in a message
+_NAMES_IN_MESSAGE = 6
+
+
+def need(module: str, *, install: str, reason: str) -> ModuleType:
+    """Import an optional ``module``. Raises ModuleNotFoundError with the name of the missing package and the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = "" if (error.name or module).partition(".")[0] == module.partition(".")[0] else f" ({error.name} is missing)"
+        raise ModuleNotFoundError(f"{reason} needs {module.partition('.')[0]}{missing}: pip install {install}") from error
 
 
 def printable(name: object) -> str:
-    """A name for a message: what would break its line or its encoding is written as an escape."""
+    """A name for a message: characters that cannot be printed are escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some names."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (printable(", ".join(names[:_LISTED])) + more) or "nothing"
+    """The first few of some names, as text."""
+    more = f" and {len(names) - _NAMES_IN_MESSAGE} more" if len(names) > _NAMES_IN_MESSAGE else ""
+    return (printable(", ".join(names[:_NAMES_IN_MESSAGE])) + more) or "nothing"
 
 
 def unreadable(argument: str, path: str | Path, error: OSError) -> OSError:
-    """An error of the same kind, in one line, for a folder or file that the system does not let us read."""
-    return type(error)(f"{argument}: {printable(path)} cannot be read ({error.strerror or error}): give this user the right to")
+    """An error of the same type, in one line, for a folder or file that this user may not read."""
+    return type(error)(f"{argument}: {printable(path)} cannot be read ({error.strerror or error}): give this user permission to read it")
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds, in a few words."""
-    with os.scandir(folder) as entries:  # which knows the folders without another look at each
+    """The first few names in a folder, as text."""
+    with os.scandir(folder) as entries:  # scandir knows which entries are folders
         return listed(sorted(entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith(".")))
 
 
 def existing(path: str | Path, argument: str, expected: str) -> Path:
-    """``path``, its ~ expanded; raises FileNotFoundError with the nearest parent that exists when there is no such file or folder."""
+    """``path`` with ~ expanded. Raises FileNotFoundError, with the contents of its nearest existing parent, if it does not exist."""
     if path is None:
-        raise ValueError(f"{argument}: none was given, expected {expected}: experiments take it as --data")
+        raise ValueError(f"{argument}: found None, expected {expected}; experiments take it as --data")
     path = Path(path).expanduser()
     try:
         if path.exists():
@@ -41,11 +52,11 @@ def existing(path: str | Path, argument: str, expected: str) -> Path:
         holds = contents(parent)
     except OSError as error:
         raise unreadable(argument, path, error) from error
-    raise FileNotFoundError(f"{argument}: {path} does not exist ({parent} does, and holds {holds}), expected {expected}")
+    raise FileNotFoundError(f"{argument}: {path} does not exist, expected {expected}; its parent {parent} contains {holds}")
 
 
 def existing_folder(path: str | Path, argument: str, expected: str) -> Path:
-    """``path`` when it is a folder that holds something; raises FileNotFoundError or NotADirectoryError otherwise."""
+    """``path`` if it is a folder that is not empty. Raises FileNotFoundError or NotADirectoryError otherwise."""
     path = existing(path, argument, expected)
     if not path.is_dir():
         raise NotADirectoryError(f"{argument}: {path} is a file, expected {expected}")
@@ -59,7 +70,7 @@ def existing_folder(path: str | Path, argument: str, expected: str) -> Path:
 
 
 def existing_file(path: str | Path, argument: str, expected: str) -> Path:
-    """``path`` when it is a file; raises FileNotFoundError or IsADirectoryError otherwise."""
+    """``path`` if it is a file. Raises FileNotFoundError or IsADirectoryError otherwise."""
     path = existing(path, argument, expected)
     if not path.is_dir():
         return path
@@ -67,4 +78,4 @@ def existing_file(path: str | Path, argument: str, expected: str) -> Path:
         holds = contents(path)
     except OSError as error:
         raise unreadable(argument, path, error) from error
-    raise IsADirectoryError(f"{argument}: {path} is a folder that holds {holds}, expected {expected}")
+    raise IsADirectoryError(f"{argument}: {path} is a folder that contains {holds}, expected {expected}")

@@ -1,9 +1,9 @@
-"""The files below a folder or inside a zip archive, by name: one way to list and read them, whichever it is.
+"""The files of a folder or of a zip archive behind one interface.
 
-Both kinds have ``where`` (the folder or the archive), ``names`` (sorted relative paths with "/", hidden files and __MACOSX left out),
-``folders`` (the visible folders at its top, sorted), ``top()`` (iterates over the files there), ``within(folder)`` (the same of one of the
-folders), ``holds(name)``, ``read(name)`` (bytes, from any thread; raises BrokenImage) and ``path(name)`` (what messages call a file). Names
-are listed when they are first asked for.
+Both classes have ``where`` (the folder or archive), ``names`` (sorted relative paths with "/", without hidden files and __MACOSX),
+``folders`` (the visible top-level folders, sorted), ``top()`` (iterates over the top-level files), ``within(folder)`` (the files of a
+top-level folder), ``holds(name)``, ``read(name)`` (bytes, from any thread; raises BrokenImage) and ``path(name)`` (the name of a file in
+messages). Names are listed on first use.
 """
 
 import bisect
@@ -20,9 +20,9 @@ import numpy as np
 from jaxvision.data.decoding import MAX_PIXELS, BrokenImage
 from jaxvision.data.paths import existing, existing_folder, printable, unreadable
 
-_LARGEST = 8 * MAX_PIXELS  # bytes of a file: no picture that may be read has more
+_MAX_BYTES = 8 * MAX_PIXELS  # of a file; no image that may be read has more
 _ENTRY = np.dtype([("at", np.int64), ("packed", np.int64), ("size", np.int64), ("crc", np.uint32), ("method", "u2"), ("flags", "u2")])
-_HEADER = struct.Struct("<4s22xHH")  # in front of a file in an archive: its mark, and how long name and extra field are
+_HEADER = struct.Struct("<4s22xHH")  # before each file in an archive: signature, length of the name, length of the extra field
 _ENCRYPTED = 1
 _UNPACK = {
     zipfile.ZIP_STORED: lambda packed, size: packed,
@@ -43,7 +43,7 @@ def _entries(folder: str, argument: str) -> Iterator[os.DirEntry]:
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder or a link to one; a link that leads nowhere counts as a file, which then cannot be read."""
+    """Whether an entry is a folder or a link to one. A broken link counts as a file, which then cannot be read."""
     try:
         return entry.is_dir()
     except OSError:
@@ -51,13 +51,13 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _walk(folder: str, argument: str, prefix: str = "", above: frozenset = frozenset()) -> Iterator[str]:
-    """The names of the files below a folder, through links too, but not through those that lead back up."""
+    """The relative paths of the files in a folder. Follows links, except those to a parent folder."""
     above |= {os.path.realpath(folder)}
     for entry in _entries(folder, argument):
         if _is_folder(entry):
             if not (entry.is_symlink() and os.path.realpath(entry.path) in above):
                 yield from _walk(entry.path, argument, f"{prefix}{entry.name}/", above)
-        elif entry.is_symlink() or entry.is_file():  # no pipes or sockets, which would block
+        elif entry.is_symlink() or entry.is_file():  # not pipes or sockets, which would block
             yield prefix + entry.name
 
 
@@ -68,7 +68,7 @@ def _checked(content: bytes, limit: int, path: str) -> bytes:
 
 
 class _Folder:
-    """The files below a folder."""
+    """The files of a folder."""
 
     def __init__(self, where: Path, argument: str):
         self.where, self._argument = where, argument
@@ -84,19 +84,19 @@ class _Folder:
         return sorted(entry.name for entry in _entries(str(self.where), self._argument) if _is_folder(entry))
 
     def top(self) -> Iterator[str]:
-        """The names of the files at the top, as they come."""
+        """The names of the files at the top, in no order."""
         return (entry.name for entry in _entries(str(self.where), self._argument) if not _is_folder(entry))
 
     def within(self, folder: str) -> "_Folder":
-        """What is below one of the folders."""
+        """The files of one of the folders."""
         return _Folder(self.where / folder, self._argument)
 
     def holds(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Whether there is a file of this name."""
         return os.path.isfile(self.path(name))
 
     def path(self, name: str) -> str:
-        """What messages call a file."""
+        """The name of a file in messages."""
         return os.path.join(self.where, name)
 
     def read(self, name: str) -> bytes:
@@ -104,7 +104,7 @@ class _Folder:
         path = self.path(name)
         try:
             with open(path, "rb") as file:
-                return _checked(file.read(_LARGEST + 1), _LARGEST, path)
+                return _checked(file.read(_MAX_BYTES + 1), _MAX_BYTES, path)
         except FileNotFoundError as error:
             raise BrokenImage(path, "gone") from error
         except OSError as error:
@@ -112,7 +112,7 @@ class _Folder:
 
 
 class _Zip:
-    """The files of a zip archive, which is opened for each of them: nothing is shared between threads or processes."""
+    """The files of a zip archive. The archive is opened for each read, so that threads and processes share no state."""
 
     def __init__(self, where: Path, names: list[str], table: np.ndarray, folder: str = ""):
         self.where, self._all, self._table, self._prefix = where, names, table, folder
@@ -133,7 +133,7 @@ class _Zip:
         return (name for name in self.names if "/" not in name)
 
     def within(self, folder: str) -> "_Zip":
-        """What is below one of the folders."""
+        """The files of one of the folders."""
         return _Zip(self.where, self._all, self._table, f"{self._prefix}{folder}/")
 
     def _row(self, name: str) -> int | None:
@@ -141,11 +141,11 @@ class _Zip:
         return row if self._all[row : row + 1] == [self._prefix + name] else None
 
     def holds(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Whether there is a file of this name."""
         return self._row(name) is not None
 
     def path(self, name: str) -> str:
-        """What messages call a file."""
+        """The name of a file in messages."""
         return f"{self.where}/{self._prefix}{name}"
 
     def read(self, name: str) -> bytes:
@@ -154,11 +154,11 @@ class _Zip:
         if row is None:
             raise BrokenImage(path, "gone")
         at, packed, size, crc, method, flags = self._table[row].item()
-        if size > _LARGEST:
-            raise BrokenImage(path, "too large", f"{size:,} bytes unpacked, expected at most {_LARGEST:,}")
+        if size > _MAX_BYTES:
+            raise BrokenImage(path, "too large", f"{size:,} bytes unpacked, expected at most {_MAX_BYTES:,}")
         if flags & _ENCRYPTED or method not in _UNPACK:
             kind = "encrypted" if flags & _ENCRYPTED else f"packed by method {method}"
-            raise BrokenImage(path, "not readable", f"it is {kind}, expected stored or deflated: pack the archive again")
+            raise BrokenImage(path, "not readable", f"it is {kind}, expected stored or deflated: create the archive again")
         try:
             with open(self.where, "rb") as file:
                 file.seek(at)
@@ -166,13 +166,13 @@ class _Zip:
                 file.seek(name_length + extra_length, os.SEEK_CUR)
                 content = _UNPACK[method](file.read(packed), size)
         except FileNotFoundError as error:
-            raise BrokenImage(path, "gone", "the archive is no longer there") from error
+            raise BrokenImage(path, "gone", "the archive does not exist any more") from error
         except OSError as error:
             raise BrokenImage(path, "not readable", error.strerror or str(error)) from error
         except (struct.error, zlib.error) as error:
             raise BrokenImage(path, "damaged", f"in the archive: {error}") from error
         if mark != b"PK\3\4" or len(content) != size or zlib.crc32(content) != crc:
-            raise BrokenImage(path, "damaged", "in the archive: it is not what was packed")
+            raise BrokenImage(path, "damaged", "in the archive: size or checksum differ")
         return content
 
 
@@ -181,8 +181,8 @@ Files = _Folder | _Zip
 
 def _check_name(name: str, where: Path, argument: str) -> None:
     if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
-        found = f"{where} holds {printable(name)!r}, a name that leads out of it"
-        raise ValueError(f"{argument}: {found}, expected relative names: pack it again")
+        found = f"{where} contains {printable(name)!r}, a path outside the archive"
+        raise ValueError(f"{argument}: {found}, expected relative paths: create the archive again")
 
 
 def _open_zip(where: Path, argument: str) -> _Zip:
@@ -192,25 +192,25 @@ def _open_zip(where: Path, argument: str) -> _Zip:
     except OSError as error:
         raise unreadable(argument, where, error) from error
     except Exception as error:  # BadZipFile, NotImplementedError, struct.error, UnicodeDecodeError, ...
-        raise ValueError(f"{argument}: {where} cannot be read as a zip archive ({error}): copy or pack it again") from error
-    found = {}
+        raise ValueError(f"{argument}: {where} cannot be read as a zip archive ({error}): copy or create it again") from error
+    rows = {}
     for entry in entries:
         name = entry.filename.replace("\\", "/")
         _check_name(name, where, argument)
-        if name in found:
-            raise ValueError(f"{argument}: {where} holds {printable(name)!r} twice, expected each name once: pack it again")
+        if name in rows:
+            raise ValueError(f"{argument}: {where} contains {printable(name)!r} twice, expected each name once: create the archive again")
         if not name.endswith("/") and _visible(name):
             size = (entry.header_offset, entry.compress_size, entry.file_size)
-            found[name] = (*size, entry.CRC, entry.compress_type, entry.flag_bits)
-    names = sorted(found)
-    return _Zip(where, names, np.array([found[name] for name in names], _ENTRY))
+            rows[name] = (*size, entry.CRC, entry.compress_type, entry.flag_bits)
+    names = sorted(rows)
+    return _Zip(where, names, np.array([rows[name] for name in names], _ENTRY))
 
 
 def open_files(path: str | Path, argument: str, expected: str) -> Files:
-    """The files below a folder, or of a .zip archive. ``argument`` and ``expected`` (a folder or .zip of what) are for messages.
+    """The files of a folder or .zip archive. ``argument`` and ``expected`` are the argument's name and the expected contents, for messages.
 
-    Raises FileNotFoundError, NotADirectoryError or PermissionError for a path that is neither or cannot be read, ValueError for an archive
-    that is damaged or holds names twice or names that lead out of it: one line each.
+    Raises FileNotFoundError, NotADirectoryError or PermissionError for a path that does not exist, is neither or cannot be read; ValueError
+    for an archive that is damaged, or that has a name twice or a path outside the archive.
     """
     where = existing(path, argument, expected)
     try:

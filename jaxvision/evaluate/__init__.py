@@ -1,5 +1,6 @@
-"""Judging a model: running it over a source, figures of its outputs, the choice of the best epoch, and what its channels look for."""
+"""Evaluation: inference over a source, metrics, probes of features, transfer, robustness, and the collapse guard."""
 
+from jaxvision._public import set_public_names
 from jaxvision.evaluate._few_labels import few_labels
 from jaxvision.evaluate._knn import knn, nearest, neighbours
 from jaxvision.evaluate._linear_probe import linear_probe, linear_probe_sgd
@@ -12,34 +13,42 @@ from jaxvision.evaluate.metrics import Metric, classification, confusion_matrix,
 from jaxvision.evaluate.visualization import feature_gradient, top_patches
 
 __all__ = [
-    "Best",
-    "Finding",
-    "Metric",
-    "Watch",
-    "advice",
-    "classification",
+    # inference
     "collect",
-    "confusion_matrix",
-    "feature_gradient",
     "features",
+    "outputs",
+    "predict",
+    "prepared",
+    # metrics
+    "Metric",
+    "classification",
+    "confusion_matrix",
+    "multilabel",
+    "per_class_accuracy",
+    "scores",
+    "top_k",
+    # selection of the best epoch
+    "Best",
+    "track",
+    # evaluation of features
     "few_labels",
-    "guard",
-    "guard_init",
     "knn",
     "linear_probe",
     "linear_probe_sgd",
-    "multilabel",
     "nearest",
     "neighbours",
-    "outputs",
-    "per_class_accuracy",
-    "predict",
-    "prepared",
+    # transfer and robustness
+    "advice",
     "robustness",
-    "scores",
     "stage_features",
-    "top_k",
-    "top_patches",
-    "track",
     "transfer",
+    # collapse guard
+    "Finding",
+    "Watch",
+    "guard",
+    "guard_init",
+    # visualisation of channels
+    "feature_gradient",
+    "top_patches",
 ]
+set_public_names(__name__, __all__)

@@ -1,15 +1,17 @@
-"""Robustness: how a classifier's accuracy falls when its images are shifted, turned, darkened or partly hidden."""
+"""Robustness: the accuracy of a classifier on shifted, rotated, darkened and partly occluded images."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from jaxvision.augment.color import adjust_brightness
 from jaxvision.augment.erasing import painted
 from jaxvision.augment.geometry import affine_matrix, warped
+from jaxvision.data.source import Source
 from jaxvision.evaluate.inference import outputs, prepared
 from jaxvision.evaluate.metrics import top_k
 from jaxvision.typing import Array, to_float
@@ -19,33 +21,38 @@ def _shifted(image: Array, pixels: Array) -> Array:
     return warped(image, affine_matrix(translate=(pixels, 0.0)))
 
 
-def _turned(image: Array, degrees: Array) -> Array:
+def _rotated(image: Array, degrees: Array) -> Array:
     return warped(image, affine_matrix(-degrees))
 
 
-def _hidden(image: Array, share: Array) -> Array:
-    """With a gray rectangle of the image's proportions in its middle, whole pixels of about a ``share`` of the area."""
+def _occluded(image: Array, share: Array) -> Array:
+    """The image with a gray rectangle in its middle: whole pixels, the image's aspect ratio, about a ``share`` of its area."""
     height, width = (jnp.round(side * jnp.sqrt(share)) for side in image.shape[:2])
     top, left = (jnp.floor((side - length) / 2) for side, length in zip(image.shape[:2], (height, width), strict=True))
     return painted(image, jnp.stack([top, left, height, width]), 0.5)
 
 
-_KINDS = {"shift": (_shifted, 0.0), "rotation": (_turned, 0.0), "brightness": (adjust_brightness, 1.0), "occlusion": (_hidden, 0.0)}
+_CHANGES = {  # name: (operation, amount that changes nothing)
+    "shift": (_shifted, 0.0),
+    "rotation": (_rotated, 0.0),
+    "brightness": (adjust_brightness, 1.0),
+    "occlusion": (_occluded, 0.0),
+}
 
 
 @partial(jax.jit, static_argnames=("model", "recipe", "kind"))
 def _logits(model, variables, image, amount, recipe, kind: str):
     image = to_float(jnp.asarray(image))
-    operation, neutral = _KINDS[kind]
+    operation, neutral = _CHANGES[kind]
     changed = jax.vmap(lambda one: operation(one, amount))(image)
-    image = jnp.where(amount == neutral, image, changed)  # what changes nothing leaves the very pixels, whatever sampling rounds
+    image = jnp.where(amount == neutral, image, changed)  # the neutral amount keeps the pixels exactly
     return model.apply(variables, prepared(image, recipe))
 
 
 def robustness(
-    model,
-    variables,
-    source,
+    model: nn.Module,
+    variables: Mapping,
+    source: Source,
     *,
     recipe: Callable | None = None,
     shifts: Sequence[float] = (0, 1, 2, 4, 8),
@@ -54,14 +61,22 @@ def robustness(
     occlusions: Sequence[float] = (0, 0.05, 0.1, 0.25),
     batch_size: int = 256,
 ) -> list[dict]:
-    """A classifier's accuracy on changed images: ``{"kind", "amount", "top1"}``, a row for every amount of every kind.
+    """Accuracy of a classifier on changed images: one dict ``{"kind", "amount", "top1"}`` for each amount of each kind of change.
 
-    ``shifts``: pixels to the right; ``rotations``: degrees, counter-clockwise (both show black where nothing was); ``brightness``:
-    factors, 0 black; ``occlusions``: the share of the area that a gray rectangle in the middle hides. Pixels are changed in [0, 1],
-    before ``recipe`` (``(key, image) -> image``; it gets no key). An amount that changes nothing gives the plain accuracy. One program a
-    kind. Raises ValueError for an amount that is not finite, a negative factor, or a share outside [0, 1].
+    ``shifts``: pixels to the right; ``rotations``: degrees, counter-clockwise (both fill with black); ``brightness``: factors, 0 is black;
+    ``occlusions``: fraction of the area that a gray rectangle in the middle covers. Pixels are changed in [0, 1], before ``recipe``
+    (``(key, image) -> image``, called with key None). An amount that changes nothing gives the plain accuracy. Each kind compiles one
+    program. Raises ValueError for an amount that is not finite, a negative factor, and a fraction outside [0, 1].
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> source, model = jv.data.subset(jv.data.digits("test"), range(8)), jv.create_model("lenet5", num_classes=10)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    >>> none = {"rotations": (), "brightness": (), "occlusions": ()}
+    >>> [row["amount"] for row in jv.evaluate.robustness(model, variables, source, shifts=(0, 2), **none)]
+    [0, 2]
     """
-    sweeps = dict(zip(_KINDS, (shifts, rotations, brightness, occlusions), strict=True))
+    sweeps = dict(zip(_CHANGES, (shifts, rotations, brightness, occlusions), strict=True))
     for kind, amounts in sweeps.items():
         low, high = {"brightness": (0, math.inf), "occlusion": (0, 1)}.get(kind, (-math.inf, math.inf))
         for amount in amounts:

@@ -1,19 +1,20 @@
-"""What a channel looks for: the patches that excite it most, and gradients of it with respect to pixels (Zeiler & Fergus, 2014)."""
+"""Visualisation of one channel: the image patches with its largest activations, and its gradient with respect to the pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.extend import core
 
 from jaxvision.typing import Array, to_float
 
-_RUNS = ("jit", "pjit", "closed_call", "remat", "checkpoint")  # equations that run one program, and nothing more
+_CALL_PRIMITIVES = ("jit", "pjit", "closed_call", "remat", "checkpoint")  # equations that only call one jaxpr
 
 
-def _map(model, variables: dict, image: Array, name: str) -> Array:
+def _map(model: nn.Module, variables: Mapping, image: Array, name: str) -> Array:
     """The map ``name`` [B, h, w, C] of images [B, H, W, C]; "tokens" are a transformer's patches on their grid."""
     features = model.apply(variables, image, method="features")
     if name == "tokens" and features.tokens is not None:
@@ -25,24 +26,41 @@ def _map(model, variables: dict, image: Array, name: str) -> Array:
     return features.maps[name]
 
 
-def _cut(image: np.ndarray, place: tuple[int, int], grid: tuple[int, int], size: int) -> np.ndarray:
-    """The window [size, size, C] around a place of a grid, moved into the image where it would leave it."""
+def _cut(image: np.ndarray, position: tuple[int, int], grid: tuple[int, int], size: int) -> np.ndarray:
+    """The window [size, size, C] around a position of the grid, moved so that it lies inside the image."""
     starts = []
-    for index, count, side in zip(place, grid, image.shape[:2], strict=True):
+    for index, count, side in zip(position, grid, image.shape[:2], strict=True):
         center = (index + 0.5) * side / count
         starts.append(int(np.clip(round(center - size / 2), 0, side - size)))
     return image[starts[0] : starts[0] + size, starts[1] : starts[1] + size]
 
 
 def top_patches(
-    model, variables: dict, images: np.ndarray, map_name: str, channels: Sequence[int], *, size: int, count: int = 9, batch_size: int = 64
+    model: nn.Module,
+    variables: Mapping,
+    images: np.ndarray,
+    map_name: str,
+    channels: Sequence[int],
+    *,
+    size: int,
+    count: int = 9,
+    batch_size: int = 64,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(patches [channels, count, size, size, C], activations [channels, count]) that excite each channel most, the strongest first.
+    """The patches with the largest activations of each channel: (patches [channels, count, size, size, C], activations [channels, count]).
 
-    ``images`` [N, H, W, C], uint8 or float as the model reads them; each gives at most one patch, around the place where the channel of
-    the map (``features(...).maps``, or "tokens") is largest. ``size``: pixels of a side, most fitting the receptive field that
-    ``jv.report`` prints. Raises ValueError for a map that the model does not have, a channel that the map does not have, fewer images than
-    ``count``, or a ``size`` larger than the images.
+    ``images`` [N, H, W, C]: uint8 or float, as the model reads them. Each image gives at most one patch, around the position where the
+    channel of the map is largest. ``map_name``: a key of ``features(...).maps``, or "tokens". ``size``: side of a patch in pixels, for
+    example the receptive field that ``jv.report`` prints. Raises ValueError for an unknown map or channel, fewer images than ``count``,
+    and a ``size`` larger than the images.
+    Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section 4.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, numpy as np
+    >>> model, images = jv.create_model("lenet5", num_classes=0), np.random.default_rng(0).random((4, 32, 32, 1), np.float32)
+    >>> variables = model.init(jax.random.key(0), images, method="features")
+    >>> patches, activations = jv.evaluate.top_patches(model, variables, images, "stride2", (0, 1), size=16, count=3)
+    >>> patches.shape, activations.shape
+    ((2, 3, 16, 16, 1), (2, 3))
     """
     images = np.asarray(images)
     if images.ndim != 4 or not 0 < count <= len(images):
@@ -59,43 +77,43 @@ def top_patches(
     grid = jax.eval_shape(lambda image: _map(model, variables, to_float(image), map_name), images[:1]).shape[1:]
     if wrong := [channel for channel in channels if not 0 <= channel < grid[2]]:
         raise ValueError(f"channels: found {wrong}, expected numbers from 0 to {grid[2] - 1} of {map_name!r}")
-    values, places = [], []
+    values, positions = [], []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         padded = np.concatenate([batch, np.repeat(batch[:1], min(batch_size, len(images)) - len(batch), axis=0)])
-        for kept, found in zip((values, places), strongest(variables, padded), strict=True):
+        for kept, found in zip((values, positions), strongest(variables, padded), strict=True):
             kept.append(np.asarray(found)[: len(batch)])
-    values, places = np.concatenate(values)[:, list(channels)], np.concatenate(places)[:, list(channels)]  # [N, channels]
+    values, positions = np.concatenate(values)[:, list(channels)], np.concatenate(positions)[:, list(channels)]  # [N, channels]
     order = np.argsort(-values, axis=0, kind="stable")[:count]  # [count, channels]
     patches = [
-        [_cut(images[index], divmod(int(places[index, column]), grid[1]), grid[:2], size) for index in order[:, column]]
+        [_cut(images[index], divmod(int(positions[index, column]), grid[1]), grid[:2], size) for index in order[:, column]]
         for column in range(len(channels))
     ]
     return np.stack(patches), np.take_along_axis(values, order, axis=0).T
 
 
 def _rectified(x: Array, *, gated: bool) -> Array:
-    """ReLU whose backward signal is rectified; ``gated``: it also stops where the forward signal did, as a gradient does."""
+    """ReLU whose backward pass rectifies the gradient; ``gated``: it also zeroes it where the input was negative, as usual."""
 
     @jax.custom_vjp
     def relu(x: Array) -> Array:
         return jnp.maximum(x, 0)
 
-    def back(x: Array, signal: Array) -> tuple[Array]:
+    def backward(x: Array, signal: Array) -> tuple[Array]:
         signal = jnp.maximum(signal, 0)
         return (jnp.where(x > 0, signal, 0) if gated else signal,)
 
-    relu.defvjp(lambda x: (relu(x), x), back)
+    relu.defvjp(lambda x: (relu(x), x), backward)
     return relu(x)
 
 
 def _is_relu(program: core.ClosedJaxpr) -> bool:
-    """Whether a function with a derivative of its own is ``jax.nn.relu``."""
+    """Whether a function with a custom derivative is ``jax.nn.relu``."""
     return [equation.params.get("name") for equation in program.jaxpr.eqns] == ["relu"]
 
 
 def _run(jaxpr, constants: Sequence, inputs: Sequence, relu: Callable, replaced: list) -> list:
-    """Compute a program with another ReLU; each one found is noted in ``replaced``."""
+    """Evaluate a jaxpr with another ReLU. Every replaced equation is appended to ``replaced``."""
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True))
     read = lambda atom: atom.val if isinstance(atom, core.Literal) else values[atom]  # noqa: E731
     for equation in jaxpr.eqns:
@@ -104,7 +122,7 @@ def _run(jaxpr, constants: Sequence, inputs: Sequence, relu: Callable, replaced:
         if kind == "custom_jvp_call" and _is_relu(params["call_jaxpr"]):
             replaced.append(equation)
             results = [relu(*given)]
-        elif kind in _RUNS and "jaxpr" in params:
+        elif kind in _CALL_PRIMITIVES and "jaxpr" in params:
             inner = params["jaxpr"]
             inner, constants_inside = (inner.jaxpr, inner.consts) if isinstance(inner, core.ClosedJaxpr) else (inner, ())
             results = _run(inner, constants_inside, given, relu, replaced)
@@ -115,17 +133,27 @@ def _run(jaxpr, constants: Sequence, inputs: Sequence, relu: Callable, replaced:
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def feature_gradient(model, variables: dict, image: Array, map_name: str, channel: int, *, backward: str = "gradient") -> Array:
-    """The gradient [H, W, C] of a channel's strongest activation with respect to the pixels of an ``image`` [H, W, C].
+def feature_gradient(
+    model: nn.Module, variables: Mapping, image: Array, map_name: str, channel: int, *, backward: str = "gradient"
+) -> Array:
+    """The gradient [H, W, C] of the largest activation of a channel with respect to the pixels of an ``image`` [H, W, C].
 
-    ``backward`` says what ReLU does to the signal on its way back: "gradient" stops it where the activation was zero; "deconvnet" where
-    the signal is negative (Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014; max pooling sends it to the
-    places that were largest, the paper's switches); "guided" does both (Springenberg et al., "Striving for Simplicity", 2015).
-    Raises ValueError for another way back, a map or channel that the model does not have, and for the last two in a network without ReLU.
+    ``backward`` selects the backward pass of ReLU: "gradient" zeroes the gradient where the input was negative; "deconvnet" where the
+    gradient is negative; "guided" in both cases. Max pooling passes the gradient to the position of the maximum (the "switches" of Zeiler &
+    Fergus). Raises ValueError for another ``backward``, for an unknown map or channel, and for the last two in a network without ReLU.
+    Sources: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", 2014; Springenberg et al., "Striving for
+    Simplicity", 2015.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> model, image = jv.create_model("lenet5", num_classes=0), jnp.ones((32, 32, 1))
+    >>> variables = model.init(jax.random.key(0), image[None], method="features")
+    >>> jv.evaluate.feature_gradient(model, variables, image, "stride2", 0).shape
+    (32, 32, 1)
     """
-    ways = {"gradient": None, "deconvnet": partial(_rectified, gated=False), "guided": partial(_rectified, gated=True)}
-    if backward not in ways:
-        raise ValueError(f"backward: found {backward!r}, expected {' or '.join(map(repr, ways))}")
+    relus = {"gradient": None, "deconvnet": partial(_rectified, gated=False), "guided": partial(_rectified, gated=True)}
+    if backward not in relus:
+        raise ValueError(f"backward: found {backward!r}, expected {' or '.join(map(repr, relus))}")
     if np.ndim(image) != 3:
         raise ValueError(f"image: found shape {np.shape(image)}, expected one image [H, W, C]")
     image = to_float(jnp.asarray(image))
@@ -134,15 +162,16 @@ def feature_gradient(model, variables: dict, image: Array, map_name: str, channe
         raise ValueError(f"channel: found {channel}, expected a number from 0 to {shape[-1] - 1} of {map_name!r}")
 
     def activation(image):
-        places = _map(model, variables, image[None], map_name)[..., channel].ravel()
-        return places[jnp.argmax(places)]  # jnp.max divides by how many equal it: none, if XLA computes them twice and rounds anew
+        values = _map(model, variables, image[None], map_name)[..., channel].ravel()
+        # Not jnp.max: its gradient divides by the number of equal maxima, which is 0 if XLA computes the map twice and rounds differently.
+        return values[jnp.argmax(values)]
 
-    relu = ways[backward]
+    relu = relus[backward]
     if relu is None:
         return jax.jit(jax.grad(activation))(image)
     program, replaced = jax.make_jaxpr(activation)(image), []
     gradient = jax.jit(jax.grad(lambda image: _run(program.jaxpr, program.consts, (image,), relu, replaced)[0]))(image)
     if not replaced:
         kind = type(model).__name__
-        raise ValueError(f"backward: {backward!r} changes what ReLU sends back, and this {kind} has none; expected 'gradient'")
+        raise ValueError(f"backward: {backward!r} replaces the backward pass of ReLU, and this {kind} has no ReLU; expected 'gradient'")
     return gradient

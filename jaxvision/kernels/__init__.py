@@ -1,12 +1,12 @@
 """Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
 
+from jaxvision._public import set_public_names
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention
 from jaxvision.kernels._barrier import settled
 from jaxvision.kernels._batch_norm import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.kernels._blur import blur, plain_blur
 from jaxvision.kernels._chunked_cross_entropy import (
-    inverse_lengths,
     plain_prototype_cross_entropy,
     plain_prototype_entropy,
     prototype_cross_entropy,
@@ -19,6 +19,7 @@ from jaxvision.kernels._gelu import gelu, plain_gelu
 from jaxvision.kernels._layer_norm import layer_norm, plain_layer_norm, standardized
 from jaxvision.kernels._matmul import plain_product, product
 from jaxvision.kernels._max_pool import max_pool, plain_max_pool
+from jaxvision.kernels._unit_vectors import inverse_lengths, unit_rows
 
 __all__ = [
     "AdamArrays",
@@ -57,4 +58,6 @@ __all__ = [
     "self_attention",
     "settled",
     "standardized",
+    "unit_rows",
 ]
+set_public_names(__name__, __all__)

@@ -6,19 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.kernels._chunked_logsumexp import in_blocks
+from jaxvision.kernels._unit_vectors import inverse_lengths
 from jaxvision.typing import Array, Float
 
 CHUNK = 4096  # prototypes held at a time, unless the caller says otherwise
 EXACT = jax.lax.Precision.HIGHEST
-
-
-def inverse_lengths(prototypes: Array) -> Array:
-    """One over the Euclidean length of each prototype [K, D] -> [K]; 0, without a gradient, for one of length 0."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(prototypes), axis=-1))  # scaled by it, short and long ones are not lost when squared
-    something = ~(largest < jnp.finfo(prototypes.dtype).tiny)  # nan, too, is something
-    safe = jnp.where(something, largest, 1)
-    square = jnp.sum(jnp.square(prototypes / safe[:, None]), axis=-1)
-    return jnp.where(something, 1 / (safe * jnp.sqrt(jnp.where(something, square, 1))), 0)
 
 
 def _scales(prototypes: Array, unit: bool) -> Array:

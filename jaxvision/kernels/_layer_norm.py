@@ -1,17 +1,29 @@
 """Layer normalisation: XLA reads and writes a row several times, forward and back; the compiled kernel of CPUs once."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
+from jaxvision import axis
 from jaxvision.kernels import native
 from jaxvision.kernels._differentiable import compiled, compiled_function
 from jaxvision.typing import Array, Float
 
 
-def standardized(x: Array, over: tuple[int, ...], epsilon: float) -> Array:
-    """x less its mean, over its deviation, along the axes ``over``; in two passes."""
-    centred = x - jnp.mean(x, axis=over, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+def standardized(x: Array, over: tuple[int, ...], epsilon: float, *, unbiased: bool = False, global_batch: bool = False) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) along the axes ``over``, in two passes.
+
+    ``unbiased`` divides the squares by their number less one (without ``global_batch``). ``global_batch``: mean and variance are those of
+    all shards; ``over`` then has the axis of the batch.
+    """
+    average = axis.mean if global_batch else lambda local: local
+    centered = x - average(jnp.mean(x, axis=over, keepdims=True))
+    variance = average(jnp.mean(jnp.square(centered), axis=over, keepdims=True))
+    if unbiased:
+        count = math.prod(x.shape[place] for place in over)
+        variance = variance * (count / max(count - 1, 1))
+    return centered * jax.lax.rsqrt(variance + epsilon)
 
 
 def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-6) -> Array:

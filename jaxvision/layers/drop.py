@@ -1,4 +1,4 @@
-"""Dropout and stochastic depth, drawn example by example from global positions: the same on any number of devices."""
+"""Dropout and stochastic depth. Each example's draw depends on its position in the global batch, not on the number of devices."""
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +9,27 @@ from jaxvision.typing import Array
 
 
 def _drop(module: nn.Module, x: Array, shape: tuple[int, ...], *, train: bool) -> Array:
-    """x [B, ...] times an independent Bernoulli(1 - rate) / (1 - rate) of [B, *shape]; example i's draw folds in its global position."""
+    """x [B, ...] times an independent Bernoulli(1 - rate) / (1 - rate) of [B, *shape]; each key folds in a global position."""
     if not 0 <= module.rate < 1:
         raise ValueError(f"rate: found {module.rate}, expected at least 0 and less than 1")
     if not train or module.rate == 0:
         return x
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(module.make_rng("dropout"), axis.position(x.shape[0]))
+    keys = axis.example_keys(module.make_rng("dropout"), x.shape[0])
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - module.rate, shape))(keys)
     return jnp.where(keep, x / (1 - module.rate), 0).astype(x.dtype)
 
 
 class Dropout(nn.Module):
-    """Zeroes each entry with probability ``rate`` in training and divides the rest by 1 - rate, so that the expectation stays.
+    """Dropout: in training, set each entry of x [B, ...] to zero with probability ``rate`` and divide the others by 1 - rate.
 
-    (Srivastava et al., 2014, in its inverted form.) Draws from the rng stream "dropout"; x is [B, ...].
+    The expectation is that of x. In evaluation it is the identity. It draws from the random stream "dropout". Raises ValueError unless
+    0 <= rate < 1. Source: Srivastava et al., "Dropout", 2014 (this is the inverted form, section 10).
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, x = jv.layers.Dropout(rate=0.5), jax.numpy.ones((2, 64))
+    >>> sorted(set(layer.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}).ravel().tolist()))
+    [0.0, 2.0]
     """
 
     rate: float
@@ -33,7 +40,18 @@ class Dropout(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., 2016): drops an example's whole branch with probability ``rate``; x is [B, ...]."""
+    """Stochastic depth: in training, set the whole branch x [B, ...] of an example to zero with probability ``rate``.
+
+    The branches of the other examples are divided by 1 - rate. In evaluation it is the identity. It draws from the random stream "dropout".
+    Raises ValueError unless 0 <= rate < 1. Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 2.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, branch = jv.layers.DropPath(rate=0.5), jax.numpy.ones((64, 2))
+    >>> output = layer.apply({}, branch, train=True, rngs={"dropout": jax.random.key(0)})
+    >>> sorted(set(map(tuple, output.tolist())))
+    [(0.0, 0.0), (2.0, 2.0)]
+    """
 
     rate: float
 
@@ -43,6 +61,13 @@ class DropPath(nn.Module):
 
 
 def drop_path_rates(last: float, depths: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
-    """Rates for the blocks of each stage, rising linearly over all blocks from 0 for the first to ``last``."""
+    """Drop rates of the blocks of each stage, which rise linearly over all blocks from 0 to ``last``.
+
+    ``depths``: blocks of each stage. Source: Huang et al., 2016, equation 4.
+
+    >>> import jaxvision as jv
+    >>> jv.layers.drop_path_rates(0.75, (2, 2))
+    ((0.0, 0.25), (0.5, 0.75))
+    """
     rates = [last * block / max(sum(depths) - 1, 1) for block in range(sum(depths))]
     return tuple(tuple(rates[sum(depths[:stage]) : sum(depths[: stage + 1])]) for stage in range(len(depths)))

@@ -1,62 +1,71 @@
-"""How parameters begin: PyTorch's defaults where a recipe is compared with PyTorch, and the classics of the lecture.
+"""Initializers: PyTorch's defaults, those of common networks, and classical ones to compare with.
 
-Each is a function ``(key, shape, dtype) -> array``; kernels are [kh, kw, C / groups, D] or [in, out], so that all axes but the last are
-what one output unit reads (its fan-in).
+Each is, or returns, a function ``(key, shape, dtype) -> array``. Kernels are [kh, kw, C / groups, D] or [in, out]: the product of all axes
+but the last is the fan-in of an output unit.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxvision.typing import Array, Key
+
 
 def fan_in(shape: tuple[int, ...]) -> int:
-    """How many inputs one output unit of a kernel reads."""
+    """Number of inputs of one output unit of a kernel: the product of all axes but the last.
+
+    >>> from jaxvision.layers import initializers
+    >>> initializers.fan_in((3, 3, 16, 32))
+    144
+    """
     return math.prod(shape[:-1])
 
 
-def torch_default(key, shape, dtype=jnp.float32):
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what PyTorch's linear and convolution layers do by default (He et al. with a = sqrt 5)."""
+def torch_default(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for the weights of linear and convolution layers."""
     return uniform_bias(fan_in(shape))(key, shape, dtype)
 
 
-def uniform_bias(inputs: int):
-    """U(-1/sqrt(inputs), 1/sqrt(inputs)) of any shape: PyTorch's default for the bias beside a kernel of that fan-in."""
+def uniform_bias(inputs: int) -> Callable:
+    """U(-1/sqrt(inputs), 1/sqrt(inputs)): PyTorch's default for a bias; ``inputs`` is the fan-in of the kernel that it belongs to."""
     bound = 1 / math.sqrt(inputs)
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def he_normal_fan_out(key, shape, dtype=jnp.float32):
-    """Normal of variance 2 / fan_out, fan_out = kh kw D (He et al., 2015): torchvision's residual networks."""
+def he_normal_fan_out(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Normal with variance 2 / fan_out, fan_out = kh kw D (He et al., 2015), as in torchvision's residual networks."""
     deviation = math.sqrt(2 / (math.prod(shape[:-2]) * shape[-1]))
     return deviation * jax.random.normal(key, shape, dtype)
 
 
-def truncated_normal(deviation: float = 0.02):
-    """Normal of the given deviation, cut at +-2 absolute, as timm draws its transformers' weights.
+def truncated_normal(deviation: float = 0.02) -> Callable:
+    """Normal with standard deviation ``deviation``, clipped to [-2, 2], as timm initializes transformers.
 
-    The cut lies so far out that a sampler of truncated normals would hit its very bound now and then; clipping cannot.
+    The bounds are 2, not 2 standard deviations. They are so far out that clipping and truncation hardly differ.
     """
     return lambda key, shape, dtype=jnp.float32: jnp.clip(deviation * jax.random.normal(key, shape, dtype), -2, 2)
 
 
-def small(deviation: float = 0.01):
-    """Normal of a small deviation whatever the width: fine in shallow nets, vanishing in deep ones."""
+def small(deviation: float = 0.01) -> Callable:
+    """Normal with a fixed standard deviation. It suits shallow networks; in deep ones the activations vanish."""
     return lambda key, shape, dtype=jnp.float32: deviation * jax.random.normal(key, shape, dtype)
 
 
-def fan_in_scaled(gain: float = 1.0):
-    """Normal of variance gain^2 / fan_in: keeps the size of activations (gain sqrt 2 under ReLU: He et al., 2015)."""
+def fan_in_scaled(gain: float = 1.0) -> Callable:
+    """Normal with variance gain^2 / fan_in, which keeps the scale of activations; gain is sqrt(2) with ReLU (He et al., 2015)."""
     return lambda key, shape, dtype=jnp.float32: gain / math.sqrt(fan_in(shape)) * jax.random.normal(key, shape, dtype)
 
 
-def sparse(inputs: int, deviation: float = 1.0):
-    """Each output unit reads ``inputs`` of its inputs, drawn at random, with normal weights; the others are zero (Martens, 2010).
+def sparse(inputs: int, deviation: float = 1.0) -> Callable:
+    """Sparse initialization: each output unit has ``inputs`` random nonzero weights, which are normal (Martens, 2010, section 5).
 
-    Raises ValueError when a unit has fewer inputs than that.
+    The initializer raises ValueError for a kernel whose fan-in is less than ``inputs``.
     """
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         count = fan_in(shape)
         if inputs > count:
             raise ValueError(f"inputs: found {inputs}, expected at most {count}, the fan-in of a kernel {shape}")

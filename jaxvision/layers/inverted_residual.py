@@ -1,4 +1,4 @@
-"""The inverted residual (Sandler et al., "MobileNetV2", 2018): narrow ends, a wide depthwise middle; EfficientNet's MBConv as well."""
+"""The inverted residual block of MobileNetV2 (Sandler et al., 2018), which is also EfficientNet's MBConv."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,24 @@ from flax import linen as nn
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.drop import DropPath
 from jaxvision.layers.initializers import he_normal_fan_out
-from jaxvision.layers.shortcut import joined
+from jaxvision.layers.residual import residual_output
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.typing import Array
 
 
 class InvertedResidual(nn.Module):
-    """``expand`` to ``hidden`` channels (left out where there are as many already), ``depthwise``, ``squeeze``, ``project``.
+    """Inverted residual block: x [B, H, W, C] -> [B, h, w, ``features``], wide in the middle.
 
-    The shortcut is there where stride and channels allow it. ``squeeze`` is the number of hidden units; 0 leaves it out.
+    A 1 x 1 convolution ``expand`` to ``hidden`` channels (omitted if C = ``hidden``), a ``depthwise`` convolution, squeeze-and-excitation
+    with ``squeeze`` units (0: none), and a 1 x 1 convolution ``project``. It has a shortcut if the stride is 1 and C = ``features``.
+    Source: Sandler et al., "MobileNetV2", 2018, section 3.3.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> block, x = jv.layers.InvertedResidual(features=4, hidden=8, kernel_size=3), jax.numpy.ones((1, 8, 8, 4))
+    >>> variables = block.init(jax.random.key(0), x, train=False)
+    >>> block.apply(variables, x, train=False).shape
+    (1, 8, 8, 4)
     """
 
     features: int
@@ -47,4 +56,4 @@ class InvertedResidual(nn.Module):
         branch = ConvNorm(self.features, 1, activation=None, name="project", **options)(branch, train=train)
         if self.stride != 1 or x.shape[-1] != self.features:
             return branch
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))

@@ -1,10 +1,9 @@
-"""Layers that are linear in their input: convolution and dense, initialised as PyTorch does unless told otherwise."""
+"""Convolution and dense layers, with PyTorch's initialization by default."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -14,16 +13,28 @@ from jaxvision.typing import Array
 
 
 def standardize(kernel: Array, *, epsilon: float = 1e-6) -> Array:
-    """A kernel [..., D] whose weights have mean 0 and variance 1 in each output unit (Qiao et al., "Weight Standardization", 2019)."""
-    over = tuple(range(kernel.ndim - 1))
-    centred = kernel - jnp.mean(kernel, axis=over, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=over, keepdims=True) + epsilon)
+    """Weight standardization: (w - mean) / sqrt(var + epsilon), with mean and variance over all axes but the last, for a kernel [..., D].
+
+    Source: Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization", 2019, equation 11.
+
+    >>> import jaxvision as jv
+    >>> import jax.numpy as jnp
+    >>> jv.layers.standardize(jnp.array([[1.0], [3.0]])).round(3).tolist()
+    [[-1.0], [1.0]]
+    """
+    return kernels.standardized(kernel, tuple(range(kernel.ndim - 1)), epsilon)
 
 
 class Conv(nn.Module):
-    """Convolution [B, H, W, C] -> [B, h, w, D]; parameters ``kernel`` [kh, kw, C / groups, D] and ``bias`` [D].
+    """Convolution [B, H, W, C] -> [B, h, w, D] with explicit padding, h = floor((H + 2 padding - dilation (k - 1) - 1) / stride) + 1.
 
-    ``standardized``: it computes with the standardised kernel (``standardize``).
+    Parameters: ``kernel`` [kh, kw, C / groups, D] and ``bias`` [D]. ``standardized=True`` applies ``standardize`` to the kernel first.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> conv, image = jv.layers.Conv(features=4, kernel_size=3, stride=2, padding=1), jax.numpy.ones((1, 8, 8, 3))
+    >>> conv.init_with_output(jax.random.key(0), image)[0].shape
+    (1, 4, 4, 4)
     """
 
     features: int
@@ -45,7 +56,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         kernel = standardize(kernel) if self.standardized else kernel
         dtype = self.dtype or jnp.promote_types(image.dtype, jnp.float32)
-        found = kernels.conv2d(
+        output = kernels.conv2d(
             image.astype(dtype),
             kernel.astype(dtype),
             stride=self.stride,
@@ -54,13 +65,22 @@ class Conv(nn.Module):
             groups=self.groups,
         )
         if not self.use_bias:
-            return found
+            return output
         bias = self.param("bias", self.bias_init or uniform_bias(math.prod(shape[:-1])), (self.features,), jnp.float32)
-        return found + bias.astype(dtype)
+        return output + bias.astype(dtype)
 
 
 class Dense(nn.Module):
-    """x [..., in] -> [..., out], or so many of the outputs as ``columns`` has; parameters ``kernel`` [in, out] and ``bias`` [out]."""
+    """Dense layer x W + b: x [..., in] -> [..., out]; parameters ``kernel`` [in, out] and ``bias`` [out].
+
+    The call computes only the outputs in the slice ``columns``.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> dense, x = jv.layers.Dense(features=4), jax.numpy.ones((2, 3))
+    >>> dense.init_with_output(jax.random.key(0), x)[0].shape
+    (2, 4)
+    """
 
     features: int
     use_bias: bool = True
@@ -72,8 +92,8 @@ class Dense(nn.Module):
     def __call__(self, x: Array, *, columns: slice = slice(None)) -> Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
         dtype = self.dtype or jnp.promote_types(x.dtype, jnp.float32)
-        found = kernels.product(x.astype(dtype), kernel[:, columns].astype(dtype))
+        output = kernels.product(x.astype(dtype), kernel[:, columns].astype(dtype))
         if not self.use_bias:
-            return found
+            return output
         bias = self.param("bias", self.bias_init or uniform_bias(x.shape[-1]), (self.features,), jnp.float32)
-        return found + bias[columns].astype(dtype)
+        return output + bias[columns].astype(dtype)

@@ -1,4 +1,4 @@
-"""Local connection without sharing: a convolution whose kernel is another one at each place."""
+"""Locally connected layer: a convolution with a separate kernel at each position."""
 
 import math
 from collections.abc import Callable
@@ -12,9 +12,17 @@ from jaxvision.typing import Array
 
 
 class LocallyConnected(nn.Module):
-    """[B, H, W, C] -> [B, h, w, D]; parameters ``kernel`` [h, w, kh, kw, C, D] and ``bias`` [h, w, D] (Taigman et al., "DeepFace", 2014).
+    """Locally connected layer: [B, H, W, C] -> [B, h, w, D], a convolution without weight sharing.
 
-    Where all places have one kernel it is the convolution. The image size is part of the shape of its parameters.
+    Parameters: ``kernel`` [h, w, kh, kw, C, D] and ``bias`` [h, w, D]; they fix the image size. If all positions have the same kernel, the
+    output is that of ``Conv``. Raises ValueError for an image smaller than the kernel. Source: Taigman et al., "DeepFace", 2014, section 3.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, image = jv.layers.LocallyConnected(features=4, kernel_size=3), jax.numpy.ones((1, 8, 8, 3))
+    >>> output, variables = layer.init_with_output(jax.random.key(0), image)
+    >>> output.shape, variables["params"]["kernel"].shape
+    ((1, 6, 6, 4), (6, 6, 3, 3, 3, 4))
     """
 
     features: int
@@ -36,11 +44,11 @@ class LocallyConnected(nn.Module):
         shape = (rows, columns, size, size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init or init, shape, jnp.float32)
         dtype = self.dtype or jnp.promote_types(image.dtype, jnp.float32)
-        found = jnp.zeros((len(image), rows, columns, self.features), dtype)
+        output = jnp.zeros((len(image), rows, columns, self.features), dtype)
         for down in range(size):
             for right in range(size):
-                seen = padded[:, down : down + stride * rows : stride, right : right + stride * columns : stride]  # [B, h, w, C]
-                found += jnp.einsum("bhwc,hwcd->bhwd", seen[:, :rows, :columns].astype(dtype), kernel[:, :, down, right].astype(dtype))
+                shifted = padded[:, down : down + stride * rows : stride, right : right + stride * columns : stride]  # [B, h, w, C]
+                output += jnp.einsum("bhwc,hwcd->bhwd", shifted[:, :rows, :columns].astype(dtype), kernel[:, :, down, right].astype(dtype))
         if not self.use_bias:
-            return found
-        return found + self.param("bias", init, (rows, columns, self.features), jnp.float32).astype(dtype)
+            return output
+        return output + self.param("bias", init, (rows, columns, self.features), jnp.float32).astype(dtype)

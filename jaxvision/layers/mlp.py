@@ -1,4 +1,4 @@
-"""The perceptron of a transformer block: two layers, or the gated form."""
+"""The MLP of a transformer block: two dense layers, or the gated form SwiGLU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,16 @@ from jaxvision.typing import Array
 
 
 class MLP(nn.Module):
-    """tokens [B, N, D] -> [B, N, D] through ``hidden`` units and an exact GELU, or another ``activation``."""
+    """Two dense layers with an activation between them: tokens [B, N, D] -> [B, N, D], with ``hidden`` units.
+
+    The activation is the exact GELU by default. Source: Vaswani et al., 2017, equation 2 (with ReLU).
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, tokens = jv.layers.MLP(hidden=16), jax.numpy.ones((1, 3, 4))
+    >>> layer.init_with_output(jax.random.key(0), tokens)[0].shape
+    (1, 3, 4)
+    """
 
     hidden: int
     dtype: Any = None
@@ -31,9 +40,15 @@ class MLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """tokens [B, N, D] -> [B, N, D]: ``hidden`` units times the SiLU of as many others (Shazeer, "GLU Variants", 2020).
+    """Gated MLP: (silu(x W) * x V) U, tokens [B, N, D] -> [B, N, D], with ``hidden`` units.
 
-    One kernel ``expand`` [D, 2 hidden] makes both, the gate first.
+    One kernel ``expand`` [D, 2 hidden] holds W and V, in that order. Source: Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, tokens = jv.layers.SwiGLU(hidden=16), jax.numpy.ones((1, 3, 4))
+    >>> layer.init_with_output(jax.random.key(0), tokens)[0].shape
+    (1, 3, 4)
     """
 
     hidden: int

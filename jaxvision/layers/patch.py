@@ -1,4 +1,4 @@
-"""The patches that a hierarchical network begins with."""
+"""Patch embedding: the first layers of hierarchical networks such as ConvNeXt and Swin."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,18 @@ from jaxvision.typing import Array
 
 
 class PatchStem(nn.Module):
-    """Patches of ``patch_size`` p and a norm: image [B, H, W, C] -> [B, H / p, W / p, D]."""
+    """Patch embedding followed by LayerNorm: image [B, H, W, C] -> [B, H / p, W / p, D], p = ``patch_size``, D = ``width``.
+
+    The patches do not overlap; rows and columns that do not fill a patch are left out. Source: Liu et al., "Swin Transformer", 2021,
+    section 3.1.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> stem, image = jv.layers.PatchStem(width=6), jax.numpy.ones((2, 8, 12, 3))
+    >>> variables = stem.init(jax.random.key(0), image)
+    >>> stem.apply(variables, image).shape
+    (2, 2, 3, 6)
+    """
 
     width: int
     epsilon: float = 1e-6

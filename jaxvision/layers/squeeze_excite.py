@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation (Hu et al., 2018): channels weighed by what the whole image shows; for any convolutional net."""
+"""Squeeze-and-excitation (Hu et al., 2018): a gate for each channel, computed from the whole image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,16 @@ from jaxvision.typing import Array
 
 
 class SqueezeExcite(nn.Module):
-    """x [B, h, w, C] times a gate [B, 1, 1, C] computed from the mean of each channel through ``hidden`` units.
+    """Squeeze-and-excitation: x -> x * gate(expand(activation(reduce(mean(x))))), x [B, h, w, C], the gate [B, 1, 1, C].
 
-    The two maps are 1 x 1 convolutions with biases, ``reduce`` and ``expand``; ``gate`` is sigmoid, or its piecewise linear form.
+    The mean is over all positions. ``reduce`` (to ``hidden`` channels) and ``expand`` are 1 x 1 convolutions with biases. ``gate`` is the
+    sigmoid or, in MobileNetV3, the hard sigmoid. Source: Hu et al., "Squeeze-and-Excitation Networks", 2018, equations 2 to 4.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, x = jv.layers.SqueezeExcite(hidden=2), jax.numpy.ones((1, 4, 4, 8))
+    >>> layer.init_with_output(jax.random.key(0), x)[0].shape
+    (1, 4, 4, 8)
     """
 
     hidden: int

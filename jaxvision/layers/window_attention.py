@@ -1,4 +1,4 @@
-"""Self-attention within windows of a map, shifted or not, with learned relative positions (Liu et al., "Swin Transformer", 2021)."""
+"""Self-attention within (shifted) windows of a map, with learned relative positions (Liu et al., "Swin Transformer", 2021)."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxvision.layers.attention import mix
+from jaxvision.layers.attention import attend
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.layers.linear import Dense
 from jaxvision.typing import Array
 
-_APART = -100.0  # added to the score of two places that only the cyclic shift made neighbours; the papers' code and PyTorch's have it
+_SHIFT_MASK = -100.0  # added to the score of two positions that are adjacent only after the cyclic shift; the value of the paper's code
 
 
 def relative_index(window: int) -> np.ndarray:
-    """[n, n], n = window^2: which of the (2 window - 1)^2 offsets leads from place to place, rows first."""
-    places = np.stack(np.divmod(np.arange(window**2), window), axis=-1)  # [n, 2]
-    offset = places[:, None] - places[None] + window - 1
+    """[n, n], n = window^2: the index of the offset between two positions among all (2 window - 1)^2 offsets, rows first."""
+    positions = np.stack(np.divmod(np.arange(window**2), window), axis=-1)  # [n, 2]
+    offset = positions[:, None] - positions[None] + window - 1
     return offset[..., 0] * (2 * window - 1) + offset[..., 1]
 
 
 def partition(x: Array, window: int) -> Array:
-    """A map [B, H, W, C] as windows in row order [B H W / n, n, C], n = window^2; ``window`` divides H and W."""
+    """Split a map [B, H, W, C] into windows in row order [B H W / n, n, C], n = window^2; ``window`` divides H and W."""
     batch, height, width, features = x.shape
     x = x.reshape(batch, height // window, window, width // window, window, features)  # [B, H / w, w, W / w, w, C]
     return x.swapaxes(2, 3).reshape(-1, window**2, features)  # [B H W / n, n, C]
@@ -36,20 +36,27 @@ def merge(windows: Array, window: int, height: int, width: int) -> Array:
 
 
 def _shift_bias(height: int, width: int, window: int, shifts: tuple[int, int]) -> np.ndarray:
-    """[windows, 1, n, n]: zero where two places of a shifted map were neighbours before the shift, else ``_APART``."""
+    """[windows, 1, n, n]: 0 if two positions of a window were adjacent before the shift, else ``_SHIFT_MASK``."""
     ids = np.zeros((1, height, width, 1), np.int64)
     for axis, (extent, shift) in enumerate(zip((height, width), shifts, strict=True), 1):
         borders = (np.arange(extent) >= extent - window).astype(np.int64) + (np.arange(extent) >= extent - shift)
         ids = 3 * ids + borders.reshape([-1 if index == axis else 1 for index in range(4)])
     ids = partition(ids, window)[..., 0]  # [windows, n]
-    return np.where(ids[:, :, None] == ids[:, None, :], 0.0, _APART).astype(np.float32)[:, None]
+    return np.where(ids[:, :, None] == ids[:, None, :], 0.0, _SHIFT_MASK).astype(np.float32)[:, None]
 
 
 class WindowAttention(nn.Module):
-    """x [B, H, W, D] -> [B, H, W, D]: attention among the places of each ``window`` x ``window`` window.
+    """Self-attention within each ``window`` x ``window`` window of a map: x [B, H, W, D] -> [B, H, W, D].
 
-    Windows are laid over the map padded with zeros on the right and below, after a cyclic shift of ``shift`` places along each side that
-    is longer than one window. ``position`` [(2 window - 1)^2, heads] is added to the scores, by offset.
+    The map is padded with zeros at the bottom and right to multiples of ``window``, and rolled by ``shift`` along each axis that is longer
+    than one window. The parameter ``position`` [(2 window - 1)^2, heads] holds the bias of each relative position. Raises ValueError if
+    ``heads`` does not divide D. Source: Liu et al., "Swin Transformer", 2021, section 3.2, equation 4.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> layer, x = jv.layers.WindowAttention(heads=2, window=2, shift=1), jax.numpy.ones((1, 4, 5, 4))
+    >>> layer.init_with_output(jax.random.key(0), x)[0].shape
+    (1, 4, 5, 4)
     """
 
     heads: int
@@ -61,7 +68,7 @@ class WindowAttention(nn.Module):
     def __call__(self, x: Array) -> Array:
         batch, height, width, features = x.shape
         if features % self.heads:
-            raise ValueError(f"heads: {self.heads} do not divide the width {features}")
+            raise ValueError(f"heads: {self.heads} does not divide the width {features}")
         window, count = self.window, self.window**2
         padded = tuple(-(-extent // window) * window for extent in (height, width))
         shifts = tuple(self.shift if extent > window else 0 for extent in padded)
@@ -73,9 +80,8 @@ class WindowAttention(nn.Module):
             bias = bias + _shift_bias(*padded, window, shifts)
             bias = jnp.broadcast_to(bias, (batch, *bias.shape)).reshape(len(x), self.heads, count, count)
         options = {"dtype": self.dtype, "kernel_init": truncated_normal(), "bias_init": nn.initializers.zeros}
-        joint = Dense(3 * features, name="qkv", **options)(x)
-        joint = joint.reshape(len(x), count, 3, self.heads, features // self.heads)  # [B windows, n, 3, h, d]
-        mixed = mix(self, joint[:, :, 0], joint[:, :, 1], joint[:, :, 2], bias)
-        mixed = Dense(features, name="project", **options)(mixed)  # [B windows, n, D]
-        mixed = jnp.roll(merge(mixed, window, *padded), shifts, (1, 2))
-        return mixed[:, :height, :width]
+        qkv = Dense(3 * features, name="qkv", **options)(x)
+        qkv = qkv.reshape(len(x), count, 3, self.heads, features // self.heads)  # [B windows, n, 3, h, d]
+        attended = attend(self, qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], bias)
+        attended = Dense(features, name="project", **options)(attended)  # [B windows, n, D]
+        return jnp.roll(merge(attended, window, *padded), shifts, (1, 2))[:, :height, :width]

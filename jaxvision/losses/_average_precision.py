@@ -1,4 +1,4 @@
-"""Average precision: how well scores rank what is there above what is not."""
+"""Average precision: how well scores rank the positive examples above the negative ones."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,20 @@ from jaxvision.typing import Array, Float, at_least_float32
 
 
 def mean_average_precision(logits: Float[Array, "B K"], labels: Float[Array, "B K"]) -> Float[Array, ""]:
-    """The mean over classes of sum_n (R_n - R_(n-1)) P_n, precision P and recall R at every threshold (as in scikit-learn).
+    """Mean over classes of the area under the precision-recall curve, as scikit-learn defines it.
 
-    ``labels`` [B, K]: above one half is positive. Equal scores share one threshold. Classes without a positive image are left out; nan
-    when there is none at all. The ranking is over the global batch; it has no useful gradient.
-    Raises ValueError where shapes differ.
+        mAP = mean_k sum_n (R_n - R_(n-1)) P_n, with precision P_n and recall R_n at the n-th threshold
+
+    ``logits`` are scores [B, K]; ``labels`` [B, K] are positive above 1/2. Equal scores share one threshold. The ranking is over the global
+    batch. Classes without a positive example are left out; the result, from 0 to 1, is nan when there is none. It has no useful gradient.
+
+    Raises ValueError where the shapes differ.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> scores, labels = jnp.array([[0.9], [0.8], [0.1]]), jnp.array([[1], [0], [1]])
+    >>> print(f"{jv.losses.mean_average_precision(scores, labels):.4f}")  # (1/1 + 2/3) / 2
+    0.8333
     """
     logits, labels = at_least_float32(logits), jnp.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape:
@@ -22,7 +31,7 @@ def mean_average_precision(logits: Float[Array, "B K"], labels: Float[Array, "B 
     scores, hits = jnp.take_along_axis(logits, order, 0), jnp.take_along_axis(positive, order, 0).astype(logits.dtype)
     found = jnp.cumsum(hits, axis=0)
     precision = found / jnp.arange(1, len(scores) + 1)[:, None]
-    # within a run of equal scores only its last row is a threshold: every row takes the precision of the end of its run
+    # In a run of equal scores only the last row is a threshold. Every row takes the precision at the end of its run.
     ends = jnp.concatenate([scores[1:] != scores[:-1], jnp.ones((1, scores.shape[1]), bool)])
     place = jnp.where(ends, jnp.arange(len(scores))[:, None], len(scores))
     end_of_run = jax.lax.cummin(place, axis=0, reverse=True)

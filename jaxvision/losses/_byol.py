@@ -1,42 +1,32 @@
-"""Losses of two views without negatives: BYOL and Barlow Twins."""
+"""The loss of BYOL, which SimSiam shares: a prediction of one view against the projection of another."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxvision import axis
-from jaxvision.losses._directions import unit_rows
-from jaxvision.losses._numerics import EXACT, alike
+from jaxvision.losses._numerics import like_shaped, unit_rows
 from jaxvision.typing import Array, Float
 
 
 def byol(prediction: Float[Array, "B D"], target: Float[Array, "B D"]) -> Float[Array, ""]:
-    """Mean over B of 2 - 2 cos(prediction, target), the squared distance of the two directions; the target gets no gradient
-    (Grill et al., "Bootstrap Your Own Latent", 2020, equation 2).
+    """Squared distance between the directions of two batches of vectors.
 
-    A vector of zeros has the cosine 0 with everything. Raises ValueError where the shapes differ.
+        L = mean_b || p_b / ||p_b|| - z_b / ||z_b|| ||^2 = mean_b (2 - 2 cos(p_b, z_b))
+
+    ``prediction`` p and ``target`` z are [B, D]; the result is a scalar from 0 to 4. The target gets no gradient. A vector of zeros has
+    the cosine 0 with every vector. SimSiam's D(p, z) = -mean cos is L / 2 - 1.
+
+    Raises ValueError unless both have one shape [B, D].
+    Source: Grill et al., "Bootstrap Your Own Latent", 2020, equation 2; Chen & He, "Exploring Simple Siamese Representation Learning",
+    2021, equation 1.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> prediction, target = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]])
+    >>> print(jv.losses.byol(prediction, target), jv.losses.byol(prediction, 5 * prediction))
+    2.0 0.0
     """
-    prediction, target = alike("prediction, target", prediction, target, "B D")
-    ours, theirs = unit_rows(prediction), unit_rows(jax.lax.stop_gradient(target))
-    # the distance keeps its digits where the directions all but agree; the lengths are one, or zero for a vector of zeros
-    missing = sum(jnp.all(unit == 0, axis=-1).astype(unit.dtype) for unit in (ours, theirs))
-    return jnp.mean(jnp.sum(jnp.square(ours - theirs), axis=-1) + missing)
-
-
-def _standardized(features: Array) -> Array:
-    """Every feature with mean 0 and variance 1 in the global batch; 1e-5 is added to the variance, as batch normalisation does."""
-    centred = features - axis.mean(jnp.mean(features, axis=0))
-    return centred / jnp.sqrt(axis.mean(jnp.mean(jnp.square(centred), axis=0)) + 1e-5)
-
-
-def barlow_twins(z1: Float[Array, "B D"], z2: Float[Array, "B D"], *, redundancy: float | Array = 0.005) -> Float[Array, ""]:
-    """sum_i (1 - C_ii)^2 + redundancy sum over i != j of C_ij^2, C the correlation of the features of two views over the global batch
-    (Zbontar et al., "Barlow Twins", 2021, equations 1 and 2).
-
-    1e-5 is added to each feature's variance, so that constant features (a batch of one) have correlation 0.
-    Raises ValueError where the shapes differ.
-    """
-    z1, z2 = alike("z1, z2", z1, z2, "B D")
-    correlation = axis.mean(jnp.dot(_standardized(z1).T, _standardized(z2), precision=EXACT) / len(z1))
-    own = jnp.diagonal(correlation)
-    others = correlation * (1 - jnp.eye(len(own), dtype=own.dtype))
-    return jnp.sum(jnp.square(1 - own)) + redundancy * jnp.sum(jnp.square(others))
+    prediction, target = like_shaped("prediction, target", prediction, target, "B D")
+    p, z = unit_rows(prediction), unit_rows(jax.lax.stop_gradient(target))
+    # The squared distance keeps its digits where the directions almost agree. It is 1 short for each vector of zeros.
+    zeros = sum(jnp.all(unit == 0, axis=-1).astype(unit.dtype) for unit in (p, z))
+    return jnp.mean(jnp.sum(jnp.square(p - z), axis=-1) + zeros)

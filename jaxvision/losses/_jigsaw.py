@@ -1,4 +1,4 @@
-"""Jigsaw puzzles: which of a set of permutations were the tiles of an image in?"""
+"""Jigsaw puzzles: which of a set of permutations shuffled the tiles of an image?"""
 
 import itertools
 import math
@@ -7,16 +7,27 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision import checks
 from jaxvision.losses._classification import cross_entropy
 from jaxvision.losses._numerics import of_rank
 from jaxvision.typing import Array, Float, Int
 
 
 def jigsaw(logits: Float[Array, "B P"], permutation: Int[Array, "B"]) -> Float[Array, ""]:
-    """Cross-entropy between logits over P permutations and the number of the one that was used
-    (Noroozi & Favaro, "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", 2016, section 3).
+    """Cross-entropy of the permutation that was used.
 
-    A number outside 0..P-1 gives nan. Raises ValueError where the shapes do not fit or the numbers are no integers.
+        L = mean_b -log softmax(x_b)_(y_b)
+
+    ``logits`` x over P permutations are [B, P]; ``permutation`` y holds the numbers [B] of those used. The result is a scalar in nats. A
+    number outside 0..P-1 gives nan.
+
+    Raises ValueError where the shapes do not fit or the numbers are not integers.
+    Source: Noroozi & Favaro, "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", 2016, section 3.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxvision as jv
+    >>> print(f"{jv.losses.jigsaw(jnp.zeros((2, 100)), jnp.array([0, 99])):.4f}")  # log 100
+    4.6052
     """
     logits, permutation = of_rank("logits", logits, "B P"), jnp.asarray(permutation)
     if permutation.shape != logits.shape[:1] or not jnp.issubdtype(permutation.dtype, jnp.integer):
@@ -25,31 +36,35 @@ def jigsaw(logits: Float[Array, "B P"], permutation: Int[Array, "B"]) -> Float[A
 
 
 @lru_cache(maxsize=8)
-def _far_apart(count: int, tiles: int) -> np.ndarray:
-    every = np.array(list(itertools.permutations(range(tiles))), np.uint8)
-    columns = np.ascontiguousarray(every.T)  # [tiles, tiles!]
-    nearest = np.full(len(every), tiles + 1, np.uint8)
-    total, chosen = np.zeros(len(every), np.int32), [0]
+def _distant_permutations(count: int, tiles: int) -> np.ndarray:
+    candidates = np.array(list(itertools.permutations(range(tiles))), np.uint8)
+    columns = np.ascontiguousarray(candidates.T)  # [tiles, tiles!]
+    nearest = np.full(len(candidates), tiles + 1, np.uint8)
+    total, chosen = np.zeros(len(candidates), np.int32), [0]
     while len(chosen) < count:
-        equal = np.zeros(len(every), np.uint8)
-        for column, tile in zip(columns, every[chosen[-1]], strict=True):
+        equal = np.zeros(len(candidates), np.uint8)
+        for column, tile in zip(columns, candidates[chosen[-1]], strict=True):
             equal += column == tile
         np.minimum(nearest, tiles - equal, out=nearest)
         total += tiles - equal
         best = np.flatnonzero(nearest == nearest.max())
         chosen.append(int(best[np.argmax(total[best])]))
-    return every[chosen].astype(np.int32)
+    return candidates[chosen].astype(np.int32)
 
 
 def jigsaw_permutations(count: int, *, tiles: int = 9) -> np.ndarray:
-    """``count`` permutations [count, tiles] of 0..tiles-1, chosen one by one as far from those before as possible; always the same ones.
+    """``count`` permutations of 0..tiles-1 that are far apart, [count, tiles] int32; the same on every call.
 
-    Each has the largest Hamming distance to the nearest one chosen before it and, among those, the largest sum of distances (after
-    Noroozi & Favaro, 2016, algorithm 1, which maximises the sum alone and begins at random; here the first is the identity).
-    Raises ValueError unless 2 <= ``tiles`` <= 9 and 1 <= ``count`` <= tiles!.
+    The first is the identity. Each further one has the largest Hamming distance to the nearest one before it and, among those, the largest
+    sum of distances.
+
+    Raises ValueError unless ``tiles`` is from 2 to 9 and ``count`` from 1 to tiles!.
+    Source: after Noroozi & Favaro, 2016, algorithm 1, which begins at random and maximises the sum alone.
+
+    >>> import jaxvision as jv
+    >>> jv.losses.jigsaw_permutations(2, tiles=4).tolist()
+    [[0, 1, 2, 3], [1, 0, 3, 2]]
     """
-    if not 2 <= tiles <= 9:
-        raise ValueError(f"tiles: found {tiles}, expected 2 to 9 (nine already have 362,880 permutations)")
-    if not 1 <= count <= math.factorial(tiles):
-        raise ValueError(f"count: found {count}, expected 1 to {math.factorial(tiles):,}, the permutations of {tiles} tiles")
-    return _far_apart(count, tiles).copy()
+    checks.integer("tiles", tiles, at_least=2, at_most=9)  # 9 tiles have 362,880 permutations
+    checks.integer("count", count, at_most=math.factorial(tiles))
+    return _distant_permutations(int(count), int(tiles)).copy()

@@ -1,24 +1,29 @@
-"""Networks, one family a file. Names are known without importing a family, or jax."""
+"""Networks, one family a file. ``create_model`` and ``list_models`` know every name without importing a family, or jax."""
 
-import importlib
+from typing import TYPE_CHECKING
 
+from jaxvision._public import set_public_names
 from jaxvision.models.creation import create_model, list_models
 
-_LATER = {  # what needs jax
-    "class_attention": "inspection",
-    "intermediate_tokens": "inspection",
-    "replace_classifier": "replacement",
-}
+if TYPE_CHECKING:
+    from jaxvision.models.classifier import drop_head, replace_classifier
+    from jaxvision.models.inspection import class_attention, intermediate_tokens
+
 __all__ = [
-    "class_attention",
+    # create
     "create_model",
-    "intermediate_tokens",
     "list_models",
+    # change
+    "drop_head",
     "replace_classifier",
+    # look inside
+    "class_attention",
+    "intermediate_tokens",
 ]
-
-
-def __getattr__(name: str):
-    if name in _LATER:
-        return getattr(importlib.import_module(f"jaxvision.models.{_LATER[name]}"), name)
-    raise AttributeError(f"module 'jaxvision.models' has no attribute {name!r}; it has {', '.join(__all__)}")
+_DEFINED_IN = {  # name: the module that defines it, imported at first use because it imports jax
+    "class_attention": "jaxvision.models.inspection",
+    "drop_head": "jaxvision.models.classifier",
+    "intermediate_tokens": "jaxvision.models.inspection",
+    "replace_classifier": "jaxvision.models.classifier",
+}
+set_public_names(__name__, __all__, lazy=_DEFINED_IN)

@@ -1,7 +1,7 @@
-"""AlexNet (Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012), in its four usual forms.
+"""AlexNet (Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012), in four variants.
 
 alexnet is torchvision's (Krizhevsky, "One weird trick", 2014) for 224 x 224. alexnet_227 is the original for 227 x 227: 96 filters, no
-padding, two groups, response normalisation. alexnet_227_pad2 is torchvision's at 227 x 227, whose first map is 56 x 56. alexnet_bn has the
+padding, two groups, response normalization. alexnet_227_pad2 is torchvision's at 227 x 227, whose first map is 56 x 56. alexnet_bn has the
 original's widths in one group, BatchNorm, and 227 x 227 images.
 """
 
@@ -13,12 +13,12 @@ from flax import linen as nn
 from jaxvision.layers import BatchNorm, Conv, Dense, Dropout, Head, check_input, grid_pool, local_response_norm, max_pool
 from jaxvision.typing import Array, Features, at_least_float32
 
-_GRID = 6  # what the first dense layer sees: 6 x 6 places
+_GRID = 6  # the first dense layer has 6 x 6 positions as its input
 _KERNEL_SIZES = (11, 5, 3, 3, 3)
 
 
 class Unit(nn.Module):
-    """A convolution, its normalisation (none, "batch" or "response") and a ReLU."""
+    """Convolution, BatchNorm if ``norm`` is "batch", ReLU, local response normalization if it is "response"."""
 
     features: int
     kernel_size: int
@@ -41,7 +41,7 @@ class AlexNet(nn.Module):
     """Five convolutions (stem, stage1 to stage4), two dense layers of 4,096 units (stage5, stage6) and a linear head."""
 
     widths: tuple[int, ...]
-    image_size: int  # that the form was made for
+    image_size: int  # the size that the variant was made for
     padding: int  # of the first convolution
     groups: int = 1  # of the second, fourth and fifth
     norm: str = ""
@@ -63,9 +63,9 @@ class AlexNet(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C], 67 x 67 or larger (63 x 63 where the first convolution pads).
 
-        pooled [B, 4096]; maps "stride4", "stride8", "stride16": the last convolution at each, before its pooling. At another size than
-        ``image_size`` the last map is averaged to 6 x 6, torchvision's way. Raises ValueError for a smaller image, and for ``keep`` or
-        ``mask``, which it does not have.
+        pooled [B, 4096]; maps "stride4", "stride8", "stride16": the last convolution at each stride, before its pooling. As in
+        torchvision, the last map is averaged to 6 x 6 if the image size is not ``image_size``. Raises ValueError for a smaller image, and
+        for ``keep`` or ``mask``, which it does not support.
         """
         check_input("AlexNet", image, channels=self.in_channels, least=67 - 2 * self.padding, keep=keep, mask=mask)
         x, maps = image, {}
@@ -78,12 +78,12 @@ class AlexNet(nn.Module):
         return Features(at_least_float32(hidden), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, 4096] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Widths of the convolutions, image size, padding of the first convolution, groups, normalisation."""
+    """Widths of the convolutions, image size, padding of the first convolution, groups, normalization."""
 
     widths: tuple[int, ...]
     image_size: int
@@ -101,5 +101,5 @@ MODELS = {
 
 
 def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.5, dtype: Any = None) -> AlexNet:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     return AlexNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

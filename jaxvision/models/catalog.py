@@ -1,4 +1,4 @@
-"""Every model name as plain data: its family's file, and the names that other libraries give the same network."""
+"""All model names as plain data: {family: names}, and {name in torchvision or timm: our name of the same network}."""
 
 FAMILIES = {
     "lenet": ("lenet5", "cifarnet"),
@@ -73,6 +73,7 @@ FAMILIES = {
         "convnextv2_large",
         "convnextv2_huge",
     ),
+    "regnet": (*(f"regnet_{kind}_{size}" for kind in "xy" for size in "400mf 800mf 1_6gf 3_2gf 8gf 16gf 32gf".split()), "regnet_y_128gf"),
     "resnetv2": ("resnetv2_18", "resnetv2_34", "resnetv2_50", "resnetv2_101", "resnetv2_152"),
     "swin": ("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224"),
     "mixer": (
@@ -123,6 +124,8 @@ FAMILIES = {
 ALIASES = {
     "legacy_xception": "xception",
     "mobilenetv2_100": "mobilenet_v2",
+    **dict(zip((f"regnetx_{size}" for size in "004_tv 008 016 032 080 160 320".split()), FAMILIES["regnet"])),
+    **dict(zip((f"regnety_{size}" for size in "004 008_tv 016 032 080_tv 160 320 1280".split()), FAMILIES["regnet"][7:])),
     "vit_b_16": "vit_base_patch16_224",
     "vit_b_32": "vit_base_patch32_224",
     "vit_l_16": "vit_large_patch16_224",

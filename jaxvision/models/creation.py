@@ -1,35 +1,34 @@
-"""From a name to a network: ``create_model`` and ``list_models``, which load a family only when one of its models is made."""
+"""``create_model`` and ``list_models``: from a name to a network. A family is imported only when one of its models is created."""
 
 import difflib
 import fnmatch
 import importlib
 import inspect
-import numbers
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
+from jaxvision import checks
 from jaxvision.models.catalog import ALIASES, FAMILIES
 
-_COMMON = {  # options of every family that has a use for them, and why one may have none
+if TYPE_CHECKING:
+    from flax import linen as nn
+
+_COMMON = {  # options of every family that can use them, and why a family may lack one
     "image_size": "it takes images of any size",
     "drop_rate": "it has no dropout",
-    "drop_path_rate": "it has no branch beside a shortcut to drop",
+    "drop_path_rate": "it has no residual branch to drop",
 }
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
 
-def _counts(value, least: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
-
-
 def check_common(options: dict) -> None:
-    """The options that every family reads alike; rates and counts that make no network are refused before one is built."""
-    count, channels = options.get("num_classes", 0), options.get("in_channels")
-    if not _counts(count, 0):
-        raise ValueError(f"num_classes: found {count!r}, expected 0 (an encoder) or a positive integer")
-    if channels is not None and not _counts(channels, 1):
-        raise ValueError(f"in_channels: found {channels!r}, expected a positive integer, or None for those of the first image")
+    """Check the options that mean the same in every family; raise ValueError that names the wrong one."""
+    checks.integer("num_classes", options.get("num_classes", 0), at_least=0)
+    if options.get("in_channels") is not None:
+        checks.integer("in_channels", options["in_channels"])
     for name in ("drop_rate", "drop_path_rate"):
         rate = options.get(name, 0.0)
-        if not isinstance(rate, numbers.Real) or isinstance(rate, bool) or not 0 <= rate < 1:
+        if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 <= rate < 1:
             raise ValueError(f"{name}: found {rate!r}, expected at least 0 and less than 1")
     if options.get("dtype") is not None:
         import jax.numpy as jnp
@@ -43,20 +42,44 @@ def check_common(options: dict) -> None:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names that match a shell pattern (``"vit*"``), sorted; other libraries' names for them are accepted but not listed."""
+    """Names of all models that match a shell pattern, sorted.
+
+    ``create_model`` also accepts the names of torchvision and timm for the same networks; they are not listed.
+
+    >>> import jaxvision as jv
+    >>> jv.list_models("resnet?0")
+    ['resnet20', 'resnet50']
+    """
     return sorted(fnmatch.filter(_FAMILY_OF, pattern))
 
 
-def create_model(name: str, **options):
-    """A Linen module by name, for example ``create_model("resnet18", num_classes=10, stem="cifar")``.
+def _check_option(option: str, accepted: dict, name: str, family: Any) -> None:
+    """Raise TypeError for an option that ``build`` of the family does not have, with the nearest one or the reason."""
+    if option in accepted:
+        return
+    near = difflib.get_close_matches(option, accepted, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; {_COMMON[option]}" if option in _COMMON else hint
+    if option == "image_size" and (side := getattr(family, "IMAGE_SIZE", None)):
+        hint = f"; it only takes images of {side} x {side}"
+    raise TypeError(f"{option}: {name} has no such option; it has {', '.join(accepted)}{hint}")
 
-    ``num_classes`` (1000; 0 gives an encoder), ``in_channels`` (None: those of the first image; else others are refused), ``dtype``
-    (compute type; parameters stay float32), ``drop_rate``, ``drop_path_rate`` and ``image_size`` where they mean something, and the
-    family's own. Raises ValueError for an unknown name, with the nearest ones, or a value that the family refuses; TypeError for an option
-    that it lacks, or a name that is no string.
+
+def create_model(name: str, **options: Any) -> "nn.Module":
+    """Create a network, a Flax Linen module, by its name.
+
+    Options of every family: ``num_classes`` (default 1000; 0 gives an encoder that returns pooled features), ``in_channels`` (None: those
+    of the first image) and ``dtype`` (the type of the computation; parameters stay float32); where they apply, ``drop_rate``,
+    ``drop_path_rate`` and ``image_size``. A family may have more, such as ``stem="cifar"`` or ``patch_size=4``. Raises ValueError for an
+    unknown name, with the nearest names, and for an invalid value; TypeError for an option that the family does not have.
+
+    >>> import jaxvision as jv
+    >>> model = jv.create_model("resnet18", num_classes=10, stem="cifar")
+    >>> model.depths, model.num_classes
+    ((2, 2, 2, 2), 10)
     """
     if not isinstance(name, str):
-        raise TypeError(f"name: found {name!r}, expected a model's name such as 'resnet18'; jv.list_models() lists all")
+        raise TypeError(f"name: found {name!r}, expected the name of a model such as 'resnet18'; jv.list_models() lists all")
     known = ALIASES.get(name, name)
     if known not in _FAMILY_OF:
         near = difflib.get_close_matches(name, [*_FAMILY_OF, *ALIASES], n=3)
@@ -65,12 +88,6 @@ def create_model(name: str, **options):
     family = importlib.import_module(f"jaxvision.models.{_FAMILY_OF[known]}")
     accepted = {name: parameter.default for name, parameter in inspect.signature(family.build).parameters.items() if name != "name"}
     for option in options:
-        if option not in accepted:
-            near = difflib.get_close_matches(option, accepted, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            hint = f"; {_COMMON[option]}" if option in _COMMON else hint
-            if option == "image_size" and (side := getattr(family, "IMAGE_SIZE", None)):
-                hint = f"; it takes images of {side} x {side} alone"
-            raise TypeError(f"{option}: {known} has no such option; it has {', '.join(accepted)}{hint}")
+        _check_option(option, accepted, known, family)
     check_common({option: value for option, value in options.items() if value is not None or accepted[option] is not None})
     return family.build(known, **options)

@@ -44,7 +44,7 @@ class Transition(nn.Module):
 
 
 class Stage(nn.Module):
-    """Layers that each see all features before them, behind a transition unless it is the first stage."""
+    """Layers whose inputs are the features of all layers before them; all stages but the first begin with a transition."""
 
     depth: int
     growth: int
@@ -63,7 +63,7 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """7 x 7 stride 2, norm, ReLU, and max pooling."""
+    """7 x 7 convolution at stride 2, norm, ReLU, and max pooling."""
 
     width: int
     dtype: Any = None
@@ -81,7 +81,7 @@ class DenseNet(nn.Module):
     growth: int
     width: int  # of the stem
     num_classes: int = 1000
-    drop_rate: float = 0.0  # behind each dense layer
+    drop_rate: float = 0.0  # after each dense layer
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
 
@@ -93,9 +93,9 @@ class DenseNet(nn.Module):
         self.head = Head(self.num_classes, dtype=self.dtype, bias_init=nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 29 x 29 or larger: pooled [B, D]; maps "stride4" to "stride32", one a stage.
+        """Features of images [B, H, W, C], 29 x 29 or larger: pooled [B, D]; maps "stride4" to "stride32", one per stage.
 
-        Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not support.
         """
         check_input("DenseNet", image, channels=self.in_channels, least=29, keep=keep, mask=mask)
         x, maps = self.stem(image, train=train), {}
@@ -104,12 +104,12 @@ class DenseNet(nn.Module):
         return Features(global_mean(jax.nn.relu(self.norm(x, train=train))), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Layers a stage, features that each adds, width of the stem."""
+    """Layers per stage, features that each layer adds, width of the stem."""
 
     depths: tuple[int, ...]
     growth: int
@@ -125,5 +125,5 @@ MODELS = {
 
 
 def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.0, dtype: Any = None) -> DenseNet:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     return DenseNet(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

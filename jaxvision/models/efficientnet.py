@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import ConvNorm, DropPath, Head, InvertedResidual, check_input, global_mean, joined
+from jaxvision.layers import ConvNorm, DropPath, Head, InvertedResidual, check_input, global_mean, residual_output
 from jaxvision.layers.initializers import uniform_bias
 from jaxvision.typing import Array, Features
 
 
 class StageSize(NamedTuple):
-    """Expansion of the blocks, kernel size, stride of the first block, channels out, blocks; whether expansion and depthwise are one."""
+    """Expansion ratio, kernel size, stride of the first block, output channels, number of blocks, whether the blocks are fused."""
 
     expansion: int
     kernel_size: int
@@ -23,7 +23,7 @@ class StageSize(NamedTuple):
 
 
 class Fused(nn.Module):
-    """V2's first blocks: one full convolution (``fused``) to ``hidden`` channels and a 1 x 1 back; one alone where they are as many."""
+    """Fused MBConv block of V2: a full convolution to ``hidden`` channels and a 1 x 1 convolution back, omitted without expansion."""
 
     features: int
     hidden: int
@@ -43,14 +43,14 @@ class Fused(nn.Module):
             branch = ConvNorm(self.features, 1, activation=None, name="contract", **options)(branch, train=train)
         if self.stride != 1 or channels != self.features:
             return branch
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Stage(nn.Module):
     """Blocks of one width; the first may halve the resolution."""
 
     size: StageSize
-    drop_path_rates: tuple[float, ...]  # one a block
+    drop_path_rates: tuple[float, ...]  # one per block
     epsilon: float = 1e-5
     momentum: float = 0.1
     dtype: Any = None
@@ -81,7 +81,7 @@ class EfficientNet(nn.Module):
     momentum: float = 0.1
     num_classes: int = 1000
     drop_rate: float = 0.2  # before the head
-    drop_path_rate: float = 0.2  # rises linearly from 0, towards this
+    drop_path_rate: float = 0.2  # the limit of the rates, which rise linearly from 0
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
 
@@ -99,9 +99,9 @@ class EfficientNet(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, *init)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last stage at each.
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last stage at each stride.
 
-        Raises ValueError for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for ``keep`` or ``mask``, which it does not support.
         """
         check_input("EfficientNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
@@ -112,7 +112,7 @@ class EfficientNet(nn.Module):
         return Features(global_mean(getattr(self, f"stage{len(self.stages) + 1}")(x, train=train)), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
@@ -128,7 +128,7 @@ class Size(NamedTuple):
 
 
 def _rounded(width: float) -> int:
-    """The nearest multiple of 8, never less than nine tenths of the width."""
+    """The nearest multiple of 8 that is at least 0.9 times the width."""
     near = max(8, int(width + 4) // 8 * 8)
     return near + 8 if near < 0.9 * width else near
 
@@ -186,7 +186,7 @@ def build(
     drop_path_rate: float = 0.2,
     dtype: Any = None,
 ) -> EfficientNet:
-    """A row of the table; ``drop_rate`` None is the row's own."""
+    """Create a row of ``MODELS``; ``drop_rate`` None is the row's own."""
     stages, stem_width, last_width, own, epsilon, momentum = MODELS[name]
     rates = {"drop_rate": own if drop_rate is None else drop_rate, "drop_path_rate": drop_path_rate}
     return EfficientNet(

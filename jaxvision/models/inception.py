@@ -1,7 +1,7 @@
 """Inception: GoogLeNet (Szegedy et al., "Going Deeper with Convolutions", 2015), v3 (2016) and v4 (2017).
 
-googlenet is torchvision's, with BatchNorm and 3 x 3 where the paper has 5 x 5; googlenet_original the paper's, with biases and response
-normalisation. inception_v3 is torchvision's, inception_v4 timm's. Their trained weights expect pixels (x - 0.5) / 0.5.
+googlenet is torchvision's, with BatchNorm and 3 x 3 convolutions instead of 5 x 5; googlenet_original is the paper's, with biases and
+response normalization. inception_v3 is torchvision's, inception_v4 timm's. Their published weights expect pixels (x - 0.5) / 0.5.
 """
 
 from typing import Any, NamedTuple
@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import Branches, Chain, ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
+from jaxvision.layers import ConvNorm, Dense, Dropout, Head, average_pool, check_input, global_mean, grid_pool
 from jaxvision.layers.initializers import torch_default, truncated_normal
+from jaxvision.models.inception_blocks import Branches, Chain
 from jaxvision.typing import Array, Features, at_least_float32
 
 _INITIALIZERS = {"googlenet": truncated_normal(0.01), "inception_v3": truncated_normal(0.1), "inception_v4": torch_default}
 
 
-class FirstAuxiliary(nn.Module):
-    """GoogLeNet's auxiliary classifier: means over 4 x 4 bins, 1 x 1 convolution, two dense layers."""
+class GoogLeNetAuxiliary(nn.Module):
+    """GoogLeNet's auxiliary classifier: average pooling to 4 x 4, 1 x 1 convolution, two dense layers."""
 
     num_classes: int
     use_norm: bool
@@ -33,7 +34,7 @@ class FirstAuxiliary(nn.Module):
         return at_least_float32(Dense(self.num_classes, name="head", **options)(hidden))
 
 
-class ThirdAuxiliary(nn.Module):
+class InceptionV3Auxiliary(nn.Module):
     """Inception v3's auxiliary classifier: pooling, 1 x 1 and 5 x 5 convolution, mean, dense layer; for images of about 299 x 299."""
 
     num_classes: int
@@ -42,11 +43,11 @@ class ThirdAuxiliary(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         if self.is_initializing():
-            x = jnp.zeros((1, 17, 17, x.shape[-1]), x.dtype)  # the parameters depend on the channels alone
+            x = jnp.zeros((1, 17, 17, x.shape[-1]), x.dtype)  # the parameters depend only on the channels
         if min(x.shape[1:3]) < 17:
             raise ValueError(
-                f"image: too small for Inception v3's auxiliary head: its map is {x.shape}, expected 17 x 17; 299 x 299 fits, and "
-                "auxiliary_heads=False makes a model that takes 75 x 75 on"
+                f"image: too small for Inception v3's auxiliary head, whose input is {x.shape}, expected at least 17 x 17; use 299 x 299, "
+                "or auxiliary_heads=False for images from 75 x 75"
             )
         options = {"epsilon": 1e-3, "dtype": self.dtype}
         x = ConvNorm(128, 1, name="conv1", kernel_init=truncated_normal(0.1), **options)(average_pool(x, 5, stride=3), train=train)
@@ -56,7 +57,7 @@ class ThirdAuxiliary(nn.Module):
 
 
 class Inception(nn.Module):
-    """A stem, blocks of side-by-side chains, and a linear head; auxiliary heads on inner blocks help in training alone."""
+    """A stem, blocks of parallel branches, and a linear head; auxiliary heads on inner blocks are used in training only."""
 
     variant: str  # a row of MODELS
     num_classes: int = 1000
@@ -76,13 +77,13 @@ class Inception(nn.Module):
         if self.num_classes and self.auxiliary_heads:
             for number in range(1, len(size.auxiliary) + 1):
                 if self.variant == "inception_v3":
-                    head = ThirdAuxiliary(self.num_classes, self.dtype)
+                    head = InceptionV3Auxiliary(self.num_classes, self.dtype)
                 else:
-                    head = FirstAuxiliary(self.num_classes, size.use_norm, self.dtype)
+                    head = GoogLeNetAuxiliary(self.num_classes, size.use_norm, self.dtype)
                 setattr(self, f"auxiliary{number}", head)
 
-    def _inner(self, image: Array, *, train: bool) -> tuple[list[Array], Array]:
-        """What the stem and each block give, and pooled [B, D]."""
+    def _forward(self, image: Array, *, train: bool) -> tuple[list[Array], Array]:
+        """The maps of the stem and of each block, and pooled [B, D]."""
         found = [self.stem(image, train=train)]
         x = self.pool(found[0], train=train)
         for index in range(1, len(MODELS[self.variant].blocks) + 1):
@@ -93,27 +94,27 @@ class Inception(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, H, W, C] of at least the row's ``least`` size: GoogLeNet 15 x 15 (original 31 x 31), v3 and v4 75 x 75.
 
-        pooled [B, D]; maps "stride4" to "stride32": the last block at each, or the stem before its pooling. Raises ValueError for a smaller
-        image, and for ``keep`` or ``mask``, which it does not have.
+        pooled [B, D]; maps "stride4" to "stride32": the last block at each stride, or the stem before its pooling. Raises ValueError for a
+        smaller image, and for ``keep`` or ``mask``, which it does not support.
         """
         check_input("Inception", image, channels=self.in_channels, least=MODELS[self.variant].least, keep=keep, mask=mask)
-        found, pooled = self._inner(image, train=train)
+        found, pooled = self._forward(image, train=train)
         return Features(pooled, None, {f"stride{stride}": found[index] for index, stride in MODELS[self.variant].maps})
 
     def with_auxiliary(self, image: Array, *, train: bool = True) -> tuple[Array, ...]:
         """Logits [B, K] of the head and of each auxiliary head, from the first block to the last."""
         check_input("Inception", image, channels=self.in_channels, least=MODELS[self.variant].least)
         if not self.num_classes:
-            raise ValueError("num_classes: found 0, an encoder has no auxiliary heads; features gives its maps")
-        found, pooled = self._inner(image, train=train)
+            raise ValueError("num_classes: found 0, but auxiliary heads need at least 1; features() gives the maps of an encoder")
+        found, pooled = self._forward(image, train=train)
         taps = enumerate(MODELS[self.variant].auxiliary, 1) if self.auxiliary_heads else ()
         others = tuple(getattr(self, f"auxiliary{number}")(found[index], train=train) for number, index in taps)
         return (self.head(pooled, train=train), *others)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0.
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0.
 
-        In training the auxiliary heads' logits are sown in the collection ``auxiliary`` (``logits1``, ...), where the caller asks for it.
+        In training, the logits of the auxiliary heads are sown in the collection ``auxiliary`` (``logits1``, ...) if it is mutable.
         """
         wanted = self.is_initializing() or train and self.is_mutable_collection("auxiliary")
         if self.num_classes and wanted:
@@ -125,8 +126,8 @@ class Inception(nn.Module):
 
 
 class Size(NamedTuple):
-    """Stem, pooling behind it, blocks; smallest side of an image; (block, stride) of the maps, block 0 being the stem; blocks with
-    auxiliary heads; how weights begin; drop rate; norms or biases.
+    """Stem, pooling after it, blocks; smallest image size; (block, stride) of the maps, where block 0 is the stem; blocks with auxiliary
+    heads; initializer; drop rate; norms or biases.
     """
 
     stem: tuple
@@ -164,7 +165,7 @@ def _googlenet(size: int) -> tuple:
         (384, 192, 384, 48, 128, 128),
     )
     blocks = [_first(*row, size=size) for row in rows]
-    # The maps shrink before the third and the eighth block; pooling there is the first step of each of its chains.
+    # The third and the eighth block halve the resolution: pooling is the first step of each of their chains.
     for index, pool in ((2, _HALF), (7, ("max_ceil", 2, 2, 0) if size == 3 else _HALF)):
         blocks[index] = tuple((pool, *chain) for chain in blocks[index])
     return tuple(blocks)
@@ -230,5 +231,5 @@ def build(
     drop_rate: float | None = None,
     dtype: Any = None,
 ) -> Inception:
-    """A row of the table; ``drop_rate`` None is the row's own, ``auxiliary_heads`` False leaves them out."""
+    """Create a row of ``MODELS``; ``drop_rate`` None is the row's own; ``auxiliary_heads=False`` omits the auxiliary heads."""
     return Inception(name, num_classes, auxiliary_heads, MODELS[name].drop_rate if drop_rate is None else drop_rate, dtype, in_channels)

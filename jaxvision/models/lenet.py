@@ -1,6 +1,6 @@
 """LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998): 61,706 parameters at 32 x 32 x 1.
 
-cifarnet is its form for colour images with ReLU: 62,006 parameters at 32 x 32 x 3.
+cifarnet is a variant for colour images with ReLU: 62,006 parameters at 32 x 32 x 3.
 """
 
 from typing import Any
@@ -33,11 +33,13 @@ class LeNet5(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, 32, 32, C]: pooled [B, 84]; maps "stride1" [B, 28, 28, 6] and "stride2" [B, 10, 10, 16].
 
-        Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for another image size, and for ``keep`` or ``mask``, which it does not support.
         """
         check_input("LeNet-5", image, channels=self.in_channels, keep=keep, mask=mask)
         if image.shape[1:3] != (IMAGE_SIZE, IMAGE_SIZE):
-            raise ValueError(f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) makes it so")
+            raise ValueError(
+                f"image: found shape {image.shape}, LeNet-5 expects [B, 32, 32, C]; jv.augment.resize((32, 32)) resizes images"
+            )
         activation = getattr(jax.nn, self.activation)
         stem = activation(self.stem(image))
         stage1 = activation(self.stage1(max_pool(stem, 2, stride=2)))
@@ -47,7 +49,7 @@ class LeNet5(nn.Module):
         return Features(at_least_float32(hidden), None, {"stride1": stem, "stride2": stage1})
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, 84] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, 84] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
@@ -55,5 +57,5 @@ MODELS = {"lenet5": "tanh", "cifarnet": "relu"}  # the activation
 
 
 def build(name: str, *, num_classes: int = 10, in_channels: int | None = None, drop_rate: float = 0.0, dtype: Any = None) -> LeNet5:
-    """A row of the table with ``num_classes`` outputs."""
+    """Create a row of ``MODELS`` with ``num_classes`` outputs."""
     return LeNet5(MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

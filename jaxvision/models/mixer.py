@@ -17,8 +17,8 @@ from jaxvision.layers import (
     check_patches,
     drop_path_rates,
     global_mean,
-    joined,
-    show,
+    residual_output,
+    sow,
 )
 from jaxvision.layers.initializers import fan_in_scaled
 from jaxvision.typing import Array, Features
@@ -27,9 +27,9 @@ _INIT = {"kernel_init": nn.initializers.xavier_uniform(), "bias_init": nn.initia
 
 
 class MixerBlock(nn.Module):
-    """A perceptron over the places of each channel, then one over the channels of each place, both behind a norm and beside a shortcut."""
+    """Residual MLP over the positions of each channel, then over the channels of each position, each after LayerNorm."""
 
-    hidden: int  # half the width over places, four times the width over channels
+    hidden: int  # of the MLP over channels; that over positions has half the width
     drop_path_rate: float = 0.0
     dtype: Any = None
 
@@ -37,16 +37,16 @@ class MixerBlock(nn.Module):
     def __call__(self, tokens: Array, *, train: bool) -> Array:
         mixed = LayerNorm(dtype=self.dtype, name="norm1")(tokens).swapaxes(1, 2)  # [B, D, N]
         mixed = MLP(tokens.shape[-1] // 2, self.dtype, **_INIT, name="mlp_tokens")(mixed).swapaxes(1, 2)  # [B, N, D]
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
         mixed = LayerNorm(dtype=self.dtype, name="norm2")(tokens)
         mixed = MLP(self.hidden, self.dtype, **_INIT, name="mlp_channels")(mixed)
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: tokens)
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: tokens)
         return tokens
 
 
 class GatedBlock(nn.Module):
-    """A perceptron over channels, half of whose units gate the other half through a linear map over places; it begins as the identity."""
+    """Residual MLP with a spatial gating unit: half of the units, after a linear map over positions, multiply the other half."""
 
     hidden: int
     drop_path_rate: float = 0.0
@@ -61,8 +61,8 @@ class GatedBlock(nn.Module):
         init = {"kernel_init": nn.initializers.normal(1e-6), "bias_init": nn.initializers.ones}
         gate = Dense(tokens.shape[1], dtype=self.dtype, **init, name="gate")(gate).swapaxes(1, 2)  # [B, N, hidden / 2]
         mixed = Dense(tokens.shape[-1], dtype=self.dtype, **_INIT, name="contract")(hidden * gate)
-        tokens = joined(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: tokens)
+        tokens = residual_output(tokens + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: tokens)
         return tokens
 
 
@@ -81,7 +81,7 @@ class Stem(nn.Module):
 
 
 class Mixer(nn.Module):
-    """A stem of patches, equal blocks, a norm, the mean over all places and a linear head."""
+    """A patch embedding, equal blocks, LayerNorm, global average pooling and a linear head."""
 
     width: int
     depth: int
@@ -105,12 +105,14 @@ class Mixer(nn.Module):
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
         """Features of images [B, image_size, image_size, C]: pooled [B, D]; tokens [B, N, D] in row order, after the norm.
 
-        Raises ValueError for another image size, since the maps over places have one kernel row a place, and for ``keep`` or ``mask``.
+        Raises ValueError for another image size, because the MLPs over positions are for one number of them, and for ``keep`` or ``mask``.
         """
         check_input("Mixer", image, channels=self.in_channels, keep=keep, mask=mask)
         side = self.image_size
         if image.shape[1:3] != (side, side):
-            raise ValueError(f"image: found shape {image.shape}, this Mixer expects [B, {side}, {side}, C]; image_size=... makes another")
+            raise ValueError(
+                f"image: found shape {image.shape}, this Mixer expects [B, {side}, {side}, C]; pass image_size to create_model"
+            )
         tokens = self.stem(image)
         for index in range(self.depth):
             tokens = getattr(self, f"block{index + 1}")(tokens, train=train)
@@ -118,7 +120,7 @@ class Mixer(nn.Module):
         return Features(global_mean(tokens[:, None]), tokens, {})  # [B, 1, N, D]
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
@@ -155,7 +157,7 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> Mixer:
-    """A row of the table, for one ``image_size``. Raises ValueError where ``patch_size`` does not divide it."""
+    """Create a row of ``MODELS``, for one ``image_size``. Raises ValueError if ``patch_size`` does not divide it."""
     size = MODELS[name]
     size = size if patch_size is None else size._replace(patch_size=patch_size)
     check_patches(image_size, size.patch_size)

@@ -1,7 +1,7 @@
 """MobileNet v1 (Howard et al., 2017), v2 (Sandler et al., 2018) and v3 (Howard et al., 2019).
 
-v1 as timm builds it, v2 and v3 as torchvision does. Blocks are numbered through; the last 1 x 1 convolution is a block of its own, and
-v3's dense layer another.
+v1 as timm builds it, v2 and v3 as torchvision does. Blocks have consecutive numbers; the last 1 x 1 convolution and v3's dense layer count
+as blocks.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from jaxvision.typing import Array, Features
 
 
 class Separable(nn.Module):
-    """v1's block: a depthwise and a pointwise convolution, each with norm and ReLU6."""
+    """The block of v1: a depthwise and a pointwise convolution, each with BatchNorm and ReLU6."""
 
     features: int
     stride: int = 1
@@ -72,9 +72,9 @@ class MobileNet(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, **dense)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each stride.
 
-        Raises ValueError for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for ``keep`` or ``mask``, which it does not support.
         """
         check_input("MobileNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
@@ -92,12 +92,12 @@ class MobileNet(nn.Module):
         return Features(pooled, None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """What distinguishes a row; the fields of the net in their order."""
+    """The fields of ``MobileNet`` that differ between rows, in order."""
 
     blocks: tuple[Block, ...]
     stem_width: int
@@ -171,9 +171,9 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> MobileNet:
-    """A row of the table. Raises ValueError for a ``drop_path_rate`` of v1, whose blocks have no shortcut."""
+    """Create a row of ``MODELS``. Raises ValueError for a ``drop_path_rate`` with v1, whose blocks have no shortcut."""
     if drop_path_rate and not any(block.hidden for block in MODELS[name].blocks):
-        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no branch beside a shortcut to drop")
+        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no residual branch to drop")
     return MobileNet(
         *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
     )

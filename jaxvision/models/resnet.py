@@ -1,8 +1,8 @@
 """Residual networks (He et al., "Deep Residual Learning for Image Recognition", 2015), as torchvision and timm build them.
 
-ResNeXt (Xie et al., 2017) has groups, Wide-ResNet (Zagoruyko & Komodakis, 2016) wider 3 x 3 convolutions, SE-ResNet (Hu et al., 2018) a
-gate at the end of each branch. The CIFAR forms (section 4.2) have shortcuts without parameters; their plain twins have none at all. The
-stride of a bottleneck is on its 3 x 3 convolution; initialisation and padding are torchvision's.
+ResNeXt (Xie et al., 2017) has grouped, Wide-ResNet (Zagoruyko & Komodakis, 2016) wider 3 x 3 convolutions, SE-ResNet (Hu et al., 2018)
+squeeze-and-excitation in each block. The CIFAR variants (section 4.2) have shortcuts without parameters, their plain counterparts no
+shortcuts. The stride of a bottleneck is in its 3 x 3 convolution; initialization and padding are torchvision's.
 """
 
 from typing import Any, NamedTuple
@@ -11,13 +11,25 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, SqueezeExcite, check_input, drop_path_rates, global_mean, joined, max_pool
+from jaxvision import checks
+from jaxvision.layers import (
+    BatchNorm,
+    Conv,
+    DropPath,
+    Head,
+    SqueezeExcite,
+    check_input,
+    drop_path_rates,
+    global_mean,
+    max_pool,
+    residual_output,
+)
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
 
 class Form(NamedTuple):
-    """One block: channels and kernel sizes of its convolutions, groups of the 3 x 3 ones, and its style.
+    """A block: channels and kernel sizes of its convolutions, groups of the 3 x 3 convolutions, and its style.
 
     Styles: "residual"; "squeezed", with squeeze-and-excitation; "free", whose shortcut has no parameters; "plain", without a shortcut.
     """
@@ -29,7 +41,7 @@ class Form(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """Convolutions beside a shortcut; the last norm may begin at zero."""
+    """Residual block: convolutions with BatchNorm and ReLU, and a shortcut. ``zero_init``: the scale of the last norm begins at zero."""
 
     form: Form
     stride: int = 1  # of the first 3 x 3 convolution
@@ -59,11 +71,11 @@ class ResidualBlock(nn.Module):
         elif self.stride != 1 or x.shape[-1] != form.features[-1]:
             x = Conv(form.features[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return joined(jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train)))
+        return residual_output(jax.nn.relu(x + DropPath(self.drop_path_rate)(branch, train=train)))
 
 
 class Stem(nn.Module):
-    """The first layers: 7 x 7 stride 2 and max pooling ("imagenet"), or 3 x 3 and nothing more ("cifar"; "padded": by 2 pixels)."""
+    """7 x 7 convolution at stride 2 and max pooling ("imagenet"), or a 3 x 3 convolution ("cifar"; "padded": with 2 pixels of padding)."""
 
     kind: str
     width: int = 64
@@ -72,7 +84,7 @@ class Stem(nn.Module):
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
         size, stride = (7, 2) if self.kind == "imagenet" else (3, 1)
-        padding = 2 if self.kind == "padded" else size // 2  # solo-learn's; each map is larger by 2
+        padding = 2 if self.kind == "padded" else size // 2  # as in solo-learn; each map is larger by 2
         conv = Conv(self.width, size, stride, padding, use_bias=False, dtype=self.dtype, kernel_init=he_normal_fan_out, name="conv")
         x = jax.nn.relu(BatchNorm(dtype=self.dtype, name="norm")(conv(image), train=train))
         return max_pool(x, 3, stride=2, padding=1) if self.kind == "imagenet" else x
@@ -83,7 +95,7 @@ class Stage(nn.Module):
 
     form: Form
     stride: int
-    drop_path_rates: tuple[float, ...]  # one a block
+    drop_path_rates: tuple[float, ...]  # one per block
     zero_init: bool = False
     dtype: Any = None
 
@@ -96,7 +108,7 @@ class Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stages of residual blocks between a stem and a linear head."""
+    """A stem, stages of residual blocks, global average pooling and a linear head."""
 
     depths: tuple[int, ...]
     bottleneck: bool
@@ -123,9 +135,9 @@ class ResNet(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one a stage ("stride1" on with the CIFAR stem).
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one per stage (from "stride1" with the CIFAR stem).
 
-        Raises ValueError for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for ``keep`` or ``mask``, which it does not support.
         """
         check_input("ResNet", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps, first = self.stem(image, train=train), {}, 4 if self.stem_kind == "imagenet" else 1
@@ -134,12 +146,12 @@ class ResNet(nn.Module):
         return Features(global_mean(x), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Blocks a stage, whether they are bottlenecks, their style, groups and width of a group in the first stage."""
+    """Blocks per stage, whether they are bottlenecks, their style, groups and width of a group in the first stage."""
 
     depths: tuple[int, ...]
     bottleneck: bool
@@ -174,20 +186,19 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> ResNet:
-    """A row of the table. ``zero_init_residual``: each block begins as its shortcut. ``stem``: "imagenet", "cifar" or "padded".
+    """Create a row of ``MODELS``. ``zero_init_residual``: each block begins as its shortcut. ``stem``: "imagenet", "cifar" or "padded".
 
-    The CIFAR forms have the "cifar" stem and 10 classes unless told otherwise, all others "imagenet" and 1,000; "padded" is solo-learn's
-    stem for CIFAR. Raises ValueError for another stem, and for options about shortcuts where the row has none.
+    The defaults are the "cifar" stem and 10 classes for the CIFAR variants, "imagenet" and 1,000 for others; "padded" is solo-learn's stem
+    for CIFAR. Raises ValueError for another stem, and for options about shortcuts if the row has none.
     """
     size = MODELS[name]
     own_stem, own_classes = ("cifar", 10) if size.style in ("free", "plain") else ("imagenet", 1000)
     stem = own_stem if stem is None else stem
-    if stem not in ("imagenet", "cifar", "padded"):
-        raise ValueError(f"stem: found {stem!r}, expected 'imagenet', 'cifar' or 'padded'")
+    checks.one_of("stem", stem, ("imagenet", "cifar", "padded"))
     if size.style == "plain" and drop_path_rate:
-        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no branch beside a shortcut to drop")
+        raise ValueError(f"drop_path_rate: found {drop_path_rate}, expected 0: {name} has no residual branch to drop")
     if size.style == "plain" and zero_init_residual:
-        raise ValueError(f"zero_init_residual: found True, expected False: {name} has no shortcuts, and blocks that begin at 0 never learn")
+        raise ValueError(f"zero_init_residual: found True, expected False: {name} has no shortcuts, and its blocks would stay zero")
     return ResNet(
         *size,
         num_classes=own_classes if num_classes is None else num_classes,

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean, joined, max_pool
+from jaxvision.layers import BatchNorm, Conv, DropPath, Head, check_input, drop_path_rates, global_mean, max_pool, residual_output
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
 
 class Block(nn.Module):
-    """Norm, ReLU and convolution, several times, beside a shortcut that nothing follows; the last kernel may begin at zero."""
+    """Pre-activation residual block: BatchNorm, ReLU and convolution in turn, and a shortcut; the last kernel may begin at zero."""
 
     features: tuple[int, ...]
     kernel_sizes: tuple[int, ...]
@@ -31,7 +31,7 @@ class Block(nn.Module):
             stride = self.stride if index == self.kernel_sizes.index(3) else 1
             init = nn.initializers.zeros if self.zero_init and index == len(self.features) - 1 else he_normal_fan_out
             branch = Conv(features, size, stride, size // 2, name=f"conv{index + 1}", kernel_init=init, **options)(branch)
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Stage(nn.Module):
@@ -40,7 +40,7 @@ class Stage(nn.Module):
     features: tuple[int, ...]
     kernel_sizes: tuple[int, ...]
     stride: int
-    drop_path_rates: tuple[float, ...]  # one a block
+    drop_path_rates: tuple[float, ...]  # one per block
     zero_init: bool = False
     dtype: Any = None
 
@@ -53,7 +53,7 @@ class Stage(nn.Module):
 
 
 class Stem(nn.Module):
-    """7 x 7 stride 2 and max pooling; the first norm is the first block's."""
+    """7 x 7 convolution at stride 2 and max pooling; the first norm is in the first block."""
 
     dtype: Any = None
 
@@ -64,7 +64,7 @@ class Stem(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    """Four stages between a stem and a norm with ReLU, pooling and a linear head."""
+    """A stem, four stages, BatchNorm with ReLU, global average pooling and a linear head."""
 
     depths: tuple[int, ...]
     bottleneck: bool
@@ -85,9 +85,9 @@ class ResNetV2(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, nn.initializers.normal(0.01), nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one a stage, before any norm.
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4" to "stride32", one per stage, before any norm.
 
-        Raises ValueError for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for ``keep`` or ``mask``, which it does not support.
         """
         check_input("ResNetV2", image, channels=self.in_channels, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
@@ -96,11 +96,11 @@ class ResNetV2(nn.Module):
         return Features(global_mean(jax.nn.relu(self.norm(x, train=train))), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
-MODELS = {  # blocks a stage, and whether they are bottlenecks
+MODELS = {  # blocks per stage, and whether they are bottlenecks
     "resnetv2_18": ((2, 2, 2, 2), False),
     "resnetv2_34": ((3, 4, 6, 3), False),
     "resnetv2_50": ((3, 4, 6, 3), True),
@@ -119,6 +119,6 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> ResNetV2:
-    """A row of the table; ``zero_init_residual``: each block begins as its shortcut."""
+    """Create a row of ``MODELS``; ``zero_init_residual``: each block begins as its shortcut."""
     options = {"zero_init_residual": zero_init_residual, "drop_rate": drop_rate, "drop_path_rate": drop_path_rate, "dtype": dtype}
     return ResNetV2(*MODELS[name], num_classes=num_classes, in_channels=in_channels, **options)

@@ -1,6 +1,6 @@
 """Swin Transformers (Liu et al., "Hierarchical Vision Transformer using Shifted Windows", 2021), as torchvision builds them.
 
-At image sizes whose maps the windows do not divide, timm pads after the shift and torchvision before it: these are torchvision's numbers.
+If the windows do not divide a map, torchvision pads before the shift, timm after it; this is torchvision's order.
 """
 
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ from jaxvision.layers import (
     check_input,
     drop_path_rates,
     global_mean,
-    joined,
-    show,
+    residual_output,
+    sow,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features
@@ -29,7 +29,7 @@ _EPSILON = 1e-5
 
 
 class Block(nn.Module):
-    """Attention within windows and a perceptron, each behind a norm and beside a shortcut."""
+    """Pre-norm residual block of window attention and an MLP."""
 
     heads: int
     window: int
@@ -41,21 +41,21 @@ class Block(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         attended = LayerNorm(_EPSILON, self.dtype, name="norm1")(x)
         attended = WindowAttention(self.heads, self.window, self.shift, self.dtype, name="attention")(attended)
-        x = joined(x + DropPath(self.drop_path_rate)(attended, train=train))
+        x = residual_output(x + DropPath(self.drop_path_rate)(attended, train=train))
         mixed = LayerNorm(_EPSILON, self.dtype, name="norm2")(x)
         mixed = MLP(4 * x.shape[-1], self.dtype, nn.initializers.xavier_uniform(), nn.initializers.normal(1e-6), name="mlp")(mixed)
-        x = joined(x + DropPath(self.drop_path_rate)(mixed, train=train))
-        show(self, "tokens", "output", lambda: x)
+        x = residual_output(x + DropPath(self.drop_path_rate)(mixed, train=train))
+        sow(self, "tokens", "output", lambda: x)
         return x
 
 
 class Stage(nn.Module):
-    """Blocks of one width, every other one shifted; all stages but the first merge 2 x 2 places before them."""
+    """Blocks of one width; every second block is shifted. All stages but the first begin by merging 2 x 2 positions."""
 
     heads: int
     window: int
     merging: bool
-    drop_path_rates: tuple[float, ...]  # one a block
+    drop_path_rates: tuple[float, ...]  # one per block
     dtype: Any = None
 
     @nn.compact
@@ -72,7 +72,7 @@ class Stage(nn.Module):
 
 
 class Swin(nn.Module):
-    """A stem, four stages, a norm, the mean over all places and a linear head."""
+    """A patch embedding, four stages, LayerNorm, global average pooling and a linear head."""
 
     width: int
     depths: tuple[int, ...]
@@ -92,10 +92,10 @@ class Swin(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C] of any size from 4 x 4 on.
+        """Features of images [B, H, W, C], 4 x 4 or larger.
 
-        pooled [B, D]; tokens [B, N, D]: the last map in row order after the norm; maps "stride4" to "stride32", one a stage.
-        Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not have.
+        pooled [B, D]; tokens [B, N, D]: the last map in row order after the norm; maps "stride4" to "stride32", one per stage.
+        Raises ValueError for a smaller image, and for ``keep`` or ``mask``, which it does not support.
         """
         check_input("Swin", image, channels=self.in_channels, least=4, keep=keep, mask=mask)
         x, maps = self.stem(image), {}
@@ -105,7 +105,7 @@ class Swin(nn.Module):
         return Features(global_mean(normed), normed.reshape(len(normed), -1, normed.shape[-1]), maps)  # tokens [B, h w, D]
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
@@ -134,7 +134,7 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> Swin:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     return Swin(
         *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
     )

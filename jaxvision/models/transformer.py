@@ -1,7 +1,7 @@
-"""The Transformer encoder-decoder (Vaswani et al., "Attention Is All You Need", 2017): rows of tokens into rows of tokens.
+"""The Transformer encoder-decoder for sequences (Vaswani et al., "Attention Is All You Need", 2017).
 
-Post-norm, ReLU, sinusoidal positions, dropout behind each part and on the sum of embedding and position, as in the paper. Token 0 is
-padding, 1 the start, 2 the end (``layers.tokens``). Attention weights come with ``mutable=["attention"]``.
+As in the paper: post-norm, ReLU, sinusoidal positions, dropout after each sublayer and on the sum of embedding and position. Token 0 is
+padding, 1 the start, 2 the end (``layers.tokens``). ``mutable=["attention"]`` records the attention weights.
 """
 
 from typing import Any, NamedTuple
@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxvision import checks
 from jaxvision.layers import (
     END,
-    HIDDEN,
+    MASK_VALUE,
     MLP,
     PADDING,
     START,
@@ -23,7 +24,7 @@ from jaxvision.layers import (
     LayerNorm,
     SelfAttention,
     check_tokens,
-    joined,
+    residual_output,
     shift_right,
     sinusoidal_position,
 )
@@ -34,17 +35,17 @@ _XAVIER = nn.initializers.xavier_uniform()
 
 
 def padding_bias(tokens: Array) -> Array:
-    """[B, 1, 1, N] for tokens [B, N]: nobody looks at padding."""
-    return jnp.where(tokens == PADDING, HIDDEN, 0.0)[:, None, None]
+    """Attention bias [B, 1, 1, N] for tokens [B, N] that masks padding."""
+    return jnp.where(tokens == PADDING, MASK_VALUE, 0.0)[:, None, None]
 
 
 def causal_bias(count: int) -> np.ndarray:
-    """[1, 1, N, N]: a token sees itself and those before it."""
-    return np.where(np.tri(count, dtype=bool), 0.0, HIDDEN).astype(np.float32)[None, None]
+    """Attention bias [1, 1, N, N] that lets a token attend to itself and to earlier tokens."""
+    return np.where(np.tri(count, dtype=bool), 0.0, MASK_VALUE).astype(np.float32)[None, None]
 
 
 class Block(nn.Module):
-    """Self-attention, in a decoder attention to ``memory``, and a perceptron; each beside a shortcut, with a norm behind the sum."""
+    """Post-norm residual block of self-attention, cross-attention to ``memory`` (decoder only) and an MLP."""
 
     heads: int
     hidden: int
@@ -54,7 +55,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, tokens: Array, bias: Array, memory: Array | None = None, memory_bias: Array | None = None, *, train: bool) -> Array:
         def join(tokens: Array, branch: Array, name: str) -> Array:
-            return LayerNorm(_EPSILON, self.dtype, name=name)(joined(tokens + Dropout(self.drop_rate)(branch, train=train)))
+            return LayerNorm(_EPSILON, self.dtype, name=name)(residual_output(tokens + Dropout(self.drop_rate)(branch, train=train)))
 
         tokens = join(tokens, SelfAttention(self.heads, self.dtype, _XAVIER, name="attention")(tokens, bias), "norm1")
         if memory is not None:
@@ -65,7 +66,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embeddings with positions, ``encoder1``... on the source, ``decoder1``... on what is written so far, and a linear head."""
+    """Embeddings with positions, encoder blocks ``encoder1``..., decoder blocks ``decoder1``..., and a linear head."""
 
     source_vocabulary: int
     target_vocabulary: int
@@ -73,16 +74,16 @@ class Transformer(nn.Module):
     heads: int = 8
     hidden: int = 2048
     depths: tuple[int, int] = (6, 6)  # of encoder and decoder
-    tied: bool = True  # one matrix for both embeddings and the head (section 3.4); both vocabularies are then one
-    last_norm: bool = False  # behind each stack: not in the paper, but in torch.nn.Transformer
-    max_length: int = 64  # of what ``translate`` writes
+    tied: bool = True  # one matrix for both embeddings and the head (section 3.4), which needs one vocabulary
+    last_norm: bool = False  # after each stack: not in the paper, but in torch.nn.Transformer
+    max_length: int = 64  # of the output of ``translate``
     drop_rate: float = 0.1
     dtype: Any = None
 
     def setup(self):
         if self.tied and self.source_vocabulary != self.target_vocabulary:
             found = f"{self.source_vocabulary} and {self.target_vocabulary}"
-            raise ValueError(f"tied: found vocabularies of {found} tokens, expected one for both; tied=False keeps them apart")
+            raise ValueError(f"tied: found vocabularies of {found} tokens, expected the same for both, or tied=False")
         init = nn.initializers.normal(self.width**-0.5)
         self.target_embedding = nn.Embed(self.target_vocabulary, self.width, dtype=self.dtype, embedding_init=init)
         if not self.tied:
@@ -96,7 +97,7 @@ class Transformer(nn.Module):
         self.dropout = Dropout(self.drop_rate)
 
     def _embed(self, embedding: nn.Embed, tokens: Array, *, train: bool) -> Array:
-        """[B, N, D]; embeddings times sqrt(D), so that positions do not drown them."""
+        """Embedding times sqrt(D) plus position, [B, N, D]; the factor balances the two (section 3.4)."""
         found = embedding(tokens) * self.width**0.5
         return self.dropout(found + sinusoidal_position(tokens.shape[1], self.width).astype(found.dtype), train=train)
 
@@ -106,13 +107,13 @@ class Transformer(nn.Module):
         return getattr(self, f"{name}_norm")(tokens) if self.last_norm else tokens
 
     def encode(self, source: Array, *, train: bool = False) -> Array:
-        """The memory [B, N, D] that the decoder looks into, of source tokens [B, N]."""
+        """Encode source tokens [B, N] as the memory [B, N, D] of the decoder."""
         check_tokens("Transformer", source=(source, self.source_vocabulary))
         embedding = self.target_embedding if self.tied else self.source_embedding
         return self._stack("encoder", self.depths[0], self._embed(embedding, source, train=train), padding_bias(source), train=train)
 
     def decode(self, written: Array, memory: Array, source: Array, *, train: bool = False) -> Array:
-        """Logits [B, M, K] float32 of the token that follows each of ``written`` [B, M]; ``source`` [B, N] says where memory is padding."""
+        """Logits [B, M, K] float32 of the token after each of ``written`` [B, M]; ``source`` [B, N] marks the padding of the memory."""
         check_tokens("Transformer", written=(written, self.target_vocabulary), source=(source, self.source_vocabulary))
         bias = padding_bias(written) + causal_bias(written.shape[1])  # [B, 1, M, M]
         tokens = self._embed(self.target_embedding, written, train=train)
@@ -121,19 +122,19 @@ class Transformer(nn.Module):
         return at_least_float32(logits)
 
     def __call__(self, source: Array, target: Array, *, train: bool = False) -> Array:
-        """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the right tokens before it."""
+        """Logits [B, M, K] of each token of ``target`` [B, M], given ``source`` [B, N] and the target tokens before it."""
         check_tokens("Transformer", source=(source, self.source_vocabulary), target=(target, self.target_vocabulary))
         return self.decode(shift_right(target), self.encode(source, train=train), source, train=train)
 
     def translate(self, source: Array) -> Array:
-        """The likeliest token after the likeliest ones before it: [B, max_length], padding behind the end; one compiled loop.
+        """Greedy decoding: the most likely token at each step, [B, max_length], with padding after the end token; one compiled loop.
 
-        The loop ends when every row has its end. Each turn decodes the whole row anew: quadratic in the length, and free of state.
+        The loop stops when every row has its end token. Each step decodes the whole row again, without a cache.
         """
         memory = self.encode(source)
         rows = jnp.zeros((len(source), self.max_length + 1), source.dtype).at[:, 0].set(START)
 
-        def goes_on(_: nn.Module, carry: tuple) -> Array:
+        def unfinished(_: nn.Module, carry: tuple) -> Array:
             place, _, ended = carry
             return (place < self.max_length) & ~jnp.all(ended)
 
@@ -143,10 +144,10 @@ class Transformer(nn.Module):
             token = jnp.where(ended, PADDING, jnp.argmax(logits, axis=-1)).astype(rows.dtype)
             return place + 1, rows.at[:, place + 1].set(token), ended | (token == END)
 
-        if self.is_initializing():  # a lifted loop cannot make parameters
+        if self.is_initializing():  # a lifted loop cannot create parameters
             write(self, (0, rows, rows[:, 0] < 0))
         carry = (jnp.int32(0), rows, jnp.zeros(len(source), bool))
-        return nn.while_loop(goes_on, write, self, carry, broadcast_variables="params")[1][:, 1:]
+        return nn.while_loop(unfinished, write, self, carry, broadcast_variables="params")[1][:, 1:]
 
 
 class Size(NamedTuple):
@@ -161,13 +162,12 @@ class Size(NamedTuple):
 SIZES = {"base": Size(512, 8, 2048, 0.1), "big": Size(1024, 16, 4096, 0.3)}
 
 
-def build(name: str, *, source_vocabulary: int, target_vocabulary: int | None = None, **options) -> Transformer:
-    """A row of the table: "base" or "big", for so many tokens; ``options`` are fields of ``Transformer``.
+def build(name: str, *, source_vocabulary: int, target_vocabulary: int | None = None, **options: Any) -> Transformer:
+    """Create a row of ``SIZES``, "base" or "big", for the sizes of the vocabularies; ``options`` are fields of ``Transformer``.
 
-    Without ``target_vocabulary`` both sides have one vocabulary and, unless ``tied`` says otherwise, one embedding. Raises ValueError for
-    another name.
+    Without ``target_vocabulary`` both sides share one vocabulary and, unless ``tied=False``, one embedding. Raises ValueError for another
+    name.
     """
-    if name not in SIZES:
-        raise ValueError(f"name: found {name!r}, expected {' or '.join(map(repr, SIZES))}")
+    checks.one_of("name", name, SIZES)
     target = source_vocabulary if target_vocabulary is None else target_vocabulary
     return Transformer(source_vocabulary, target, **{**SIZES[name]._asdict(), "tied": target_vocabulary is None, **options})

@@ -1,4 +1,4 @@
-"""VGG (Simonyan & Zisserman, "Very Deep Convolutional Networks", 2015): the paper's columns A to E, and torchvision's BatchNorm forms.
+"""VGG (Simonyan & Zisserman, "Very Deep Convolutional Networks", 2015): the paper's columns A to E, and torchvision's BatchNorm variants.
 
 vgg11 is column A, vgg11_lrn A-LRN, vgg13 B, vgg16_1x1 C (16 layers, the last of three a 1 x 1 convolution), vgg16 D, vgg19 E.
 """
@@ -13,11 +13,11 @@ from jaxvision.layers.initializers import he_normal_fan_out, small
 from jaxvision.typing import Array, Features, at_least_float32
 
 _WIDTHS = (64, 128, 256, 512, 512)
-_GRID = 7  # what the first dense layer sees: 7 x 7 places
+_GRID = 7  # the first dense layer has 7 x 7 positions as its input
 
 
 class Stage(nn.Module):
-    """Convolutions of one width, each with a ReLU, then max pooling that halves the resolution."""
+    """Convolutions of one width, each followed by a ReLU, and max pooling that halves the resolution."""
 
     width: int
     kernel_sizes: tuple[int, ...]
@@ -41,7 +41,7 @@ class VGG(nn.Module):
     kernel_sizes: tuple[tuple[int, ...], ...]  # of each stage
     norm: str = ""
     num_classes: int = 1000
-    drop_rate: float = 0.5  # behind each dense layer
+    drop_rate: float = 0.5  # after each dense layer
     dtype: Any = None
     in_channels: int | None = None  # None: those of the first image
 
@@ -55,10 +55,10 @@ class VGG(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, **options)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, 4096]; maps "stride2" to "stride32", one a stage.
+        """Features of images [B, H, W, C], 32 x 32 or larger: pooled [B, 4096]; maps "stride2" to "stride32", one per stage.
 
-        At another size than 224 the last map is averaged to 7 x 7, torchvision's way. Raises ValueError for a smaller image, and for
-        ``keep`` or ``mask``, which it does not have.
+        As in torchvision, the last map is averaged to 7 x 7 if the image size is not 224. Raises ValueError for a smaller image, and for
+        ``keep`` or ``mask``, which it does not support.
         """
         check_input("VGG", image, channels=self.in_channels, least=32, keep=keep, mask=mask)
         x, maps = image, {}
@@ -70,12 +70,12 @@ class VGG(nn.Module):
         return Features(at_least_float32(hidden), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, 4096] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, 4096] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Kernel sizes of each stage, and the normalisation: "" none, "batch", "response"."""
+    """Kernel sizes of each stage, and the normalization: "" none, "batch", "response"."""
 
     kernel_sizes: tuple[tuple[int, ...], ...]
     norm: str = ""
@@ -101,5 +101,5 @@ MODELS = {
 
 
 def build(name: str, *, num_classes: int = 1000, in_channels: int | None = None, drop_rate: float = 0.5, dtype: Any = None) -> VGG:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     return VGG(*MODELS[name], num_classes=num_classes, drop_rate=drop_rate, dtype=dtype, in_channels=in_channels)

@@ -1,7 +1,7 @@
 """Vision Transformers (Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021), as timm builds them.
 
-Their distilled form is DeiT's (Touvron et al., 2021); the one with LayerScale, registers and SwiGLU is DINOv2's (Oquab et al., 2023; Darcet
-et al., "Vision Transformers Need Registers", 2024).
+The distilled variant is DeiT's (Touvron et al., 2021); the variant with LayerScale, registers and SwiGLU is DINOv2's (Oquab et al., 2023;
+Darcet et al., "Vision Transformers Need Registers", 2024).
 """
 
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvision import checks
 from jaxvision.layers import (
     Conv,
     Head,
@@ -17,20 +18,20 @@ from jaxvision.layers import (
     check_input,
     check_patches,
     drop_path_rates,
-    repeated,
     resize_position,
+    scan_blocks,
 )
 from jaxvision.layers.initializers import truncated_normal
 from jaxvision.typing import Array, Features, at_least_float32
 
-_SHOWN = ("attention", "tokens", "intermediates")  # collections to which each block adds
+_RECORDED = ("attention", "tokens", "intermediates")  # collections in which each block records values
 
 
 class Form(NamedTuple):
-    """What a Vision Transformer may have besides: DeiT's second token and head, registers, first value of LayerScale (0: none), SwiGLU,
-    blocks that are one program (``layers.repeated``).
+    """Options of a Vision Transformer: DeiT's second token and head, number of registers, initial value of LayerScale (0: none), SwiGLU,
+    blocks as one ``layers.scan_blocks``.
 
-    With registers the learned positions are those of the patches alone.
+    With registers, only the patches have learned positions.
     """
 
     distilled: bool = False
@@ -40,17 +41,17 @@ class Form(NamedTuple):
     scan: bool = False
 
     def __repr__(self) -> str:
-        """Without ``scan``, which is how a network runs and not which one it is: a run may go on with another."""
+        """Without ``scan``, which does not change the network: a run may resume with another value."""
         return f"Form({', '.join(f'{name}={value!r}' for name, value in self._asdict().items() if name != 'scan')})"
 
     @property
     def prefix(self) -> int:
-        """How many tokens come before the patches."""
+        """The number of tokens before the patches."""
         return 1 + self.distilled + self.registers
 
 
 class Stem(nn.Module):
-    """Patches behind the class token, DeiT's and the registers, with positions: image [B, H, W, C] -> tokens [B, P + N, D]."""
+    """Patch embedding with positions, preceded by class, distillation and register tokens: image [B, H, W, C] -> tokens [B, P + N, D]."""
 
     width: int
     patch_size: int
@@ -79,7 +80,7 @@ class Stem(nn.Module):
 
 
 class DistilledHead(nn.Module):
-    """DeiT's two heads: the mean of their logits [B, K]; in training the first's, and the second's are sown in ``auxiliary``."""
+    """DeiT's two heads: the mean of their logits [B, K]; in training the logits of the first, and those of the second are sown."""
 
     num_classes: int
     drop_rate: float = 0.0
@@ -99,11 +100,11 @@ class DistilledHead(nn.Module):
 
 def _check_scan(form: Form, drop_path_rate: float) -> None:
     if form.scan and drop_path_rate:
-        raise ValueError(f"scan: blocks that drop paths at rates of their own differ; found drop_path_rate={drop_path_rate}, expected 0")
+        raise ValueError(f"scan: found True with drop_path_rate={drop_path_rate}, expected drop_path_rate=0: scanned blocks must be equal")
 
 
 class ViT(nn.Module):
-    """A stem of patches, equal blocks, a norm and a linear head on the class token or on the mean of the patches."""
+    """A patch embedding, equal blocks, LayerNorm and a linear head on the class token or on the mean of the patches."""
 
     width: int
     depth: int
@@ -131,18 +132,18 @@ class ViT(nn.Module):
             self.head = Head(self.num_classes, self.drop_rate, self.dtype, truncated_normal(), nn.initializers.zeros)
 
     def _tokens(self, image: Array, keep: Array | None, *, train: bool, count: int | None = None) -> Array:
-        """Tokens before the last norm [B, P + N, D]; with ``count`` the last block may compute the first so many alone."""
+        """Tokens before the last norm [B, P + N, D]; with ``count`` the last block may return only the first ``count`` tokens."""
         check_input("ViT", image, channels=self.in_channels)
         if not all(image.shape[1:3]) or image.shape[1] % self.patch_size or image.shape[2] % self.patch_size:
             raise ValueError(f"image: found shape {image.shape}, ViT expects H and W divisible by patch_size={self.patch_size}")
         if keep is not None and (keep.ndim != 2 or len(keep) != len(image) or not jnp.issubdtype(keep.dtype, jnp.integer)):
-            raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n]: patches each image keeps")
+            raise ValueError(f"keep: found {keep.dtype} {keep.shape}, expected integers [{len(image)}, n], the patches to keep")
         tokens = self.stem(image, keep)
         blocks = [getattr(self, f"block{index + 1}") for index in range(self.depth)]
-        shown = self.is_initializing() or any(map(self.is_mutable_collection, _SHOWN))
-        if Form(*self.form).scan and not shown:
-            return repeated(blocks, tokens, train=train)
-        pick = None if shown or count is None else lambda tokens: tokens[:, :count]
+        recorded = self.is_initializing() or any(map(self.is_mutable_collection, _RECORDED))
+        if Form(*self.form).scan and not recorded:
+            return scan_blocks(blocks, tokens, train=train)
+        pick = None if recorded or count is None else lambda tokens: tokens[:, :count]
         for index, block in enumerate(blocks):
             tokens = block(tokens, train=train, pick=pick if index + 1 == len(blocks) else None)
         return tokens
@@ -151,36 +152,36 @@ class ViT(nn.Module):
         """Features of images [B, H, W, C] of any size that ``patch_size`` divides.
 
         pooled [B, D]: the class token after the norm (DeiT: the mean of both tokens), or the norm of the mean patch (``pool="mean"``,
-        timm's arrangement). tokens [B, N, D]: the patches in row order after the norm. ``keep`` [B, n] int: only these patches are seen,
-        and tokens are [B, n, D]. Raises ValueError for another image size, and for ``mask``, which is for convolutional nets.
+        timm's arrangement). tokens [B, N, D]: the patches in row order after the norm. ``keep`` [B, n] int: use only these patches, so
+        that tokens are [B, n, D]. Raises ValueError for another image size, and for ``mask``, which is for convolutional networks.
         """
         if mask is not None:
-            raise ValueError("mask: a ViT leaves patches out by keep=[B, n], the indices of those it sees")
+            raise ValueError("mask: a ViT does not support it, expected None; keep=[B, n] selects the patches to keep")
         tokens, prefix = self._tokens(image, keep, train=train), Form(*self.form).prefix
         normed = self.norm(tokens)
         pooled = self.norm(jnp.mean(tokens[:, prefix:], axis=1)) if self.pool == "mean" else self._read(normed)
         return Features(at_least_float32(pooled), normed[:, prefix:], {})
 
     def _read(self, normed: Array) -> Array:
-        """The class token of tokens behind the norm; DeiT: the mean of both."""
+        """The class token after the norm; DeiT: the mean of both tokens."""
         return (normed[:, 0] + normed[:, 1]) / 2 if Form(*self.form).distilled else normed[:, 0]
 
     def _first(self, image: Array, *, train: bool) -> Array:
-        """The tokens that classes are read from, behind the norm [B, 1, D]; DeiT's two [B, 2, D]."""
+        """The tokens of the classifier after the norm, [B, 1, D]; DeiT's two [B, 2, D]."""
         count = 1 + Form(*self.form).distilled
         return self.norm(self._tokens(image, None, train=train, count=count))[:, :count]  # [B, count, D]
 
     def pooled(self, image: Array, *, train: bool = False) -> Array:
-        """``features(image).pooled`` [B, D] alone. Where that is the class token, the last block computes no other: 7 % of ViT-S/16.
+        """``features(image).pooled`` [B, D] alone. If that is the class token, the last block computes only this token: 7 % of ViT-S/16.
 
-        Not with ``scan``, and not where a caller looks at attention or tokens. A subclass with ``features`` of its own is asked for these.
+        It computes all tokens with ``scan``, if the caller records attention or tokens, or in a subclass that overrides ``features``.
         """
         if self.pool == "mean" or type(self).features is not ViT.features:
             return self.features(image, train=train).pooled
         return at_least_float32(self._read(self._first(image, train=train)))
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         if self.num_classes and Form(*self.form).distilled:
             first = self._first(image, train=train)
             return self.head(first[:, 0], first[:, 1], train=train)
@@ -203,7 +204,7 @@ SIZES = {
     "huge": Size(1280, 32, 16),
     "giant": Size(1536, 40, 24),
 }
-PATCHES = {  # size: (patch size, image size) of each form
+PATCHES = {  # size: (patch size, image size) of each variant
     "tiny": ((16, 224), (16, 384)),
     "small": ((8, 224), (16, 224), (16, 384), (32, 224), (32, 384)),
     "base": ((8, 224), (16, 224), (16, 384), (32, 224), (32, 384)),
@@ -236,18 +237,17 @@ def build(
     dtype: Any = None,
     scan: bool = False,
 ) -> ViT:
-    """A row of the table, with another ``image_size`` (that its table of positions is learned for) or ``patch_size`` on request.
+    """Create a row of ``MODELS``, optionally with another ``image_size``, for which the positions are learned, or ``patch_size``.
 
-    ``pool``: "token" or "mean". ``scan``: the blocks are one program that runs ``depth`` times, which is compiled once; not with
-    ``drop_path_rate``. Raises ValueError for another pool, or a patch size that does not divide the image size.
+    ``pool``: "token" or "mean". ``scan``: the blocks are one scan, whose body is compiled once; not with ``drop_path_rate``. Raises
+    ValueError for another pool, or a patch size that does not divide the image size.
     """
     size, patch, image, form = MODELS[name]
     patch = patch if patch_size is None else patch_size
     image = image if image_size is None else image_size
-    if pool not in ("token", "mean"):
-        raise ValueError(f"pool: found {pool!r}, expected 'token' or 'mean'")
+    checks.one_of("pool", pool, ("token", "mean"))
     if form.distilled and pool == "mean":
-        raise ValueError(f"pool: found 'mean', expected 'token': {name} reads its two tokens")
+        raise ValueError(f"pool: found 'mean', expected 'token': {name} classifies from its two tokens")
     check_patches(image, patch)
     form = form._replace(scan=scan)
     _check_scan(form, drop_path_rate)

@@ -15,15 +15,15 @@ from jaxvision.layers import (
     check_input,
     drop_path_rates,
     global_mean,
-    joined,
     max_pool,
+    residual_output,
 )
 from jaxvision.layers.initializers import he_normal_fan_out
 from jaxvision.typing import Array, Features
 
 
 class Stem(nn.Module):
-    """3 x 3 at stride 2 and 3 x 3, without padding."""
+    """A 3 x 3 convolution at stride 2 and another 3 x 3, without padding."""
 
     dtype: Any = None
 
@@ -46,7 +46,7 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """Units with a ReLU before each (the very first may lack it), pooled at stride 2, beside a shortcut."""
+    """Residual block of units with a ReLU before each (optional before the first), and max pooling at stride 2."""
 
     widths: tuple[int, ...]  # of each unit
     stride: int = 1
@@ -66,11 +66,11 @@ class Block(nn.Module):
             options = {"use_bias": False, "dtype": self.dtype, "kernel_init": he_normal_fan_out}
             x = Conv(self.widths[-1], 1, self.stride, name="shortcut_conv", **options)(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return joined(x + DropPath(self.drop_path_rate)(branch, train=train))
+        return residual_output(x + DropPath(self.drop_path_rate)(branch, train=train))
 
 
 class Xception(nn.Module):
-    """A stem, residual blocks of separable convolutions, two single units (the last two blocks) and a linear head."""
+    """A stem, residual blocks of separable convolutions, two single units (the last two blocks), pooling and a linear head."""
 
     widths: tuple[tuple[int, ...], ...]  # of the units of each block
     last_widths: tuple[int, ...]
@@ -92,9 +92,9 @@ class Xception(nn.Module):
         self.head = Head(self.num_classes, self.drop_rate, self.dtype)
 
     def features(self, image: Array, *, train: bool = False, keep: Array | None = None, mask: Array | None = None) -> Features:
-        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each.
+        """Features of images [B, H, W, C]: pooled [B, D]; maps "stride4", "stride8", "stride16", "stride32": the last block at each stride.
 
-        Raises ValueError for an image smaller than 7 x 7, and for ``keep`` or ``mask``, which it does not have.
+        Raises ValueError for an image smaller than 7 x 7, and for ``keep`` or ``mask``, which it does not support.
         """
         check_input("Xception", image, channels=self.in_channels, least=7, keep=keep, mask=mask)
         x, maps, stride = self.stem(image, train=train), {}, 2
@@ -107,12 +107,12 @@ class Xception(nn.Module):
         return Features(global_mean(x), None, maps)
 
     def __call__(self, image: Array, *, train: bool = False) -> Array:
-        """Logits [B, K] float32; pooled features [B, D] where ``num_classes`` is 0."""
+        """Logits [B, K] float32; pooled features [B, D] if ``num_classes`` is 0."""
         return self.head(self.features(image, train=train).pooled, train=train)
 
 
 class Size(NamedTuple):
-    """Widths of the units of each residual block, and of the single units behind them."""
+    """Widths of the units of each residual block, and of the single units after them."""
 
     widths: tuple[tuple[int, ...], ...]
     last_widths: tuple[int, ...]
@@ -131,7 +131,7 @@ def build(
     drop_path_rate: float = 0.0,
     dtype: Any = None,
 ) -> Xception:
-    """A row of the table."""
+    """Create a row of ``MODELS``."""
     return Xception(
         *MODELS[name], num_classes=num_classes, drop_rate=drop_rate, drop_path_rate=drop_path_rate, dtype=dtype, in_channels=in_channels
     )

@@ -1,4 +1,4 @@
-"""Autoencoders: an image through a narrow vector and back, plain or variational (Kingma & Welling, 2014)."""
+"""Autoencoders, plain or variational: an image is encoded as a vector, from which a decoder reconstructs it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision import losses
+from jaxvision import axis, checks, losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.layers import Conv, Dense
 from jaxvision.objectives import _modules, _siamese
@@ -24,11 +24,11 @@ def _doublings(height: int, width: int) -> int:
 
 
 class Decoder(nn.Module):
-    """Features [B, D] to a latent vector, and latent vectors back to images of ``shape`` (H, W, C).
+    """Features [B, D] -> latent vectors [B, L], and latent vectors -> images of ``shape`` (H, W, C).
 
-    A dense layer makes a small map of ``width`` channels; as often as the shape allows it is doubled (each place becomes four) and
-    convolved by 3 x 3; a last 3 x 3 convolution makes the channels of the image. ``latent``: None, for the features themselves, or how many
-    numbers; ``variational``: two for each, mean and logarithm of the variance.
+    A dense layer makes a small map of ``width`` channels. As often as the shape allows, its sides are doubled (nearest neighbour) and
+    convolved by 3 x 3. A last 3 x 3 convolution makes the channels of the image. ``latent``: the size L; None takes the features as they
+    are. ``variational``: 2 L numbers, mean and log-variance.
     """
 
     shape: tuple[int, int, int]
@@ -61,19 +61,19 @@ class Decoder(nn.Module):
         return self.image(x)
 
     def __call__(self, pooled: Array, *, train: bool) -> Array:
-        """From features to images; where variational through the mean alone."""
+        """Features [B, D] as images; where variational, by the mean of the latent vector."""
         code = self.code(pooled, train=train)
         return self.decode(jnp.split(code, 2, axis=-1)[0] if self.variational else code, train=train)
 
 
 def _sample(key: Key, mean: Array, log_variance: Array) -> Array:
-    """mean + deviation times normal noise, drawn for each example by its global position: the reparametrisation, differentiable in both."""
-    keys = _modules.example_keys(key, len(mean))
+    """mean + exp(log_variance / 2) noise: the reparametrisation, with standard normal noise drawn for each example by its position."""
+    keys = axis.example_keys(key, len(mean))
     noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], mean.dtype))(keys)
     return mean + jnp.exp(log_variance / 2) * noise
 
 
-def _difference(made: Array, image: Array, *, binary: bool) -> Array:
+def _reconstruction_error(made: Array, image: Array, *, binary: bool) -> Array:
     if not binary:
         return losses.mean_squared_error(made, image)
     return losses.binary_cross_entropy(made.reshape(len(made), -1), image.reshape(len(image), -1))
@@ -88,22 +88,30 @@ def autoencoder(
     binary: bool = False,
     width: int = 64,
 ) -> Objective:
-    """An encoder's features, narrowed to ``latent`` numbers (None: as they are), from which a decoder makes the image again.
+    """An encoder's features, reduced to ``latent`` numbers, from which a decoder reconstructs the image.
 
-    ``encoder``: a Linen module whose ``features(image)`` gives pooled [B, D]. ``width``: channels of the decoder. The loss is the mean
-    squared error of the pixels; ``binary``: the mean cross-entropy of pixels in [0, 1] under the decoder's logits.
+        plain:        L = mean (decoder(z) - image)^2, with z the latent vector
+        variational:  L = mean (decoder(z) - image)^2 + beta KL(N(m, s^2) || N(0, 1)) / (H W C), with z drawn from N(m, s^2)
 
-    ``variational`` (Kingma & Welling, "Auto-Encoding Variational Bayes", 2014): the latent vector is drawn from a normal distribution whose
-    mean and variance the encoder gives, and ``beta`` (a number or a schedule; Higgins et al., "beta-VAE", 2017) times its divergence from
-    the standard normal one, over the number of pixels' values, is added: with ``beta`` 1 the negative evidence bound per value, the
-    decoder's variance being 1/2 where it is not binary. ``latent`` None is then the features' width.
+    Reads ``image``. ``encoder``: a Linen module whose ``features(image)`` gives pooled [B, D]. ``latent``: the size of the latent vector;
+    None takes the features as they are (where variational: as many numbers). ``width``: channels of the decoder. ``binary``: the first term
+    is the mean cross-entropy of pixels in [0, 1] under the decoder's logits. ``beta``: a number or a schedule of ``step``; with 1, L is the
+    negative evidence lower bound per value, with decoder variance 1/2 where not ``binary``. Modules: ``encoder``, ``decoder``. Metrics:
+    ``reconstruction`` (the first term), ``kl`` (nats an image). ``autoencoder_reconstruction`` gives images.
 
-    Reads ``image``. Parameters are stored as ``encoder`` and ``decoder``. Metrics: ``loss``, ``reconstruction`` (without the divergence)
-    and ``kl``, in nats an image. ``autoencoder_reconstruction`` gives images. Raises ValueError for ``latent`` or ``width`` below 1,
-    and when the batch has no image.
+    Raises ValueError for ``latent`` or ``width`` below 1, and where the image is missing.
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014; Higgins et al., "beta-VAE", 2017.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> objective = jv.objectives.autoencoder(jv.create_model("lenet5", num_classes=0), latent=4, width=8, variational=True)
+    >>> batch = {"image": jnp.zeros((2, 32, 32, 1))}
+    >>> params, carry = objective.init(jax.random.key(0), batch)
+    >>> sorted(objective.loss(params, carry, batch, key=jax.random.key(1), step=0)[1].metrics)
+    ['kl', 'loss', 'reconstruction']
     """
     _modules.check_encoder(encoder)
-    _modules.positive(width=width, **({} if latent is None else {"latent": latent}))
+    checks.counts(width=width, **({} if latent is None else {"latent": latent}))
 
     def read(batch: Batch) -> Array:
         return _modules.read(batch, "autoencoder", "image", recipe="any source of images")[0]
@@ -133,9 +141,9 @@ def autoencoder(
             divergence = losses.gaussian_kl(mean, log_variance)
             code = _sample(fold_name(key, "latent"), mean, log_variance)
         made, _ = _modules.apply(decoder, params["decoder"], {}, code, method="decode", **options)
-        rebuilt = _difference(made, image, binary=binary)
-        loss = rebuilt + (_modules.at(beta, step) * divergence / math.prod(image.shape[1:]) if variational else 0)
-        metrics = {"loss": loss, "reconstruction": rebuilt} | ({"kl": divergence} if variational else {})
+        error = _reconstruction_error(made, image, binary=binary)
+        loss = error + (_modules.value_at(beta, step) * divergence / math.prod(image.shape[1:]) if variational else 0)
+        metrics = {"loss": loss, "reconstruction": error} | ({"kl": divergence} if variational else {})
         return loss, Aux(Carry(stats, carry.memory), metrics)
 
     return Objective(init, value, unchanged)
@@ -150,10 +158,17 @@ def autoencoder_reconstruction(
     variational: bool = False,
     binary: bool = False,
 ) -> Array:
-    """Images [B, H, W, C] as the ``params`` (``encoder`` and ``decoder``) that ``autoencoder`` trained make them again.
+    """Images [B, H, W, C] as an encoder and decoder trained by ``autoencoder`` reconstruct them.
 
-    ``stats``: the encoder's running statistics, where it has any. ``variational`` and ``binary`` as in training: the latent vector is the
-    mean; pixels are probabilities.
+    ``params``: ``encoder`` and ``decoder``; ``stats``: the encoder's running statistics, where it has any. ``variational`` and
+    ``binary`` as in training: the latent vector is the mean; pixels are probabilities. The result is [B, H, W, C].
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> encoder, image = jv.create_model("lenet5", num_classes=0), jnp.zeros((2, 32, 32, 1))
+    >>> params, _ = jv.objectives.autoencoder(encoder, latent=4, width=8).init(jax.random.key(0), {"image": image})
+    >>> jv.objectives.autoencoder_reconstruction(encoder, params, image).shape
+    (2, 32, 32, 1)
     """
     tree = params["decoder"]
     features, _ = _modules.encode(encoder, params["encoder"], dict(stats), image, key=jax.random.key(0), train=False)

@@ -1,21 +1,21 @@
-"""Knowledge distillation: a model learns from another's logits, and from labels where there are any."""
+"""Knowledge distillation: a model learns from a teacher's logits, and from labels."""
 
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from jaxvision import losses
+from jaxvision import checks, losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.objectives import _modules
 from jaxvision.typing import Array, Batch, Key
 
 
 def _frozen(variables: Mapping) -> dict:
-    """The teacher's parameters and statistics as arrays."""
+    """The teacher's parameters and running statistics as arrays. Raises ValueError where there are no parameters."""
     if not variables.get("params"):
         found = "params without an entry" if "params" in variables else ", ".join(sorted(variables)) or "nothing"
-        raise ValueError(f'teacher_variables: found {found}, expected {{"params": ..., "batch_stats": ...}} as jv.weights.load gives them')
+        raise ValueError(f'teacher_variables: found {found}, expected {{"params": ..., "batch_stats": ...}} as jv.weights.load returns it')
     return {name: jax.tree.map(jnp.asarray, dict(variables[name])) for name in ("params", "batch_stats") if name in variables}
 
 
@@ -31,20 +31,31 @@ def _mixture(student: Array, teacher: Array, batch: Batch, *, temperature: float
 
 
 def distill(model, teacher, teacher_variables: Mapping, *, temperature: float = 4.0, weight: float = 0.9) -> Objective:
-    """Distillation of ``teacher`` into ``model`` (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+    """Distillation of ``teacher`` into ``model``.
 
-    Both are Linen modules with ``model(image [B, H, W, C], *, train) -> logits [B, K]``; ``teacher_variables`` is what
-    ``teacher.apply`` takes. Reads ``image`` and, where ``weight`` is below 1, ``label``: ``weight`` times T^2 KL(teacher || model) at
-    temperature T, 1 - ``weight`` times the cross-entropy. The teacher is frozen, in evaluation mode, and lies in memory (and so in
-    checkpoints); both see the same augmented image. Logits that the model sows into ``auxiliary`` are not taught.
+        L = weight T^2 KL(softmax(teacher / T) || softmax(model / T)) + (1 - weight) cross_entropy(model, label), T the temperature
 
-    Module: ``model``. Metrics: ``distillation``, ``agreement`` (with the teacher's choice), ``top1`` where there are labels. Raises
-    ValueError where the batch lacks what is read, for variables without params, and for options that cannot be.
+    Reads ``image`` and, where ``weight`` is below 1, ``label``. Both networks are Linen modules with ``model(image [B, H, W, C], *,
+    train) -> logits [B, K]``; ``teacher_variables`` is what ``teacher.apply`` takes. The teacher is frozen, in evaluation mode, and
+    part of memory, and so of checkpoints. Both see the same augmented image. Logits that the model sows into ``auxiliary`` are not
+    trained. Module: ``model``. Metrics: ``distillation`` (the first term), ``agreement`` (share of images with the teacher's class),
+    ``top1`` where there are labels.
+
+    Raises ValueError for variables without params, options out of range, and where the batch lacks what is read.
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> model, batch = jv.create_model("lenet5", num_classes=3), {"image": jnp.zeros((2, 32, 32, 1))}
+    >>> teacher = model.init(jax.random.key(0), batch["image"])
+    >>> params, carry = jv.objectives.distill(model, model, teacher, weight=1.0).init(jax.random.key(1), batch)
+    >>> sorted(params), sorted(carry.memory)
+    (['model'], ['teacher'])
     """
     _modules.check_model("model", model)
     _modules.check_model("teacher", teacher)
-    _modules.above_zero(temperature=temperature)
-    _modules.from_zero_to_one(weight=weight)
+    checks.positive(temperature=temperature)
+    checks.fraction(weight=weight)
     frozen = _frozen(teacher_variables)
 
     def read(batch: Batch) -> Array:

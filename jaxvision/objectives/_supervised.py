@@ -22,7 +22,7 @@ def _read(batch: Batch) -> tuple[Array, Array]:
 
 
 def _only_head(params: dict) -> dict:
-    """The parameters without a gradient to any but those of the head. Raises ValueError where there is no head."""
+    """The parameters, with a gradient to the head alone. Raises ValueError where there is no head."""
     if "head" not in params:
         raise ValueError(f"model: found {', '.join(params)}, expected a head to train: a classifier with num_classes above 0")
     return jax.lax.stop_gradient(params) | {"head": params["head"]}
@@ -33,21 +33,32 @@ def supervised(
 ) -> Objective:
     """A classifier trained on labels.
 
-    ``model``: a Linen module with ``model(image [B, H, W, C], *, train) -> logits [B, K]``. ``loss``: ``(logits, labels) -> scalar``;
-    ``options`` go to it by name (``label_smoothing``, ``class_weights``). Labels are whatever the loss reads: [B] integers, or [B, K]
-    one-hot, soft (mixup, cutmix) or multi-label. Logits that the model sows into ``auxiliary`` add ``auxiliary_weight`` times their own
-    loss, in training only (Szegedy et al., "Going Deeper with Convolutions", 2014, section 5: 0.3). ``frozen``: a linear probe; the model
-    runs as in evaluation and only its ``head`` has a gradient (``jv.train.freeze`` keeps weight decay away from the rest).
+        L = loss(logits, label, **options) + auxiliary_weight sum_a loss(a, label, **options), with a the auxiliary logits
 
-    Parameters and statistics are stored as ``model``. Metrics: ``top1``, or ``map`` (mean average precision of the batch) under
-    ``binary_cross_entropy``. Raises ValueError when the batch has no image or label.
+    Reads ``image`` and ``label``: whatever the loss reads, [B] integers, or [B, K] one-hot, soft (mixup, cutmix) or multi-label.
+    ``model``: a Linen module with ``model(image [B, H, W, C], *, train) -> logits [B, K]``. ``loss``: ``(logits, labels) -> scalar``;
+    ``options``, such as ``label_smoothing`` or ``class_weights``, go to it by name. Auxiliary logits are those that the model sows into
+    ``auxiliary`` in training. ``frozen``: a linear probe. The model runs as in evaluation and only its ``head`` gets a gradient;
+    ``jv.train.freeze`` keeps weight decay away from the rest. Module: ``model``. Metrics: ``top1``, or ``map`` (mean average precision
+    of the batch) under ``binary_cross_entropy``.
+
+    Raises ValueError where the batch has no image or label.
+    Source: Szegedy et al., "Going Deeper with Convolutions", 2014, section 5 (auxiliary weight 0.3).
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> objective = jv.objectives.supervised(jv.create_model("lenet5", num_classes=3), label_smoothing=0.1)
+    >>> batch = {"image": jnp.zeros((4, 32, 32, 1)), "label": jnp.zeros(4, int)}
+    >>> params, carry = objective.init(jax.random.key(0), batch)
+    >>> sorted(objective.loss(params, carry, batch, key=jax.random.key(1), step=0)[1].metrics)
+    ['loss', 'top1']
     """
     _modules.check_model("model", model)
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         _modules.check_given("supervised", given, "model")
         image, _ = _read(batch)
-        params, stats = _modules.warmed("model", jax.jit(model.init)(key, image[:1]), given)
+        params, stats = _modules.with_given("model", jax.jit(model.init)(key, image[:1]), given)
         return {"model": params}, Carry(_modules.with_stats({}, "model", stats), {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:

@@ -1,4 +1,4 @@
-"""Learning to write: rows of tokens from rows of tokens, taught with the right answer so far (teacher forcing)."""
+"""Translation: a model learns to write a sequence of tokens from another one, given the right tokens so far (teacher forcing)."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import axis, losses
-from jaxvision.core import Aux, Carry, Objective, fold_name, reuse, unchanged
+from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
 from jaxvision.objectives import _modules
 from jaxvision.typing import Array, Batch, Key
 
@@ -19,11 +19,24 @@ def _read(batch: Batch) -> tuple[Array, Array]:
 
 
 def translation(model, *, label_smoothing: float = 0.0, padding: int = 0) -> Objective:
-    """A model that writes ``batch["target"]`` [B, M] given ``batch["source"]`` [B, N], integers both.
+    """Sequence to sequence: ``jv.losses.sequence_cross_entropy`` of a model's next tokens.
 
-    ``model``: a Linen module with ``model(source, target, *, train) -> logits [B, M, K]`` that shows itself only the tokens before each
-    place; ``padding`` does not count. Parameters are stored as ``model``. Metric: ``tokens``, the share of places whose likeliest token is
-    right. Raises ValueError when the batch has no source or target.
+    Reads ``source`` [B, N] and ``target`` [B, M], integers. ``model``: a Linen module with
+    ``model(source, target, *, train) -> logits [B, M, K]``, in which the logits of a position depend only on the tokens before it. Tokens
+    ``padding`` do not count; ``label_smoothing`` as in the loss. Module: ``model``. Metric: ``tokens``, the share of positions whose most
+    probable token is right.
+
+    Raises ValueError where the batch has no source or target.
+    Source: Sutskever et al., "Sequence to Sequence Learning with Neural Networks", 2014.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxvision.models.transformer import Transformer
+    >>> objective = jv.objectives.translation(Transformer(8, 8, width=16, heads=2, hidden=16))
+    >>> batch = {"source": jnp.ones((2, 5), int), "target": jnp.ones((2, 3), int)}
+    >>> params, carry = objective.init(jax.random.key(0), batch)
+    >>> sorted(objective.loss(params, carry, batch, key=jax.random.key(1), step=0)[1].metrics)
+    ['loss', 'tokens']
     """
     _modules.check_model("model", model)
 
@@ -31,15 +44,15 @@ def translation(model, *, label_smoothing: float = 0.0, padding: int = 0) -> Obj
         _modules.check_given("translation", given, "model")
         source, target = _read(batch)
         variables = jax.jit(model.init)(key, source[:1], target[:1])
-        return {"model": reuse("model", variables["params"], given.get("model", {}))}, Carry({}, {})
+        return {"model": _modules.reuse("model", variables["params"], given.get("model", {}))}, Carry({}, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
         source, target = _read(batch)
         rngs = {"dropout": fold_name(key, "dropout")}
         logits = model.apply({"params": params["model"]}, source, target, train=True, rngs=rngs)
         loss = losses.sequence_cross_entropy(logits, target, label_smoothing=label_smoothing, padding=padding)
-        counts = (target != padding).astype(jnp.float32)
-        right = jnp.mean(counts * (jnp.argmax(logits, axis=-1) == target)) / axis.mean(jnp.mean(counts))
-        return loss, Aux(carry, {"loss": loss, "tokens": right})
+        counted = (target != padding).astype(jnp.float32)
+        correct = jnp.mean(counted * (jnp.argmax(logits, axis=-1) == target)) / axis.mean(jnp.mean(counted))
+        return loss, Aux(carry, {"loss": loss, "tokens": correct})
 
     return Objective(init, value, unchanged)

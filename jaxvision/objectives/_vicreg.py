@@ -1,46 +1,35 @@
-"""VICReg: two views agree, while variance and covariance keep their features from collapsing; no negatives, no teacher."""
+"""VICReg: variance and covariance terms keep the features of two views from collapsing, without negatives or a teacher."""
 
-from typing import Any
-
-import jax
-from flax import linen as nn
-
-from jaxvision import losses
+from jaxvision import checks, losses
 from jaxvision.core import Objective
-from jaxvision.layers import BatchNorm, Dense
-from jaxvision.objectives import _modules, _siamese
+from jaxvision.layers import Expander
+from jaxvision.objectives import _siamese
 from jaxvision.typing import Array, Batch
 
 
-class Expander(nn.Module):
-    """features [B, D] -> [B, width]: dense, BatchNorm, ReLU, twice, and a dense layer (Bardes et al., 2022, section 4.2)."""
-
-    width: int = 8192
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(self, features: Array, *, train: bool) -> Array:
-        x = features
-        for index in (1, 2):
-            x = Dense(self.width, dtype=self.dtype, name=f"dense{index}")(x)
-            x = jax.nn.relu(BatchNorm(dtype=self.dtype, name=f"norm{index}")(x, train=train))
-        return Dense(self.width, use_bias=False, dtype=self.dtype, name="dense3")(x)
-
-
 def vicreg(encoder, *, width: int = 8192, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Objective:
-    """VICReg (Bardes et al., "VICReg: Variance-Invariance-Covariance Regularization", 2022) of ``batch["views"]`` [B, 2, H, W, C].
+    """VICReg of two views: ``jv.losses.vicreg`` of an expander's outputs.
 
-    ``encoder``: a Linen module whose ``features(image, train=)`` gives pooled [B, D]. ``width`` of the expander, whose outputs are
-    compared; the other options are the weights of the loss's three terms. Both views go through the encoder as one batch.
+    Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``
+    gives pooled [B, D]. ``width``: of the expander; ``invariance``, ``variance``, ``covariance``: weights of the three terms. Both
+    views pass the encoder as one batch. Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank``, the effective rank of the
+    features.
 
-    Modules: ``encoder``, ``projector`` (the expander). Metric: ``rank`` of the features. Raises ValueError where the views are missing,
-    ``width`` is below 1 or a weight is no number of at least 0.
+    Raises ValueError for a width below 1 or a negative weight, and where the views are missing.
+    Source: Bardes et al., "VICReg: Variance-Invariance-Covariance Regularization", 2022.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> objective = jv.objectives.vicreg(jv.create_model("lenet5", num_classes=0), width=16)
+    >>> params, carry = objective.init(jax.random.key(0), {"views": jax.numpy.zeros((4, 2, 32, 32, 1))})
+    >>> sorted(params)
+    ['encoder', 'projector']
     """
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
-    _modules.positive(width=width)
-    _modules.not_below_zero(**weights)
+    checks.counts(width=width)
+    checks.not_negative(**weights)
 
-    def loss(z1: Array, z2: Array, batch: Batch) -> tuple[Array, dict]:
-        return losses.vicreg(z1, z2, **weights), {}
+    def loss(z: Array, batch: Batch) -> tuple[Array, dict]:
+        return losses.vicreg(z[0], z[1], **weights), {}
 
-    return _siamese.paired("vicreg", encoder, loss, Expander(width, getattr(encoder, "dtype", None)))
+    return _siamese.siamese("vicreg", encoder, loss, projector=Expander(width, getattr(encoder, "dtype", None)))

@@ -1,14 +1,16 @@
-"""What a first layer looks for: its filters as tiles, or the principal components of a patch embedding."""
+"""The filters of a first layer as tiles, or the principal components of a patch embedding."""
+
+from pathlib import Path
 
 import numpy as np
 
 from jaxvision.plots import drawing
 
-_GAP = (0.80, 0.86, 0.93)
+_GAP_COLOR = (0.80, 0.86, 0.93)  # of the lines between tiles
 
 
 def _tiles(kernel: np.ndarray) -> np.ndarray:
-    """Filters [kh, kw, C, D] as one image [h, w, 3] in [0, 1], each stretched to its own range, in rows of at most 16 (of 256: more)."""
+    """Filters [kh, kw, C, D] as tiles of one image [h, w, 3] in [0, 1]. Each filter is scaled to its own range."""
     height, width, channels, count = kernel.shape
     shown = kernel if channels == 3 else kernel.mean(2, keepdims=True)
     low, high = shown.min((0, 1, 2)), shown.max((0, 1, 2))
@@ -16,7 +18,7 @@ def _tiles(kernel: np.ndarray) -> np.ndarray:
     square = int(np.ceil(np.sqrt(count)))
     columns = count if count <= 8 else min(16, square) if count <= 256 else square
     rows = -(-count // columns)
-    canvas = np.broadcast_to(_GAP, (rows * (height + 1) + 1, columns * (width + 1) + 1, 3)).copy()
+    canvas = np.broadcast_to(_GAP_COLOR, (rows * (height + 1) + 1, columns * (width + 1) + 1, 3)).copy()
     for index in range(count):
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         canvas[top : top + height, left : left + width] = shown[..., index]
@@ -24,18 +26,25 @@ def _tiles(kernel: np.ndarray) -> np.ndarray:
 
 
 def _principal(kernel: np.ndarray, count: int) -> np.ndarray:
-    """The first principal components [kh, kw, C, count] of filters, the strongest first."""
+    """The first ``count`` principal components [kh, kw, C, count] of the filters, in order of variance."""
     rows = kernel.reshape(-1, kernel.shape[-1]).T  # [D, kh kw C]
     _, _, axes = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
     return axes[:count].T.reshape(*kernel.shape[:3], -1)
 
 
-def filters(kernel: np.ndarray, path, *, before: np.ndarray | None = None, components: int | None = None) -> None:
-    """The filters of a first convolution or patch embedding [kh, kw, C, D]; with ``before`` (the same shape), both stages side by side.
+def filters(kernel: np.ndarray, path: str | Path, *, before: np.ndarray | None = None, components: int | None = None) -> None:
+    """Draw the filters of a first convolution or patch embedding, ``kernel`` [kh, kw, C, D].
 
-    Kernels of three channels are shown in colour, others as the mean over channels; each filter is stretched to its own range.
-    ``components``: so many principal components of the filters instead, as of a ViT's patch embedding (Dosovitskiy et al., 2021, figure 7).
-    Raises ValueError for other shapes, and for less than one component.
+    Kernels with three channels are drawn in colour, others as the mean over channels. Each filter is scaled to its own range.
+    ``before``: the same kernel before training, drawn beside it. ``components``: draw this many principal components of the filters
+    instead, as for the patch embedding of a ViT. Raises ValueError for other shapes and for ``components`` below 1.
+    Source of the components: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, figure 7.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/filters.png"
+    >>> jv.plots.filters(np.random.default_rng(0).normal(size=(3, 3, 3, 8)), path)
     """
     kernel, before = np.asarray(kernel), None if before is None else np.asarray(before)
     if kernel.ndim != 4 or (before is not None and before.shape != kernel.shape):

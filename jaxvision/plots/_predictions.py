@@ -1,14 +1,23 @@
-"""What a classifier answers: confusion of classes, and images with their predictions."""
+"""Predictions of a classifier: the confusion matrix, and images with their predicted classes."""
+
+from pathlib import Path
 
 import numpy as np
 
 from jaxvision.plots import drawing
 
 
-def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
-    """A confusion matrix [K, K] (rows the truth), coloured by each row's share; counts are written where they can be read.
+def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
+    """Draw a confusion matrix [K, K] of counts; rows are the true classes, columns the predicted ones.
 
-    Colours follow the root of the share, so that rare mistakes show. Raises ValueError for a matrix that does not fit the classes.
+    The colour is the square root of the share of the row, so that rare mistakes are visible. Counts are written for up to 20 classes.
+    Raises ValueError if the matrix is not K x K for K ``classes``.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/confusion.png"
+    >>> jv.plots.confusion(np.array([[9, 1], [2, 8]]), ["cat", "dog"], path)
     """
     matrix, count = np.asarray(matrix), len(classes)
     if matrix.shape != (count, count):
@@ -38,15 +47,30 @@ def confusion(matrix: np.ndarray, classes: list[str], path) -> None:
 
 
 def worst_first(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Indices [N] of predictions from labels [N] and probabilities [N, K]: mistakes, the surest first, then the least sure of the right."""
+    """The order [N] in which ``predictions`` shows images, from labels [N] and probabilities [N, K].
+
+    Wrong predictions come first, the most confident first; then the right ones, the least confident first.
+
+    >>> import jaxvision as jv
+    >>> import numpy as np
+    >>> jv.plots.worst_first(np.array([0, 1, 0]), np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]]))
+    array([1, 2, 0])
+    """
     wrong, confidence = probabilities.argmax(-1) != labels, probabilities.max(-1)
     return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))
 
 
-def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path) -> None:
-    """A grid of images [h, w, C] in the order of ``worst_first``, each with its predicted class and probability.
+def predictions(images: list[np.ndarray], labels: np.ndarray, probabilities: np.ndarray, classes: list[str], path: str | Path) -> None:
+    """Draw a grid of images [h, w, C] with their predicted classes and probabilities, in the order of ``worst_first``.
 
-    Mistakes are red and name the true class. Raises ValueError where there are no images, or not as many labels and probabilities.
+    ``labels`` [N] are the true classes, ``probabilities`` [N, K] those of the model. A wrong prediction is red and has the true class too.
+    Raises ValueError if there are no images, or if the numbers of images, labels, probabilities and classes do not match.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/predictions.png"
+    >>> jv.plots.predictions(list(np.zeros((2, 8, 8, 3))), np.array([0, 1]), np.eye(2), ["cat", "dog"], path)
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if not len(images) or labels.shape != (len(images),) or probabilities.shape != (len(images), len(classes)):

@@ -1,4 +1,4 @@
-"""What every picture begins and ends with: a sheet without a window, images on it, names that fit, a PNG file."""
+"""Parts that all plots share: figures without a window, images, shortened titles, and writing the PNG file."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ RIGHT, WRONG = "#2a7f62", "#b3261e"
 
 
 def sheet(width: float, height: float, rows: int = 1, columns: int = 1):
-    """A figure and its axes [rows, columns], drawn without pyplot: safe in threads and without a display."""
+    """A figure of ``width`` x ``height`` inches and its axes [rows, columns]. Needs no pyplot and no display; safe in threads."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -19,7 +19,7 @@ def sheet(width: float, height: float, rows: int = 1, columns: int = 1):
 
 
 def sheet_of_images(width: float, height: float, rows: int, columns: int):
-    """``sheet`` for images close to each other, nothing drawn around them."""
+    """A figure like that of ``sheet`` for images: without frames and with little space between them."""
     figure, axes = sheet(width, height, rows, columns)
     figure.get_layout_engine().set(w_pad=0.025, h_pad=0.035, wspace=0, hspace=0)
     for axis in axes.flat:
@@ -27,25 +27,25 @@ def sheet_of_images(width: float, height: float, rows: int, columns: int):
     return figure, axes
 
 
-def save(figure, path) -> None:
-    """Write a figure to a file, whose folder is made."""
+def save(figure, path: str | Path) -> None:
+    """Write a figure to a file. Missing folders are created."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
 def fitted(line: str, name: str, size: float, width: float) -> str:
-    """``line`` with ``name`` for its braces, as much of the name as fits in ``width`` points at this font size."""
+    """``line.format(name)``, with ``name`` shortened so that the line fits in ``width`` points at font size ``size``."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(size=size)
-    cuts = [name, *(name[:length].rstrip(" ,") + "\u2026" for length in range(min(len(name) - 1, 60), 0, -1))]
-    lines = [line.format(cut) for cut in cuts]
+    shortened = [name, *(name[:length].rstrip(" ,") + "\u2026" for length in range(min(len(name) - 1, 60), 0, -1))]
+    lines = [line.format(cut) for cut in shortened]
     return next((text for text in lines if text_to_path.get_text_width_height_descent(text, font, False)[0] <= width), lines[-1])
 
 
 def show(axis, image: np.ndarray) -> None:
-    """An image [H, W, C], uint8 or in [0, 1], without ticks; one channel is grey."""
+    """Draw an image [H, W, C], uint8 or float in [0, 1], without ticks. One channel is drawn in grey."""
     image = np.asarray(image)
     limits = {"vmin": 0, "vmax": 255} if image.dtype == np.uint8 else {"vmin": 0, "vmax": 1}
     axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", interpolation="nearest", **limits)
@@ -54,12 +54,12 @@ def show(axis, image: np.ndarray) -> None:
 
 
 def check_images(name: str, images, leading: str = "n") -> np.ndarray:
-    """Images [n, H, W, C], or with more ``leading`` axes, as an array that ``show`` takes: floats are cut to [0, 1].
+    """Images [n, H, W, C], or with the ``leading`` axes instead of n, as an array that ``show`` accepts. Floats are clipped to [0, 1].
 
-    Raises ValueError, under the argument's ``name``, for another shape and where there are none.
+    Raises ValueError that names the argument ``name`` for another shape and for an empty array.
     """
     images = np.asarray(images)
     if images.ndim != 3 + len(leading.split()) or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        wanted = ", ".join(leading.split())
-        raise ValueError(f"{name}: found shape {images.shape}, expected [{wanted}, H, W, C] with at least one image and C = 1 or 3")
+        expected = ", ".join(leading.split())
+        raise ValueError(f"{name}: found shape {images.shape}, expected [{expected}, H, W, C] with at least one image and C = 1 or 3")
     return images if images.dtype == np.uint8 else np.clip(images.astype(np.float32), 0, 1)

@@ -1,16 +1,24 @@
-"""Images beside images: what augmentation makes of one, what a masked autoencoder paints, what is near, what excites a channel."""
+"""Grids of images: augmentations, reconstructions, nearest neighbours, patches with large activations, gradients."""
+
+from pathlib import Path
 
 import numpy as np
 
 from jaxvision.plots import drawing
 
-_NAME = 130  # points before a row at most
+_MAX_NAME_WIDTH = 130  # points before a row
 
 
-def augmentations(original: np.ndarray, pictures: dict[str, np.ndarray], path) -> None:
-    """What augmentation makes of an image: the original [H, W, C], then each of ``pictures`` [h, w, C] under its name, five in a row.
+def augmentations(original: np.ndarray, pictures: dict[str, np.ndarray], path: str | Path) -> None:
+    """Draw an image [H, W, C] and augmented versions of it, ``pictures`` [h, w, C] by name, five in a row.
 
-    Floats are cut to [0, 1]. Raises ValueError for an array that is no image.
+    Floats are clipped to [0, 1]. Raises ValueError for an array that is not an image.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/augmentations.png"
+    >>> jv.plots.augmentations(np.zeros((8, 8, 3)), {"brighter": np.ones((8, 8, 3))}, path)
     """
     panels = {"original": np.asarray(original), **{name: np.asarray(picture) for name, picture in pictures.items()}}
     for name, picture in panels.items():
@@ -25,16 +33,24 @@ def augmentations(original: np.ndarray, pictures: dict[str, np.ndarray], path) -
 
 
 _MODES = {
-    "honest": "honest: nothing is used of what is hidden",
-    "oracle": "oracle: each hidden patch lends its own mean and variance",
+    "honest": "honest: no statistics of hidden patches are used",
+    "oracle": "oracle: uses the mean and variance of each hidden patch",
 }
 
 
-def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np.ndarray, path, *, mode: str) -> None:
-    """Rows of masked input, reconstruction and original, each of images [n, H, W, C]; many stand in several groups side by side.
+def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np.ndarray, path: str | Path, *, mode: str) -> None:
+    """Draw masked inputs, their reconstructions and the originals, images [n, H, W, C] each, one triple for each image.
 
-    ``mode``: "honest", or "oracle" where a reconstruction of normalised patches got the hidden patches' own mean and variance; the picture
-    says which. Floats are cut to [0, 1]. Raises ValueError for another mode, and for arrays of other or different shapes.
+    ``mode``: "honest", or "oracle" if normalised patches were scaled back with the mean and variance of the hidden patches themselves,
+    which a model cannot know. The title of the figure says which. Floats are clipped to [0, 1]. Raises ValueError for another mode and
+    for arrays of other or different shapes.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> images = np.zeros((2, 8, 8, 3))
+    >>> path = tempfile.mkdtemp() + "/reconstructions.png"
+    >>> jv.plots.reconstructions(images, images, images, path, mode="honest")
     """
     if mode not in _MODES:
         raise ValueError(f"mode: found {mode!r}, expected 'honest' or 'oracle'")
@@ -59,24 +75,30 @@ def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np
     drawing.save(figure, path)
 
 
-def _titled(classes: list[str] | None, label, width: float) -> str:
+def _class_title(classes: list[str] | None, label, width: float) -> str:
     return "" if classes is None or label is None else drawing.fitted("{}", classes[int(label)], 7, width)
 
 
 def neighbours(
     queries: np.ndarray,
     neighbours: np.ndarray,
-    path,
+    path: str | Path,
     *,
     query_labels: np.ndarray | None = None,
     neighbour_labels: np.ndarray | None = None,
     similarity: np.ndarray | None = None,
     classes: list[str] | None = None,
 ) -> None:
-    """Images [n, H, W, C], a row each, in front of their nearest [n, k, H, W, C], the nearest first.
+    """Draw images [n, H, W, C], one in a row, each before its nearest neighbours [n, k, H, W, C].
 
-    With labels [n] and [n, k] a neighbour of the same class has a green frame, another a red one; ``classes`` names them, ``similarity``
-    [n, k] is written above. Floats are cut to [0, 1]. Raises ValueError for arrays that do not fit one another.
+    With labels [n] and [n, k], a neighbour of the same class has a green frame, any other a red one. The names of the ``classes`` and the
+    ``similarity`` [n, k] are written above the images. Floats are clipped to [0, 1]. Raises ValueError for shapes that do not match.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/neighbours.png"
+    >>> jv.plots.neighbours(np.zeros((2, 8, 8, 3)), np.ones((2, 3, 8, 8, 3)), path)
     """
     queries, nearest = drawing.check_images("queries", queries), drawing.check_images("neighbours", neighbours, "n k")
     count, k = nearest.shape[:2]
@@ -86,8 +108,8 @@ def neighbours(
     wrong = [f"{name} {np.shape(given)}" for name, (given, shape) in known.items() if given is not None and np.shape(given) != shape]
     if wrong or len(queries) != count or (query_labels is None) != (neighbour_labels is None):
         found = ", ".join(wrong) or f"queries {queries.shape}, neighbours {nearest.shape}, labels of {'both' if labelled else 'not both'}"
-        wanted = f"[n, ...] and [n, k, ...], labels of both or of none, [n] and [n, k], here [{count}, {k}]"
-        raise ValueError(f"queries, neighbours: found {found}, expected {wanted}")
+        expected = f"[n, ...] and [n, k, ...], labels of both or of none, [n] and [n, k], here [{count}, {k}]"
+        raise ValueError(f"queries, neighbours: found {found}, expected {expected}")
     side = 1.15
     above = 0.16 if similarity is not None or (labelled and classes is not None) else 0.02
     figure, axes = drawing.sheet_of_images((k + 1) * side, count * (side + above) + 0.25, count, k + 1)
@@ -99,22 +121,28 @@ def neighbours(
             label = None if not labelled else query_labels[row] if first else neighbour_labels[row][column - 1]
             right = not first and labelled and label == query_labels[row]
             color = "black" if first or not labelled else drawing.RIGHT if right else drawing.WRONG
-            text = _titled(classes, label, 72 * side - 6)
+            text = _class_title(classes, label, 72 * side - 6)
             if similarity is not None and not first:
                 share = f"{similarity[row][column - 1]:.2f}"
                 text = drawing.fitted(f"{{}} {share}", classes[int(label)], 7, 72 * side - 6) if text else share
             axis.set_title(text, fontsize=7, color=color, pad=2)
             for spine in axis.spines.values():
                 spine.set(color=color, linewidth=2.0 if first else 1.5)
-    figure.suptitle("an image and its nearest", fontsize=9)
+    figure.suptitle("nearest neighbours", fontsize=9)
     drawing.save(figure, path)
 
 
-def top_patches(patches: np.ndarray, path, *, names: list[str] | None = None, strengths: np.ndarray | None = None) -> None:
-    """What excites channels most: a row of patches [channels, count, h, w, C] for each, the strongest first.
+def top_patches(patches: np.ndarray, path: str | Path, *, names: list[str] | None = None, strengths: np.ndarray | None = None) -> None:
+    """Draw patches [channels, count, h, w, C], a row for each channel, as ``jv.evaluate.top_patches`` finds them.
 
-    ``names`` of the channels stand before the rows, ``strengths`` [channels, count] above the patches. Floats are cut to [0, 1]. Raises
-    ValueError for arrays that do not fit one another.
+    ``names`` of the channels are written before the rows, the activations ``strengths`` [channels, count] above the patches. Floats are
+    clipped to [0, 1]. Raises ValueError for shapes that do not match.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/top_patches.png"
+    >>> jv.plots.top_patches(np.zeros((2, 3, 8, 8, 3)), path)
     """
     patches = drawing.check_images("patches", patches, "channels count")
     channels, count = patches.shape[:2]
@@ -123,12 +151,12 @@ def top_patches(patches: np.ndarray, path, *, names: list[str] | None = None, st
         found = f"{len(names)} names" if strengths is None else f"{len(names)} names and strengths {np.shape(strengths)}"
         raise ValueError(f"names, strengths: found {found}, expected [{channels}] and [{channels}, {count}]")
     side = 0.95
-    lines = [drawing.fitted("{}", name, 8, _NAME) for name in names]
-    margin = 0.15 + min(_NAME, 5.2 * max(map(len, lines))) / 72  # inches
+    lines = [drawing.fitted("{}", name, 8, _MAX_NAME_WIDTH) for name in names]
+    margin = 0.15 + min(_MAX_NAME_WIDTH, 5.2 * max(map(len, lines))) / 72  # inches
     above = 0.17 if strengths is not None else 0.0
     figure, axes = drawing.sheet_of_images(count * side + margin, channels * (side + above) + 0.12, channels, count)
     share = margin / (count * side + margin)
-    figure.get_layout_engine().set(rect=(share, 0, 1 - share, 1))  # the names stand left of it
+    figure.get_layout_engine().set(rect=(share, 0, 1 - share, 1))  # the names are left of it
     for row in range(channels):
         for column in range(count):
             axes[row, column].axis("on")
@@ -140,10 +168,16 @@ def top_patches(patches: np.ndarray, path, *, names: list[str] | None = None, st
     drawing.save(figure, path)
 
 
-def gradients(image: np.ndarray, found: dict[str, np.ndarray], path) -> None:
-    """An image [H, W, C] beside gradients with respect to it, [H, W, C] each under its name: grey is 0, each stretched to its own range.
+def gradients(image: np.ndarray, found: dict[str, np.ndarray], path: str | Path) -> None:
+    """Draw an image [H, W, C] beside gradients with respect to it, ``found`` [H, W, C] by name.
 
-    Raises ValueError for arrays of another shape.
+    Grey is 0; each gradient is scaled by its largest absolute value. Raises ValueError for gradients of another shape.
+
+    >>> import jaxvision as jv  # slow
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = tempfile.mkdtemp() + "/gradients.png"
+    >>> jv.plots.gradients(np.zeros((8, 8, 3)), {"gradient": np.ones((8, 8, 3))}, path)
     """
     image = drawing.check_images("image", np.asarray(image)[None])[0]
     for name, gradient in found.items():

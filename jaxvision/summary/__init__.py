@@ -1,5 +1,16 @@
-"""What a network is made of, before it is run: one row a layer with shapes, parameters, MACs, memory and receptive fields."""
+"""Reports of models without running them: a row for each layer with shape, parameters, MACs, memory and receptive field."""
 
-from jaxvision.summary.rows import CONVENTIONS, UNITS, Report, Row, report
+from jaxvision._public import set_public_names
+from jaxvision.summary._report import Report, report
+from jaxvision.summary.rows import CONVENTIONS, UNITS, Row
 
-__all__ = ["CONVENTIONS", "UNITS", "Report", "Row", "report"]
+__all__ = [
+    # a report and its rows
+    "Report",
+    "Row",
+    "report",
+    # conventions of counting
+    "CONVENTIONS",
+    "UNITS",
+]
+set_public_names(__name__, __all__)

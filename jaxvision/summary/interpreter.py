@@ -1,4 +1,4 @@
-"""From the equations of a program to its layers: every call of a module with parameters, every pooling and every product beside them."""
+"""Interprets a traced program and lists its layers: modules with parameters, poolings, and products outside such modules."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,14 +8,24 @@ from jax.extend import core
 
 from jaxvision import kernels
 from jaxvision.layers import Conv, WindowAttention
-from jaxvision.summary.propagation import Seen, Window, joined, padded, reshaped, seen_image, sliced, through_groups, through_window
+from jaxvision.summary.propagation import (
+    Spatial,
+    Window,
+    elementwise,
+    input_spatial,
+    padded,
+    reshaped,
+    sliced,
+    through_attention_windows,
+    through_window,
+)
 from jaxvision.summary.tracing import Program, call_number
 
-PARAMETER = "parameter"  # the mark of what is computed from parameters alone
+PARAMETER = "parameter"  # marks values that are computed from parameters alone
 
 
 class Layer(NamedTuple):
-    """What one layer is and does in a batch of one; ``uses`` counts products of two numbers that are added up, ``params`` by name."""
+    """One layer for a batch of one; ``uses`` counts the multiplications whose products are added up, ``params`` sizes by name."""
 
     path: tuple[str, ...]
     kind: str
@@ -24,9 +34,9 @@ class Layer(NamedTuple):
     params: dict[str, int]
     uses: int = 0
     window: Window | None = None
-    extents: tuple[int, int] | None = None  # of what the window slides over
-    seen: Seen | None = None
-    function: bool = False  # not a module, but a function called in one
+    input_size: tuple[int, int] | None = None  # height and width before the window
+    spatial: Spatial | None = None
+    function: bool = False  # a function that a module calls
 
 
 def _pair(value) -> tuple[int, int]:
@@ -39,27 +49,27 @@ def _convolution_of(module: Conv) -> Window:
 
 
 def _inner(equation) -> Any:
-    """The program that an equation runs, None where it runs none."""
+    """The jaxpr that an equation calls; None if it calls none."""
     if equation.primitive.name in _SPELLED_OUT:
         return jax.make_jaxpr(_SPELLED_OUT[equation.primitive.name])(*(variable.aval for variable in equation.invars)).jaxpr
-    if equation.primitive.name not in _RUNS:
+    if equation.primitive.name not in _CALL_PRIMITIVES:
         return None
     found = [value for value in equation.params.values() if isinstance(value, core.Jaxpr | core.ClosedJaxpr)]
     return (found[0].jaxpr if isinstance(found[0], core.ClosedJaxpr) else found[0]) if found else None
 
 
-class Walk:
-    """One pass over a program; ``layers`` in the order in which they are computed."""
+class Interpreter:
+    """One pass over a program. ``layers`` are in the order of computation."""
 
     def __init__(self, program: Program):
         self.program = program
         self.layers: list[Layer] = []
         self.path: tuple[str, ...] = ()
-        self.times = 1  # how often a loop runs what is inside it
+        self.times = 1  # number of iterations of the enclosing loops
         self.claimed: set[tuple[str, ...]] = set()
 
-    def take(self, path: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters directly at ``path``, which no later layer gets."""
+    def claim_params(self, path: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters directly at ``path``. They are given once: a later call gets none."""
         node = self.program.params
         for part in path:
             node = node.get(part, {})  # a module without parameters is not in the tree
@@ -71,7 +81,7 @@ class Walk:
         return own
 
     def run(self, jaxpr, values: list) -> list:
-        """Values of the results of a program whose arguments have ``values``: a Seen, PARAMETER, or None for a constant."""
+        """Evaluate a jaxpr on abstract ``values``: a Spatial, PARAMETER, or None for a constant."""
         known = dict(zip(jaxpr.invars, values, strict=True))
 
         def read(variable):
@@ -94,11 +104,11 @@ class Walk:
                 outs = self.run(inner, ins)
             finally:
                 self.times = before
-            if equation.primitive.name == "scan":  # the place along the loop is lost
+            if equation.primitive.name == "scan":  # the position along the loop is unknown
                 shapes = [variable.aval.shape for variable in equation.outvars]
-                outs = [joined([out], [()], shape) if isinstance(out, Seen) else out for out, shape in zip(outs, shapes)]
+                outs = [elementwise([out], [()], shape) if isinstance(out, Spatial) else out for out, shape in zip(outs, shapes)]
             return outs
-        if not any(isinstance(value, Seen) for value in ins):
+        if not any(isinstance(value, Spatial) for value in ins):
             return [PARAMETER if PARAMETER in ins else None] * len(equation.outvars)
         return [self._operation(equation, ins)] * len(equation.outvars)
 
@@ -107,38 +117,40 @@ class Walk:
         start, outer, self.path = len(self.layers), self.path, call.path
         outs = self.run(_inner(equation), ins)
         self.path = outer
-        seen = next((value for value in ins if isinstance(value, Seen)), None)
+        spatial = next((value for value in ins if isinstance(value, Spatial)), None)
         shapes = [variable.aval for variable in equation.invars]
-        shape = next((aval.shape for aval, value in zip(shapes, ins) if value is seen), ())
+        shape = next((aval.shape for aval, value in zip(shapes, ins) if value is spatial), ())
         out = equation.outvars[0].aval if equation.outvars else None
         window = None
-        if isinstance(call.module, Conv) and seen is not None:
+        if isinstance(call.module, Conv) and spatial is not None:
             window = _convolution_of(call.module)
-            outs = [through_window(seen, (1, 2), shape[1:3], out.shape[1:3], window)]
-        elif isinstance(call.module, WindowAttention) and seen is not None:
-            outs = [through_groups(seen, shape[1:3], call.module.window, call.module.shift)]
+            outs = [through_window(spatial, (1, 2), shape[1:3], out.shape[1:3], window)]
+        elif isinstance(call.module, WindowAttention) and spatial is not None:
+            outs = [through_attention_windows(spatial, shape[1:3], call.module.window, call.module.shift)]
             mixed = next((index for index in range(start, len(self.layers)) if self.layers[index].kind == "MatMul"), len(self.layers))
             for index in range(start, len(self.layers)):
-                self.layers[index] = self.layers[index]._replace(seen=seen if index < mixed else outs[0])
-        own = self.take(call.path)
-        folded = [layer for layer in self.layers[start:] if layer.function and layer.path == call.path and layer.kind not in _APART]
+                self.layers[index] = self.layers[index]._replace(spatial=spatial if index < mixed else outs[0])
+        own = self.claim_params(call.path)
+        folded = [
+            layer for layer in self.layers[start:] if layer.function and layer.path == call.path and layer.kind not in _STANDALONE_KINDS
+        ]
         if call.leaf and (own or call.path in self.claimed) and out is not None:
             self.layers[start:] = [layer for layer in self.layers[start:] if not any(layer is other for other in folded)]
-            windows = [(layer.window, layer.extents) for layer in folded if layer.window]
-            uses, seen = sum(layer.uses for layer in folded), outs[0] if isinstance(outs[0], Seen) else None
-            if window:  # a convolution's, in whatever form it is computed here
+            windows = [(layer.window, layer.input_size) for layer in folded if layer.window]
+            uses, spatial = sum(layer.uses for layer in folded), outs[0] if isinstance(outs[0], Spatial) else None
+            if window:  # of a convolution, whatever its implementation
                 uses = self.times * math.prod(out.shape) * math.prod(window.size) * (shape[-1] // window.groups)
-            window, extents = (window, shape[1:3]) if window else (windows[-1] if windows else (None, None))
+            window, input_size = (window, shape[1:3]) if window else (windows[-1] if windows else (None, None))
             kind = type(call.module).__name__
             sizes = {name: math.prod(shape) for name, shape in own.items()}
-            self.layers.append(Layer(call.path, kind, out.shape, out.dtype.itemsize, sizes, uses, window, extents, seen))
+            self.layers.append(Layer(call.path, kind, out.shape, out.dtype.itemsize, sizes, uses, window, input_size, spatial))
         else:
             bare = [Layer((*call.path, name), "Parameter", shape, 0, {name: math.prod(shape)}) for name, shape in own.items()]
             self.layers[start:start] = bare
         return outs
 
-    def _operation(self, equation, ins: list) -> Seen:
-        """What an operation on something seen has seen; poolings and products are noted as layers."""
+    def _operation(self, equation, ins: list) -> Spatial:
+        """The spatial structure after an operation; poolings and products are added to the layers."""
         name, shapes = equation.primitive.name, [variable.aval.shape for variable in equation.invars]
         shape, params = equation.outvars[0].aval.shape, equation.params
         first = ins[0]
@@ -148,7 +160,7 @@ class Walk:
             return self._product(equation, ins)
         if name in _COMPILED:
             return self._compiled(equation, ins)
-        if isinstance(first, Seen):
+        if isinstance(first, Spatial):
             if name.startswith("reduce_window"):
                 return self._pooling(equation, first)
             if name in _REDUCTIONS:
@@ -172,108 +184,108 @@ class Walk:
                 return first
         if name == "concatenate":
             own = [(*entry[: params["dimension"]], shape[params["dimension"]], *entry[params["dimension"] + 1 :]) for entry in shapes]
-            found = joined(ins, own, shape)
-            parts = sum(isinstance(value, Seen) for value in ins)
-            return found.lost(params["dimension"]) if parts > 1 else found
-        return joined(ins, shapes, shape)
+            found = elementwise(ins, own, shape)
+            parts = sum(isinstance(value, Spatial) for value in ins)
+            return found.unknown_along(params["dimension"]) if parts > 1 else found
+        return elementwise(ins, shapes, shape)
 
-    def _note(self, kind: str, equation, seen: Seen, uses: int = 0, window: Window | None = None, extents=None) -> None:
+    def _add_layer(self, kind: str, equation, spatial: Spatial, uses: int = 0, window: Window | None = None, input_size=None) -> None:
         out = equation.outvars[0].aval
-        self.layers.append(Layer(self.path, kind, out.shape, out.dtype.itemsize, {}, uses * self.times, window, extents, seen, True))
+        self.layers.append(Layer(self.path, kind, out.shape, out.dtype.itemsize, {}, uses * self.times, window, input_size, spatial, True))
 
-    def _convolution(self, equation, ins: list) -> Seen:
+    def _convolution(self, equation, ins: list) -> Spatial:
         image, kernel = (variable.aval.shape for variable in equation.invars)
         shape, params = equation.outvars[0].aval.shape, equation.params
         numbers = params["dimension_numbers"]
         uses = math.prod(shape) * math.prod(kernel) // kernel[numbers.rhs_spec[0]]
-        seen = ins[0] if isinstance(ins[0], Seen) else ins[1].blurred(ins[1].sides())
-        places, sides = numbers.lhs_spec[2:], seen.axes[numbers.lhs_spec[1]]
+        spatial = ins[0] if isinstance(ins[0], Spatial) else ins[1].summed_over(ins[1].sides())
+        spatial_axes, sides = numbers.lhs_spec[2:], spatial.axes[numbers.lhs_spec[1]]
         window = None
-        if len(places) == 2:
+        if len(spatial_axes) == 2:
             size = tuple(kernel[axis] for axis in numbers.rhs_spec[2:])
             groups = params["feature_group_count"]
             window = Window(size, params["window_strides"], params["padding"], params["rhs_dilation"], groups)
-        extents, counts = (tuple(from_[axis] for axis in axes) for from_, axes in ((image, places), (shape, numbers.out_spec[2:])))
+        input_size, counts = (tuple(sizes[axis] for axis in axes) for sizes, axes in ((image, spatial_axes), (shape, numbers.out_spec[2:])))
         if window is None or set(params["lhs_dilation"]) != {1}:
-            for axis in places:
-                seen = seen.lost(axis)
+            for axis in spatial_axes:
+                spatial = spatial.unknown_along(axis)
         else:
-            seen = through_window(seen, places, extents, counts, window)
-        axes = {out: seen.axes[axis] for out, axis in zip(numbers.out_spec, numbers.lhs_spec)}
+            spatial = through_window(spatial, spatial_axes, input_size, counts, window)
+        axes = {out: spatial.axes[axis] for out, axis in zip(numbers.out_spec, numbers.lhs_spec)}
         axes[numbers.out_spec[1]] = frozenset()
-        seen = seen._replace(axes=tuple(axes[axis] for axis in range(len(shape)))).blurred(sides)
-        self._note("Conv", equation, seen, uses, window, extents)
-        return seen
+        spatial = spatial._replace(axes=tuple(axes[axis] for axis in range(len(shape)))).summed_over(sides)
+        self._add_layer("Conv", equation, spatial, uses, window, input_size)
+        return spatial
 
-    def _compiled(self, equation, ins: list) -> Seen:
+    def _compiled(self, equation, ins: list) -> Spatial:
         """A convolution [B, H, W, C], [kh, kw, c, D] or a pooling [B, H, W, C] by one of the compiled kernels of CPUs."""
-        (_, *extents, _), other = (variable.aval.shape for variable in equation.invars)
+        (_, *input_size, _), other = (variable.aval.shape for variable in equation.invars)
         shape, options, kind = equation.outvars[0].aval.shape, dict(equation.params["options"]), _COMPILED[equation.primitive.name]
         size = options.get("size", other[:2])
         edges = options["padding"]  # the same before and after of a convolution, four numbers of a pooling
         padding = tuple((edge, edge) for edge in edges) if kind == "Conv" else (edges[:2], edges[2:])
         uses = math.prod(shape) * math.prod(other[:3]) if kind == "Conv" else 0
         window = Window(size, options["stride"], padding, (1, 1), shape[3] if equation.primitive.name == "jaxvision_depthwise" else 1)
-        seen = next(value for value in ins if isinstance(value, Seen))
-        seen = through_window(seen, (1, 2), tuple(extents), shape[1:3], window)
-        self._note(kind, equation, seen, uses, window, tuple(extents))
-        return seen
+        spatial = next(value for value in ins if isinstance(value, Spatial))
+        spatial = through_window(spatial, (1, 2), tuple(input_size), shape[1:3], window)
+        self._add_layer(kind, equation, spatial, uses, window, tuple(input_size))
+        return spatial
 
-    def _product(self, equation, ins: list) -> Seen:
+    def _product(self, equation, ins: list) -> Spatial:
         (contracted, batched), found = equation.params["dimension_numbers"], []
         shape = equation.outvars[0].aval.shape
         count = len(batched[0])
         free = [0, 0]
         for index, variable in enumerate(equation.invars):
             free[index] = [axis for axis in range(variable.aval.ndim) if axis not in (*contracted[index], *batched[index])]
-        for index, seen in enumerate(ins):
-            if not isinstance(seen, Seen):
+        for index, spatial in enumerate(ins):
+            if not isinstance(spatial, Spatial):
                 continue
-            sides = frozenset().union(*(seen.axes[axis] for axis in contracted[index]))
-            axes = [seen.axes[axis] for axis in batched[index]] + [frozenset()] * (len(shape) - count)
+            sides = frozenset().union(*(spatial.axes[axis] for axis in contracted[index]))
+            axes = [spatial.axes[axis] for axis in batched[index]] + [frozenset()] * (len(shape) - count)
             begin = count + (len(free[0]) if index else 0)
             for offset, axis in enumerate(free[index]):
-                axes[begin + offset] = seen.axes[axis]
-            found.append(seen._replace(axes=tuple(axes)).blurred(sides))
-        seen = joined(found, [shape] * len(found), shape)
-        if len(found) == 2:  # every place meets every other
-            seen = seen.blurred(seen.sides())
+                axes[begin + offset] = spatial.axes[axis]
+            found.append(spatial._replace(axes=tuple(axes)).summed_over(sides))
+        spatial = elementwise(found, [shape] * len(found), shape)
+        if len(found) == 2:  # every position is combined with every other
+            spatial = spatial.summed_over(spatial.sides())
         fixed = len(found) == 1 and PARAMETER not in ins
         uses = math.prod(shape) * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted[0])
         kind = "GridMean" if fixed else "MatMul" if len(found) == 2 else "Linear"
-        self._note(kind, equation, seen, 0 if fixed else uses)
-        return seen
+        self._add_layer(kind, equation, spatial, 0 if fixed else uses)
+        return spatial
 
-    def _pooling(self, equation, seen: Seen) -> Seen:
+    def _pooling(self, equation, spatial: Spatial) -> Spatial:
         params, before, after = equation.params, equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-        axes = tuple(axis for axis in range(len(before)) if seen.axes[axis])
+        axes = tuple(axis for axis in range(len(before)) if spatial.axes[axis])
         if len(axes) != 2 or any(params["window_dimensions"][axis] > 1 for axis in range(len(before)) if axis not in axes):
-            along = any(seen.axes[axis] and params["window_dimensions"][axis] > 1 for axis in range(len(before)))
+            along = any(spatial.axes[axis] and params["window_dimensions"][axis] > 1 for axis in range(len(before)))
             for axis in range(len(before)) if along else ():
-                seen = seen.lost(axis)
-            self._note("Pool" if along else "ResponseNorm", equation, seen)
-            return seen
+                spatial = spatial.unknown_along(axis)
+            self._add_layer("Pool" if along else "ResponseNorm", equation, spatial)
+            return spatial
         size, stride, padding, dilation = (
             tuple(params[name][axis] for axis in axes) for name in ("window_dimensions", "window_strides", "padding", "window_dilation")
         )
         window = Window(size, stride, padding, dilation)
-        extents, counts = (tuple(shape[axis] for axis in axes) for shape in (before, after))
-        seen = through_window(seen, axes, extents, counts, window)
+        input_size, counts = (tuple(shape[axis] for axis in axes) for shape in (before, after))
+        spatial = through_window(spatial, axes, input_size, counts, window)
         kind = {"reduce_window_max": "MaxPool", "reduce_window_sum": "AveragePool"}.get(equation.primitive.name, "Pool")
-        self._note(kind, equation, seen, 0, window, extents)
-        return seen
+        self._add_layer(kind, equation, spatial, 0, window, input_size)
+        return spatial
 
-    def _reduction(self, equation, seen: Seen) -> Seen:
+    def _reduction(self, equation, spatial: Spatial) -> Spatial:
         axes = equation.params["axes"]
-        sides = frozenset().union(*(seen.axes[axis] for axis in axes))
-        seen = seen.blurred(sides)
-        seen = seen._replace(axes=tuple(side for axis, side in enumerate(seen.axes) if axis not in axes))
-        if sides and not seen.sides():
-            self._note(_REDUCTIONS[equation.primitive.name], equation, seen)
-        return seen
+        sides = frozenset().union(*(spatial.axes[axis] for axis in axes))
+        spatial = spatial.summed_over(sides)
+        spatial = spatial._replace(axes=tuple(side for axis, side in enumerate(spatial.axes) if axis not in axes))
+        if sides and not spatial.sides():
+            self._add_layer(_REDUCTIONS[equation.primitive.name], equation, spatial)
+        return spatial
 
 
-_RUNS = (
+_CALL_PRIMITIVES = (
     "jit",
     "pjit",
     "closed_call",
@@ -285,7 +297,7 @@ _RUNS = (
     "checkpoint",
     "scan",
 )
-_APART = ("MaxPool", "AveragePool", "Pool", "MatMul")  # never part of the layer of a module that has parameters
+_STANDALONE_KINDS = ("MaxPool", "AveragePool", "Pool", "MatMul")  # rows of their own, even inside a module that has parameters
 _SPELLED_OUT = {  # fast forms: what they do, operation by operation
     "attention": kernels.plain_attention,
     "self_attention": kernels.plain_self_attention,
@@ -306,13 +318,13 @@ _REDUCTIONS = {
 
 
 def layers_of(program: Program, shapes: list[tuple[int, ...]]) -> list[Layer]:
-    """The layers of a program whose inputs have ``shapes``, and at the end the parameters that it never reads, by top level."""
-    walk = Walk(program)
+    """The layers of a program whose inputs have ``shapes``. Parameters that it never reads come last, one row for each top-level name."""
+    interpreter = Interpreter(program)
     jaxpr = program.jaxpr.jaxpr
-    walk.run(jaxpr, [PARAMETER] * program.variables + [seen_image(shape) for shape in shapes])
+    interpreter.run(jaxpr, [PARAMETER] * program.variables + [input_spatial(shape) for shape in shapes])
 
     def rest(node, path):
-        own = walk.take(path)
+        own = interpreter.claim_params(path)
         counts = {"/".join((*path[1:], name)): math.prod(shape) for name, shape in own.items()}
         for name, child in node.items():
             if hasattr(child, "items"):
@@ -321,5 +333,5 @@ def layers_of(program: Program, shapes: list[tuple[int, ...]]) -> list[Layer]:
 
     for name, node in program.params.items():
         if hasattr(node, "items") and (unused := rest(node, (name,))):
-            walk.layers.append(Layer((name,), "unused", (), 0, unused))
-    return walk.layers
+            interpreter.layers.append(Layer((name,), "unused", (), 0, unused))
+    return interpreter.layers

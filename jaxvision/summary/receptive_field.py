@@ -1,7 +1,7 @@
-"""Receptive fields: for each place along one side of a map, the first and the last pixel that can change it.
+"""Receptive fields along one side of an image: for each position of a feature map, the first and last pixel that it depends on.
 
-Sides are apart from one another, since every window is a rectangle. Pixels beyond the edge count as pixels, so that a field is as large as
-theory says, not as large as the image allows.
+The two sides are handled separately, because every window is a rectangle. Pixels outside the image count too, so that a field has its
+theoretical size even if it is larger than the image.
 """
 
 from typing import NamedTuple
@@ -9,67 +9,67 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Reach(NamedTuple):
-    """First and last pixel [n] of n places, and how many pixels lie between neighbouring places (the total stride)."""
+class FieldAlongSide(NamedTuple):
+    """First and last pixel [n] of n positions, and the pixels between neighbouring positions (``step``, the total stride)."""
 
     first: np.ndarray
     last: np.ndarray
     step: int
-    whole: bool = False  # every pixel of the side, however many there are
+    whole: bool = False  # every pixel of the side
 
     @property
-    def field(self) -> int | None:
-        """The largest receptive field of a place, in pixels; None for the whole side."""
+    def size(self) -> int | None:
+        """The largest receptive field of a position in pixels; None for the whole side."""
         return None if self.whole else int((self.last - self.first).max()) + 1
 
 
-def pixels(count: int) -> Reach:
-    """The reach of an image's own pixels: each sees itself."""
-    places = np.arange(count)
-    return Reach(places, places, 1)
+def pixel_fields(count: int) -> FieldAlongSide:
+    """The fields of the pixels of an image: each depends on itself alone."""
+    positions = np.arange(count)
+    return FieldAlongSide(positions, positions, 1)
 
 
-def _beyond(values: np.ndarray, indices: np.ndarray, step: int) -> np.ndarray:
-    """``values`` at ``indices``, which go on evenly where they leave the array."""
+def _extrapolated(values: np.ndarray, indices: np.ndarray, step: int) -> np.ndarray:
+    """``values`` at ``indices``; outside the array they continue linearly with ``step``."""
     inside = np.clip(indices, 0, len(values) - 1)
     return values[inside] + (indices - inside) * step
 
 
-def slide(reach: Reach, count: int, size: int, *, stride: int = 1, before: int = 0, dilation: int = 1) -> Reach:
-    """``count`` windows of ``size`` places, ``stride`` apart, the first of which begins ``before`` places outside."""
+def slide(field: FieldAlongSide, count: int, size: int, *, stride: int = 1, before: int = 0, dilation: int = 1) -> FieldAlongSide:
+    """The fields after ``count`` sliding windows of ``size`` positions; the first begins ``before`` positions outside."""
     begin = np.arange(count) * stride - before
-    first = _beyond(reach.first, begin, reach.step)
-    last = _beyond(reach.last, begin + dilation * (size - 1), reach.step)
-    return Reach(first, last, reach.step * stride, reach.whole)
+    first = _extrapolated(field.first, begin, field.step)
+    last = _extrapolated(field.last, begin + dilation * (size - 1), field.step)
+    return FieldAlongSide(first, last, field.step * stride, field.whole)
 
 
-def group(reach: Reach, window: int, shift: int) -> Reach:
-    """Each place sees all places of its window of ``window``; windows begin at ``shift``, and places before it are a window too."""
-    count = len(reach.first)
+def attend_in_windows(field: FieldAlongSide, window: int, shift: int) -> FieldAlongSide:
+    """The fields after attention within windows of ``window`` positions, from ``shift`` on; positions before it are a window too."""
+    count = len(field.first)
     shift = shift if count > window else 0
     number = (np.arange(count) - shift) // window
     begin = np.maximum(number * window + shift, 0)
     end = np.minimum((number + 1) * window + shift, count) - 1
-    return reach._replace(first=reach.first[begin], last=reach.last[end])
+    return field._replace(first=field.first[begin], last=field.last[end])
 
 
-def pick(reach: Reach, begin: int, end: int, stride: int) -> Reach:
-    """Every ``stride``-th place from ``begin`` until before ``end``."""
-    return Reach(reach.first[begin:end:stride], reach.last[begin:end:stride], reach.step * stride, reach.whole)
+def take_slice(field: FieldAlongSide, begin: int, end: int, stride: int) -> FieldAlongSide:
+    """The fields of the positions ``begin:end:stride``."""
+    return FieldAlongSide(field.first[begin:end:stride], field.last[begin:end:stride], field.step * stride, field.whole)
 
 
-def unite(one: Reach | None, two: Reach | None) -> Reach | None:
-    """What either of two branches sees; None where that is not known. A single place is seen by all places of the other."""
+def union(one: FieldAlongSide | None, two: FieldAlongSide | None) -> FieldAlongSide | None:
+    """The fields of the sum of two branches; None if they are unknown. A single position is broadcast to all positions of the other."""
     if one is None or two is None:
         return None
     if len(one.first) != len(two.first) and 1 not in (len(one.first), len(two.first)):
-        longer = max(one, two, key=lambda reach: len(reach.first))
+        longer = max(one, two, key=lambda field: len(field.first))
         return longer._replace(whole=True) if one.whole or two.whole else None
     first, last = np.minimum(one.first, two.first), np.maximum(one.last, two.last)
     longer = one if len(one.first) >= len(two.first) else two
-    return Reach(first, last, longer.step, one.whole or two.whole)
+    return FieldAlongSide(first, last, longer.step, one.whole or two.whole)
 
 
-def everything(reach: Reach | None) -> Reach | None:
-    """Every place sees the whole side."""
-    return None if reach is None else reach._replace(whole=True)
+def whole_side(field: FieldAlongSide | None) -> FieldAlongSide | None:
+    """The fields of positions that depend on the whole side."""
+    return None if field is None else field._replace(whole=True)

@@ -1,4 +1,4 @@
-"""A network as a program, without computing anything: one equation an operation, one nested equation a call of a module."""
+"""Traces a network to a jaxpr, without computing anything. Each call of a module becomes a nested equation of its own."""
 
 import inspect
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _MARK = "jaxvision_call_"
 
 
 class Call(NamedTuple):
-    """One call of a module: the module, the place of its parameters in the tree, whether it calls no other module."""
+    """One call of a module: the module, the path of its parameters, and whether it calls no other module (``leaf``)."""
 
     module: nn.Module
     path: tuple[str, ...]
@@ -19,7 +19,7 @@ class Call(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The equations of an evaluation, its calls by number, the shapes of the variables, how many inputs are variables."""
+    """A traced evaluation: its jaxpr, the module calls, the shapes of the parameters, and how many inputs are variables."""
 
     jaxpr: Any
     calls: list[Call]
@@ -28,13 +28,13 @@ class Program(NamedTuple):
 
 
 def call_number(equation) -> int | None:
-    """Which call an equation stands for, None for any other equation."""
+    """The number of the module call that an equation stands for; None for any other equation."""
     name = str(equation.params.get("name", ""))
     return int(name.removeprefix(_MARK)) if name.startswith(_MARK) else None
 
 
 def _marker(calls: list[Call]):
-    """An interceptor that makes every call of a module an equation of its own, and notes it in ``calls``."""
+    """An interceptor that wraps every call of a module in an equation of its own and appends the call to ``calls``."""
     open_calls = []
 
     def intercept(next_function, arguments, keywords, context):
@@ -64,30 +64,32 @@ def _marker(calls: list[Call]):
 
 def _check_model(model: Any, inputs: tuple) -> None:
     if not isinstance(model, nn.Module):
-        said = f"jv.create_model({model!r})" if isinstance(model, str) else "jv.create_model('resnet18')"
-        raise TypeError(f"model: found {model!r}, expected a Linen module such as {said}")
+        example = f"jv.create_model({model!r})" if isinstance(model, str) else "jv.create_model('resnet18')"
+        raise TypeError(f"model: found {model!r}, expected a Linen module such as {example}")
     try:
         inspect.signature(model.__call__).bind(*inputs)
     except TypeError as error:
-        told = f"model: {type(model).__name__} cannot be called with an image alone ({error})"
-        raise ValueError(f"{told}; expected a module of one input: wrap it in one that gives the rest") from None
+        problem = f"model: {type(model).__name__} cannot be called with an image alone ({error})"
+        raise ValueError(f"{problem}; expected a module of one input; wrap it in a module that passes the other inputs") from None
 
 
 def trace_call(model: nn.Module, inputs: tuple) -> Program:
-    """``model`` applied to ``inputs`` (arrays or their shapes and dtypes), as in evaluation; parameters are shapes alone."""
+    """Trace ``model`` on ``inputs`` (arrays, or their shapes and dtypes) in evaluation. Parameters are shapes alone."""
     _check_model(model, inputs)
-    key = jax.eval_shape(lambda: jax.random.key(0))  # no device is asked for anything
+    key = jax.eval_shape(lambda: jax.random.key(0))  # allocates nothing on a device
     variables = jax.eval_shape(model.init, key, *inputs)
     calls: list[Call] = []
 
     def evaluate(variables, *arrays):
         with nn.intercept_methods(_marker(calls)):
-            return jax.tree.leaves(model.apply(variables, *arrays, mutable="intermediates")[0])  # so that no blocks share a program
+            return jax.tree.leaves(
+                model.apply(variables, *arrays, mutable="intermediates")[0]
+            )  # without it equal blocks would share one jaxpr
 
     program = jax.make_jaxpr(evaluate)(variables, *inputs)
     return Program(program, calls, variables.get("params", {}), len(jax.tree.leaves(variables)))
 
 
 def image_of(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    """A batch of one image of ``shape``, without pixels."""
+    """Shape and dtype of a batch of one image of ``shape``."""
     return jax.ShapeDtypeStruct((1, *shape), dtype)

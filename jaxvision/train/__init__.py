@@ -1,14 +1,17 @@
 """One step, one loop and three drivers for every objective; optimizers, checkpoints and the run folder."""
 
+from jaxvision._public import set_public_names
 from jaxvision.train.allocator import keep_memory
 from jaxvision.train.checkpoint import Checkpoints, DamagedCheckpoint
 from jaxvision.train.command import main
+from jaxvision.train.encoder import TrainedEncoder, load_encoder
 from jaxvision.train.experiment import Experiment, total_steps
 from jaxvision.train.loop import run
-from jaxvision.train.optimizers import adam, adamw, cosine, freeze, lamb, lars, momentum, muon, sgd, step_decay, warmup_cosine
+from jaxvision.train.optimizers import adam, adamw, freeze, lamb, lars, momentum, muon, sgd
 from jaxvision.train.options import RunOptions
 from jaxvision.train.remat import rematerialized
 from jaxvision.train.run_folder import load, restore
+from jaxvision.train.schedules import cosine, step_decay, warmup_cosine
 from jaxvision.train.sharding import compile_step, initialize_distributed, place, process_rows
 from jaxvision.train.signals import EXIT_CODE, Interrupted
 from jaxvision.train.state import TrainState, init, teacher, variables
@@ -24,6 +27,7 @@ __all__ = [
     "NotFinite",
     "RunOptions",
     "TrainState",
+    "TrainedEncoder",
     "adam",
     "adamw",
     "compile_step",
@@ -35,6 +39,7 @@ __all__ = [
     "lamb",
     "lars",
     "load",
+    "load_encoder",
     "main",
     "make_step",
     "momentum",
@@ -51,3 +56,4 @@ __all__ = [
     "variables",
     "warmup_cosine",
 ]
+set_public_names(__name__, __all__)

@@ -1,18 +1,21 @@
-"""What a process does with memory that it has freed."""
+"""Settings of the system's memory allocator that make training on a CPU faster."""
 
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # options of mallopt(3)
-_NEVER = -1  # by mallopt(3); a largest int would be 2 GiB, which a step's temporaries may exceed
+_NEVER = -1  # mallopt's value for "never trim"; the largest int is 2 GiB, and the temporaries of a step may exceed that
 
 
 def keep_memory() -> bool:
-    """Keep what a step on a CPU has freed for the next one; whether the system's allocator is one that can (glibc).
+    """Let the allocator keep freed memory for the next step. Returns whether the allocator supports it (glibc does).
 
-    XLA asks for the temporaries of a step anew in each, and glibc hands blocks so large back to the system at once, so that every step
-    touches every page of them for the first time (docs/performance.md has what that costs). It is a setting of the whole process, whose
-    memory then never shrinks, and holds for threads that begin later: ``jv.train.main`` makes it for its commands; in a script of your own
-    call it before JAX has computed anything.
+    XLA allocates the temporaries of each step anew. By default glibc returns such large blocks to the system at once, so that every step
+    pays for page faults on all of them (docs/performance.md has the cost). The setting is for the whole process: its memory does not
+    shrink any more. It applies to threads that start later, so call it before JAX computes anything. ``jv.train.main`` calls it.
+
+    >>> import jaxvision as jv
+    >>> isinstance(jv.train.keep_memory(), bool)
+    True
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):

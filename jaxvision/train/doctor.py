@@ -1,4 +1,4 @@
-"""What ``jaxvision doctor`` finds out: installation, devices, disk, a data folder, a run folder."""
+"""The checks of ``jaxvision doctor``: installation, devices, disk, a data folder, a run folder."""
 
 import importlib.metadata
 import json
@@ -13,7 +13,7 @@ from jaxvision import data
 from jaxvision.train import checkpoint
 
 _NEEDED = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy")
-_OPTIONAL = {  # package: what is missing without it
+_OPTIONAL = {  # package: the feature that needs it
     "pillow": "image files",
     "scikit-learn": "the embedded digits",
     "tensorflow-datasets": "jv.data.tfds",
@@ -21,14 +21,14 @@ _OPTIONAL = {  # package: what is missing without it
     "rich": "the progress bar",
     "tensorboardX": "TensorBoard events",
     "matplotlib": "plots",
-    "grain": "threads of its own that read ahead (the standard library's do it)",
+    "grain": "reading ahead by grain's threads (threads of the standard library do it)",
     "jaxtyping": "shapes in annotations",
 }
-_LEAST_FREE = 2 * 2**30  # bytes
+_LEAST_FREE_BYTES = 2 * 2**30
 
 
 class Section(NamedTuple):
-    """One part of the report."""
+    """One section of the report: what was found, and what is wrong."""
 
     title: str
     facts: list[str]
@@ -43,7 +43,7 @@ def _version(package: str) -> str | None:
 
 
 def installation() -> Section:
-    """Versions of Python and the packages; what is missing and what that costs."""
+    """Versions of Python and the packages, and the features that missing packages take away."""
     facts = [f"Python {platform.python_version()} on {platform.platform()}"]
     facts += [f"{package} {_version(package)}" for package in (*_NEEDED, *_OPTIONAL) if _version(package)]
     facts += [
@@ -53,7 +53,7 @@ def installation() -> Section:
 
 
 def devices() -> Section:
-    """The devices that jax sees, and whether they compute."""
+    """The devices that jax finds, and whether they compute a sum correctly."""
     found = jax.devices()
     facts = [f"{device.id}: {device.device_kind} ({device.platform})" for device in found]
     problems = []
@@ -65,15 +65,15 @@ def devices() -> Section:
 
 
 def disk(folder: Path) -> Section:
-    """Free space where a run would write."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    fact = f"{free / 2**30:.1f} GiB free at {there}"
-    return Section("disk", [fact], [f"less than {_LEAST_FREE / 2**30:.0f} GiB free"] if free < _LEAST_FREE else [])
+    """Free disk space in the folder of runs."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    fact = f"{free / 2**30:.1f} GiB free at {place}"
+    return Section("disk", [fact], [f"less than {_LEAST_FREE_BYTES / 2**30:.0f} GiB free"] if free < _LEAST_FREE_BYTES else [])
 
 
 def data_folder(folder: Path) -> Section:
-    """Which of the known layouts a data folder holds, and what is wrong there."""
+    """The known layouts that a data folder holds, and its problems."""
     try:
         return Section("data", *data.survey(folder))
     except (OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def data_folder(folder: Path) -> Section:
 
 
 def run_folder(folder: Path) -> Section:
-    """Whether a run folder's files, rows and checkpoints are sound; reads only."""
+    """Whether the files, rows and checkpoints of a run folder are intact. The folder is only read."""
     facts, problems = [], []
     if not folder.is_dir():
         return Section("run folder", [], [f"{folder}: no such folder"])
@@ -101,11 +101,11 @@ def run_folder(folder: Path) -> Section:
     for path in sorted(checkpoints.iterdir()) if checkpoints.is_dir() else []:
         if path.name.isdigit():
             damage = checkpoint.verify(path)
-            facts += [] if damage else [f"checkpoint {path.name} is sound"]
+            facts += [] if damage else [f"checkpoint {path.name} is intact"]
             problems += [f"checkpoint {path.name}: {what}" for what in damage]
         else:
             facts.append(
-                f"{path.name}: {'a save in progress or interrupted' if path.name.startswith('unfinished') else 'set aside as damaged'}"
+                f"{path.name}: {'a save in progress or interrupted' if path.name.startswith('unfinished') else 'a damaged checkpoint'}"
             )
     return Section("run folder", facts, problems)
 
@@ -118,7 +118,7 @@ def _bad_rows(path: Path) -> list[str]:
         try:
             step = json.loads(line)["step"]
         except (ValueError, KeyError, TypeError):
-            problems.append(f"metrics.jsonl line {number} is not a row (a torn last line is mended when the run resumes)")
+            problems.append(f"metrics.jsonl line {number} is not a row (an incomplete last line is removed when the run resumes)")
             continue
         if step < last:
             problems.append(f"metrics.jsonl line {number}: step {step} after step {last}")

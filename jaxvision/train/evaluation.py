@@ -24,7 +24,7 @@ class BrokenExamples:
 
     def __init__(self, experiment: Experiment, options: RunOptions, report: Callable[[str], None]):
         self._names = {id(getattr(experiment, name)): name for name in ("test", "validation", "train")}
-        self._options = {"share": options.broken_share, "alone": jax.process_count() == 1, "report": report}
+        self._options = {"share": options.broken_share, "single_process": jax.process_count() == 1, "report": report}
         self._counts: dict[int, data.Breakage] = {}  # by the identity of the source
 
     def of(self, source: Any) -> data.Breakage:
@@ -39,9 +39,9 @@ class BrokenExamples:
     def exchange(self) -> None:
         """Share the counts between the processes; raises TooManyBroken on all of them where there are too many."""
         counts = self._all()
-        for reported in sharding.told([count.untold() for count in counts]):
+        for reported in sharding.reported([count.unmerged() for count in counts]):
             for count, new in zip(counts, reported, strict=True):
-                count.learn(new)
+                count.merge(new)
 
     def summary(self) -> dict[str, dict[str, int]]:
         """{source: {reason: count}} of the examples met since this session began; sources without any are left out."""

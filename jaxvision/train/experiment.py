@@ -14,7 +14,7 @@ from jaxvision.core import Objective
 from jaxvision.evaluate.best_epoch import selection
 from jaxvision.evaluate.metrics import Metric, check_metrics
 from jaxvision.train import options, sharding, state
-from jaxvision.train.optimizers import never_updates
+from jaxvision.train.recorded_rate import never_updates
 
 
 def total_steps(source, *, epochs: float, batch_size: int) -> int:

@@ -1,7 +1,7 @@
-"""An update, its application, the check for what is not finite and the average of the weights: of Adam and AdamW one pass over memory.
+"""An optimizer update, its application, the test for finite values and the weight average; fused into one kernel for Adam and AdamW.
 
-``moved`` moves parameters by any optax transformation. A ``FusedAdam`` leaves its chain aside for the kernel where that was compiled for a
-CPU and everything is float32; the state is the chain's own either way.
+``moved`` updates parameters by any optax transformation. For a ``FusedAdam`` it uses the compiled kernel where there is one and all arrays
+are float32, and the chain of optax's transformations elsewhere. The optimizer state is that of the chain in both cases.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jaxvision.typing import Array
 
 
 class Moved(NamedTuple):
-    """What an update leaves: parameters, optimizer state, and the parameters' average, {} where none is kept."""
+    """The result of an update: parameters, optimizer state, and the average of the parameters ({} where none is kept)."""
 
     params: dict
     opt_state: tuple
@@ -24,7 +24,7 @@ class Moved(NamedTuple):
 
 
 class AdamChain(NamedTuple):
-    """What optax's chain for Adam or AdamW is made of."""
+    """The parts of optax's chain for Adam or AdamW."""
 
     parts: dict[str, optax.GradientTransformation]  # [clip] -> [decay] -> direction0 -> [decay] -> [layers] -> rate
     betas: tuple[float, float]
@@ -33,19 +33,19 @@ class AdamChain(NamedTuple):
     coupled: bool  # decay is part of the gradient
     decay: optax.GradientTransformation  # without its mask
     decay_mask: object
-    scales: Callable  # of the parameters: the factor of each leaf's rate
+    scales: Callable  # params -> a tree with the factor of each leaf's learning rate
 
 
 class FusedAdam(optax.GradientTransformationExtraArgs):
-    """optax's chain for Adam or AdamW; where it knows what it is made of, ``moved`` can compute it by a kernel."""
+    """optax's chain for Adam or AdamW, with its parts, so that ``moved`` can compute it by a kernel."""
 
-    made_of: AdamChain | None = None
+    parts_of_chain: AdamChain | None = None
 
     @classmethod
     def of(cls, chain: AdamChain) -> "FusedAdam":
         """The chain as a transformation."""
         found = cls(*optax.chain(*chain.parts.values()))
-        found.made_of = chain
+        found.parts_of_chain = chain
         return found
 
 
@@ -69,12 +69,12 @@ def moved(
     average: dict = {},
     decay: Array | float = 0.0,
 ) -> Moved:
-    """Parameters, optimizer state and average after an update; all as they are where ``finite`` is false.
+    """Parameters, optimizer state and weight average after an update; all unchanged where ``finite`` (bool []) is false.
 
-    ``grads``, ``params`` and ``average`` are trees of one structure; ``finite`` bool []; ``average``: that of the parameters, whose share
-    ``decay`` stays, or {}.
+    ``grads``, ``params`` and ``average`` are trees of the same structure. The new average is decay average + (1 - decay) params;
+    ``average={}`` keeps none.
     """
-    chain = getattr(optimizer, "made_of", None)
+    chain = getattr(optimizer, "parts_of_chain", None)
     if chain is not None and kernels.adam_is_compiled(*jax.tree.leaves((grads, params, average))):
         return _by_kernel(chain, grads, opt_state, params, finite, average, decay)
     updates, after = optimizer.update(grads, opt_state, params)
@@ -83,30 +83,30 @@ def moved(
 
 
 def _by_leaf(mask, params: dict) -> dict:
-    """A mask as optax takes it (a function, a tree of flags or the top of one, None for all) as a flag for each leaf."""
+    """A mask of optax (a function, a tree of bools or its top levels, or None for all leaves) as one bool for each leaf."""
     mask = mask(params) if callable(mask) else True if mask is None else mask
     return jax.tree.map(lambda flag, part: jax.tree.map(lambda _: flag, part), mask, params)
 
 
 def _advanced(chain: AdamChain, states: dict) -> tuple[dict, dict[str, Array]]:
-    """(the next states of the chain's parts, the numbers of this update that follow from the states)."""
-    unit, found = jnp.float32(1), {"weight_decay": 0.0}
+    """(the next states of the chain's parts without the moments, the scalars of this update)."""
+    unit, scalars = jnp.float32(1), {"weight_decay": 0.0}
     adam = states["direction0"]._replace(count=optax.safe_increment(states["direction0"].count))
-    found["first"], found["second"] = (1 / (1 - beta**adam.count) for beta in chain.betas)
+    scalars["first"], scalars["second"] = (1 / (1 - beta**adam.count) for beta in chain.betas)
     negative, rate = chain.parts["rate"].update(unit, states["rate"])
-    after, found["rate"] = states | {"direction0": adam, "rate": rate}, -negative
+    after, scalars["rate"] = states | {"direction0": adam, "rate": rate}, -negative
     if "decay" in states:
         masked = isinstance(states["decay"], optax.MaskedState)
-        found["weight_decay"], decay = chain.decay.update(0 * unit, states["decay"].inner_state if masked else states["decay"], unit)
+        scalars["weight_decay"], decay = chain.decay.update(0 * unit, states["decay"].inner_state if masked else states["decay"], unit)
         after["decay"] = optax.MaskedState(decay) if masked else decay
-    return after, found
+    return after, scalars
 
 
 def _by_kernel(chain: AdamChain, grads: dict, opt_state: tuple, params: dict, finite: Array, average: dict, decay) -> Moved:
     states = dict(zip(chain.parts, opt_state, strict=True))
     moments = states["direction0"]
     states["direction0"] = moments._replace(mu=(), nu=())
-    after, found = _advanced(chain, states)
+    after, scalars = _advanced(chain, states)
     after = where(finite, after, states)
     clip = 1.0
     if chain.clip_norm is not None:
@@ -114,12 +114,12 @@ def _by_kernel(chain: AdamChain, grads: dict, opt_state: tuple, params: dict, fi
         clip = jnp.where(norm < chain.clip_norm, 1, chain.clip_norm / norm)
     beta1, beta2 = chain.betas
     shared = {"beta1": beta1, "rest1": 1 - beta1, "beta2": beta2, "rest2": 1 - beta2, "epsilon": chain.epsilon, "clip": clip}
-    shared |= {"first": found["first"], "second": found["second"], "decay": decay, "rest": 1 - decay, "finite": finite}
+    shared |= {"first": scalars["first"], "second": scalars["second"], "decay": decay, "rest": 1 - decay, "finite": finite}
 
     def move(gradient: Array, decayed: bool, scale: float, *moving: Array) -> kernels.AdamArrays:
-        weight_decay = found["weight_decay"] if decayed else 0.0
+        weight_decay = scalars["weight_decay"] if decayed else 0.0
         own = {"coupled": weight_decay, "decoupled": 0.0} if chain.coupled else {"coupled": 0.0, "decoupled": weight_decay}
-        return kernels.adam(gradient, kernels.AdamArrays(*moving), kernels.AdamNumbers(**shared, **own, rate=scale * found["rate"]))
+        return kernels.adam(gradient, kernels.AdamArrays(*moving), kernels.AdamNumbers(**shared, **own, rate=scale * scalars["rate"]))
 
     given = (grads, _by_leaf(chain.decay_mask, params), chain.scales(params), params, moments.mu, moments.nu)
     arrays = jax.tree.map(move, *given, *([average] if average else []))

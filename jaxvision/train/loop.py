@@ -12,8 +12,8 @@ from jaxvision.train.checkpoint import Checkpoints
 from jaxvision.train.evaluation import BrokenExamples, Evaluation, Inference
 from jaxvision.train.experiment import Experiment, check_modules, check_settings, describe
 from jaxvision.train.logging import RunLog, rows_of
-from jaxvision.train.optimizers import peak_learning_rate
 from jaxvision.train.options import RunOptions
+from jaxvision.train.recorded_rate import peak_learning_rate
 from jaxvision.train.saving import Saving
 from jaxvision.train.signals import Interrupted, Interruption
 from jaxvision.train.state import Initializer, TrainState
@@ -119,7 +119,7 @@ def _loop(session: _Session, state: TrainState, interruption: Interruption) -> T
                 saving.wait()
                 raise Interrupted(f"{stop}: saved step {last} of {experiment.steps}; the same command goes on from there")
     saving.wait()
-    if stop := next(filter(None, sharding.told(interruption.requested)), None):
+    if stop := next(filter(None, sharding.reported(interruption.requested)), None):
         raise Interrupted(f"{stop}: training is over and saved; the same command evaluates it")
     return state
 
@@ -129,7 +129,7 @@ def _request_to_stop(session: _Session, interruption: Interruption, first: int, 
     if jax.process_count() > 1 and last // _STEPS_BETWEEN_EXCHANGES == (first - 1) // _STEPS_BETWEEN_EXCHANGES:
         return None
     session.broken.exchange()
-    return next(filter(None, sharding.told(interruption.requested)), None)
+    return next(filter(None, sharding.reported(interruption.requested)), None)
 
 
 def _finish(session: _Session, state: TrainState, seconds: float) -> TrainState:

@@ -1,13 +1,14 @@
-"""Optimizers, schedules and masks: optax's own transformations, put together so that a run can say its learning rate.
+"""Optimizers, schedules and masks: chains of optax's transformations that keep the learning rate in their state, where a run reads it.
 
-Every factory takes a learning rate (a number or a schedule of the update count) and the same three options: ``weight_decay`` (either as
-well) on the leaves of ``decay_mask``, ``clip_norm`` on the global gradient norm, ``layer_rate`` for layer-wise decay of the learning rate.
+Every optimizer takes a learning rate and a weight decay (each a number or a schedule of the update count) and the same three options:
+``decay_mask`` selects the leaves with weight decay, ``clip_norm`` limits the global gradient norm, and ``layer_rate`` decays the learning
+rate from layer to layer.
 """
 
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ import optax
 import optax.contrib
 
 from jaxvision.train import fused
+from jaxvision.train.recorded_rate import scale_by_recorded_rate
+from jaxvision.train.schedules import Rate
 from jaxvision.typing import Array
 
 _NOT_DECAYED = {"bias", "scale", "class_token", "position", "mask_token"}
@@ -22,38 +25,8 @@ _DEPTH = re.compile(r"(?:stage|block)(\d+)")
 _TOP = re.compile(r"stem|norm|head|(?:stage|block)\d+")
 
 
-class RecordedRate(NamedTuple):
-    """The state of ``scale_by_recorded_rate``: updates so far and the rate of the last one."""
-
-    count: Array
-    learning_rate: Array
-
-
-def scale_by_recorded_rate(learning_rate: float | Callable) -> optax.GradientTransformation:
-    """Multiply updates by minus the learning rate, and keep the rate in the state, where ``learning_rate_of`` finds it."""
-
-    def rate(count: Array) -> Array:
-        return jnp.asarray(learning_rate(count) if callable(learning_rate) else learning_rate, jnp.float32)
-
-    def init(params) -> RecordedRate:
-        return RecordedRate(jnp.zeros((), jnp.int32), rate(jnp.zeros((), jnp.int32)))
-
-    def update(updates, state: RecordedRate, params=None):
-        now = rate(state.count)
-        updates = jax.tree.map(lambda leaf: (-now * leaf).astype(leaf.dtype), updates)
-        return updates, RecordedRate(optax.safe_increment(state.count), now)
-
-    return optax.GradientTransformation(init, update)
-
-
-def learning_rate_of(opt_state) -> Array | None:
-    """The learning rate that an optimizer state shows (ours, or ``optax.inject_hyperparams``), or None."""
-    found = optax.tree_utils.tree_get_all_with_path(opt_state, "learning_rate")
-    return found[0][1] if found else None
-
-
-def decay_mask(params):
-    """True for leaves that weight decay touches: not biases, norm scales and other vectors, not tokens or position tables."""
+def decay_mask(params: Any) -> Any:
+    """A tree of bools: True for leaves with weight decay. Biases, norm scales, other vectors, tokens and position tables have none."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.ndim(leaf) > 1 and _names(path)[-1] not in _NOT_DECAYED, params)
 
 
@@ -62,7 +35,7 @@ def _names(path: tuple) -> list[str]:
 
 
 def _place_in_model(path: tuple) -> tuple[str, str]:
-    """(module, top-level part) of a leaf, e.g. ("model", "stage2"); empty where no part of the path is called so."""
+    """(module, top-level part) of a leaf, such as ("model", "stage2"); two empty strings where no part of the path has such a name."""
     names = _names(path)
     for index, name in enumerate(names[:-1]):
         if _TOP.fullmatch(name):
@@ -71,15 +44,15 @@ def _place_in_model(path: tuple) -> tuple[str, str]:
 
 
 def _depth(part: str) -> int | None:
-    """0 for the stem, i for stage or block i, None for what lies above them."""
+    """0 for the stem, i for stage or block i, None for the parts above them (norm, head)."""
     numbered = _DEPTH.fullmatch(part)
     return int(numbered.group(1)) if numbered else 0 if part == "stem" else None
 
 
 def _heights(params) -> Callable[[tuple], int | None]:
-    """A function of a leaf's path: how many layers of its model lie above, 0 for norm and head, 1 for the last block; None outside models.
+    """A function from a leaf's path to the number of layers above it: 0 for norm and head, 1 for the last block, None outside a model.
 
-    A module is a model when it has a stem, stages or blocks: a projector with a norm is none.
+    A module counts as a model when it has a stem, stages or blocks. A projector with a norm does not.
     """
     last: dict[str, int] = {}  # {module: the number of its last stage or block}
     for path, _ in jax.tree_util.tree_leaves_with_path(params):
@@ -96,28 +69,36 @@ def _heights(params) -> Callable[[tuple], int | None]:
     return height
 
 
-def layer_scales(params, rate: float):
-    """The factor of every leaf's learning rate: ``rate ** (layers above it)``.
+def layer_scales(params: Any, rate: float) -> Any:
+    """A tree with the factor of each leaf's learning rate, ``rate ** (layers above the leaf)``.
 
-    A module's tree begins with stem, stage1.. or block1.., norm, head; head and norm get 1, the last block ``rate``, the stem the least
-    (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2021). Leaves outside such a tree get 1.
+    The top level of a model's tree is stem, stage1... or block1..., norm, head. Head and norm have the factor 1, the last block ``rate``,
+    and the stem the smallest factor (Clark et al., "ELECTRA", 2020; Bao et al., "BEiT", 2021). Leaves outside such a tree have 1.
     """
     height = _heights(params)
     return jax.tree_util.tree_map_with_path(lambda path, leaf: rate ** (height(path) or 0), params)
 
 
 def scale_by_layer(rate: float) -> optax.GradientTransformation:
-    """Layer-wise decay of the learning rate, for any model; see ``layer_scales``. Raises ValueError for a rate outside (0, 1]."""
+    """Layer-wise decay of the learning rate for any model; see ``layer_scales``. Raises ValueError for a rate outside (0, 1]."""
     if not 0 < rate <= 1:
         raise ValueError(f"layer_rate: found {rate}, expected a factor above 0 and at most 1 from each layer to the one below")
     return optax.stateless(lambda updates, params: jax.tree.map(jnp.multiply, updates, layer_scales(updates, rate)))
 
 
-def freeze(optimizer: optax.GradientTransformation, *, train: str | int) -> optax.GradientTransformation:
-    """Train only the head (``train="head"``), or the last ``train`` stages or blocks with the norm and head above them.
+def freeze(optimizer: optax.GradientTransformation, *, train: Literal["head"] | int) -> optax.GradientTransformation:
+    """Train only the head (``train="head"``), or only the last ``train`` stages or blocks and the norm and head above them.
 
-    Everything else stays bit for bit (running statistics of BatchNorm apart, which belong to no optimizer); leaves outside a model's
-    tree (projectors and the like) are trained. Raises ValueError for another value, and on ``init`` for parameters without any such tree.
+    All other parameters of a model stay bit for bit the same. Parameters outside a model's tree, such as a projector, are trained.
+    Running statistics of BatchNorm are not parameters: ``jv.objectives.supervised(model, frozen=True)`` keeps those.
+    Raises ValueError for another value of ``train``, and on ``init`` for parameters without a model's tree.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> params = {"model": {part: {"kernel": jnp.ones(2)} for part in ("stem", "head")}}
+    >>> optimizer = jv.train.freeze(jv.train.sgd(0.1), train="head")
+    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+    >>> [round(float(updates["model"][part]["kernel"][0]), 3) for part in ("stem", "head")]
+    [0.0, -0.1]
     """
     if train != "head" and (isinstance(train, str) or train < 0):
         raise ValueError(f"train: found {train!r}, expected 'head' or a number of stages or blocks")
@@ -140,7 +121,7 @@ def freeze(optimizer: optax.GradientTransformation, *, train: str | int) -> opta
 def _parts(
     direction, learning_rate, *, coupled, after=(), weight_decay=0.0, decay_mask=decay_mask, clip_norm=None, layer_rate=None
 ) -> dict[str, optax.GradientTransformation]:
-    """clip -> [decay as part of the gradient] -> direction -> [decoupled decay] -> layer scales -> rate -> what comes after the rate."""
+    """clip -> [decay as part of the gradient] -> direction -> [decoupled decay] -> layer scales -> rate -> ``after``."""
     decay = {"decay": optax.add_decayed_weights(weight_decay, decay_mask)} if weight_decay else {}
     return {
         **({"clip": optax.clip_by_global_norm(clip_norm)} if clip_norm is not None else {}),
@@ -168,34 +149,102 @@ def _adam(
     return fused.FusedAdam.of(fused.AdamChain(parts, betas=(beta1, beta2), epsilon=epsilon, decay=decay, scales=scales, **both))
 
 
-def sgd(learning_rate, *, weight_decay=0.0, **options) -> optax.GradientTransformation:
-    """Plain stochastic gradient descent; weight decay is part of the gradient, as in PyTorch.
+def sgd(learning_rate: Rate, *, weight_decay: Rate = 0.0, **options: Any) -> optax.GradientTransformation:
+    """Stochastic gradient descent: theta <- theta - rate (g + weight_decay theta), as in PyTorch.
 
-    Options of every optimizer here: ``decay_mask`` (tree of bools or function of params), ``clip_norm`` (largest global gradient
-    norm), ``layer_rate`` (see ``layer_scales``).
+    ``options`` of every optimizer in this file: ``decay_mask``, a tree of bools or a function of the parameters (by default all kernels,
+    no biases and norms); ``clip_norm``, the largest global gradient norm; ``layer_rate``, the factor of the learning rate from each layer
+    to the one below (by default 1). Raises ValueError for a ``layer_rate`` outside (0, 1].
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.sgd(0.1), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.4, -0.4]
     """
     return _build([], learning_rate, coupled=True, weight_decay=weight_decay, **options)
 
 
-def momentum(learning_rate, *, beta=0.9, nesterov=False, weight_decay=0.0, **options) -> optax.GradientTransformation:
-    """SGD with (Nesterov) momentum as in PyTorch: v <- beta v + g, without dampening; further options as ``sgd``'s."""
+def momentum(
+    learning_rate: Rate, *, beta: float = 0.9, nesterov: bool = False, weight_decay: Rate = 0.0, **options: Any
+) -> optax.GradientTransformation:
+    """SGD with momentum as in PyTorch, v <- beta v + g and theta <- theta - rate v, or with ``nesterov`` theta - rate (g + beta v).
+
+    Further ``options`` as for ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.momentum(0.1, nesterov=True), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.76, -0.76]
+    """
     return _build([optax.trace(beta, nesterov)], learning_rate, coupled=True, weight_decay=weight_decay, **options)
 
 
-def adam(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, **options) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba, 2015); weight decay, if any, is part of the gradient, as in PyTorch's Adam; further options as ``sgd``'s."""
+def adam(
+    learning_rate: Rate,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: Rate = 0.0,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2015). Weight decay is part of the gradient, as in PyTorch's Adam.
+
+    m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, theta <- theta - rate m' / (sqrt(v') + epsilon), where m' and v' are
+    corrected for their bias. Further ``options`` as for ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.adam(0.1), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.1, -0.1]
+    """
     return _adam(learning_rate, beta1, beta2, epsilon, coupled=True, weight_decay=weight_decay, **options)
 
 
-def adamw(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, **options) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, 2019): decay apart from the gradient, times the learning rate; further options as ``sgd``'s."""
+def adamw(
+    learning_rate: Rate,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: Rate = 0.01,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): ``adam`` with decoupled weight decay.
+
+    The update is that of ``adam`` minus rate * weight_decay * theta. Further ``options`` as for ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.adamw(0.1, weight_decay=0.5), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.15, -0.15]
+    """
     return _adam(learning_rate, beta1, beta2, epsilon, coupled=False, weight_decay=weight_decay, **options)
 
 
-def lars(learning_rate, *, beta=0.9, trust_coefficient=0.001, weight_decay=0.0, decay_mask=decay_mask, **options):
-    """LARS (You et al., "Large Batch Training of Convolutional Networks", 2017); further options as ``sgd``'s.
+def lars(
+    learning_rate: Rate,
+    *,
+    beta: float = 0.9,
+    trust_coefficient: float = 0.001,
+    weight_decay: Rate = 0.0,
+    decay_mask: Any = decay_mask,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """LARS (You et al., "Large Batch Training of Convolutional Networks", 2017): each leaf's update in proportion to the leaf's norm.
 
-    Leaves of ``decay_mask`` get weight decay and a trust ratio, the others neither; momentum accumulates what the rate has scaled.
+    Leaves in ``decay_mask`` have weight decay and the trust ratio trust_coefficient |theta| / |g|; the others have neither. Momentum
+    accumulates updates already scaled by the learning rate. Further ``options`` as for ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.lars(0.1), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.0001, -0.0001]
     """
     trust = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient), decay_mask)
     return _build(
@@ -203,10 +252,25 @@ def lars(learning_rate, *, beta=0.9, trust_coefficient=0.001, weight_decay=0.0, 
     )
 
 
-def lamb(learning_rate, *, beta1=0.9, beta2=0.999, epsilon=1e-6, weight_decay=0.0, decay_mask=decay_mask, **options):
-    """LAMB (You et al., "Large Batch Optimization for Deep Learning", 2020); further options as ``sgd``'s.
+def lamb(
+    learning_rate: Rate,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-6,
+    weight_decay: Rate = 0.0,
+    decay_mask: Any = decay_mask,
+    **options: Any,
+) -> optax.GradientTransformation:
+    """LAMB (You et al., "Large Batch Optimization for Deep Learning", 2020): Adam with a trust ratio.
 
-    Adam's direction, weight decay added to it, then a trust ratio leaf by leaf.
+    The direction of ``adam`` plus weight_decay * theta is scaled, leaf by leaf, to the norm of theta. Further ``options`` as for ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.lamb(0.1), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.1, -0.1]
     """
     decay = [optax.add_decayed_weights(weight_decay, decay_mask)] if weight_decay else []
     direction = [optax.scale_by_adam(beta1, beta2, epsilon), *decay, optax.scale_by_trust_ratio()]
@@ -219,14 +283,30 @@ def _as_matrix(leaf: Array) -> optax.contrib.MuonDimensionNumbers:
 
 
 def muon(
-    learning_rate, *, beta=0.95, nesterov=True, rms=0.2, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01, **options
+    learning_rate: Rate,
+    *,
+    beta: float = 0.95,
+    nesterov: bool = True,
+    rms: float | None = 0.2,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: Rate = 0.01,
+    **options: Any,
 ) -> optax.GradientTransformation:
-    """Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024), with AdamW beside it.
+    """Muon for kernels (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024), AdamW for all other leaves.
 
-    The momentum of a kernel, a matrix of inputs times outputs, is made orthogonal by five Newton-Schulz steps.
-    An update is scaled by ``rms`` sqrt(max(inputs, outputs)), the size of AdamW's, so that its rates and decay serve (Liu et al., "Muon is
-    Scalable for LLM Training", 2025, equation 4); ``rms`` None: by sqrt(max(1, outputs / inputs)). Heads, filters of single channels,
-    and leaves that are no kernels get AdamW with ``beta1``, ``beta2`` and ``epsilon``. Further options as ``sgd``'s.
+    A kernel is a matrix of inputs times outputs. Five Newton-Schulz steps make its momentum orthogonal. The update is then scaled by
+    ``rms`` sqrt(max(inputs, outputs)), which gives it the size of AdamW's, so that learning rates and decay of AdamW can be used (Liu et
+    al., "Muon is Scalable for LLM Training", 2025, equation 4). With ``rms=None`` the factor is sqrt(max(1, outputs / inputs)).
+    Heads, depthwise filters and leaves that are no kernels use AdamW with ``beta1``, ``beta2`` and ``epsilon``. Further ``options`` as for
+    ``sgd``.
+
+    >>> import jax.numpy as jnp, jaxvision as jv
+    >>> optimizer, params = jv.train.muon(0.1), {"kernel": jnp.ones((2, 1))}
+    >>> updates, state = optimizer.update({"kernel": jnp.full((2, 1), 4.0)}, optimizer.init(params), params)
+    >>> [round(float(update), 4) for update in updates["kernel"].ravel()]
+    [-0.0149, -0.0149]
     """
 
     def label(params):
@@ -246,80 +326,3 @@ def muon(
     )
     direction = optax.partition({"orthogonal": orthogonal, "adam": optax.scale_by_adam(beta1, beta2, epsilon)}, label)
     return _build([direction], learning_rate, coupled=False, weight_decay=weight_decay, **options)
-
-
-def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0) -> Callable:
-    """Linear from 0 to ``peak`` in ``warmup`` updates, then a cosine to ``end`` at ``steps``.
-
-    Raises ValueError when the warm-up is not shorter than the run.
-    """
-    if not 0 <= warmup < max(steps, 1):
-        raise ValueError(f"warmup: found {warmup}, expected 0 or more and fewer than the {steps} steps of the run")
-    cosine = optax.cosine_decay_schedule(peak, max(steps - warmup, 1), alpha=end / peak if peak else 0.0)
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), cosine], [warmup]) if warmup else cosine
-
-
-def cosine(start: float, end: float, steps: int) -> Callable:
-    """Half a cosine from ``start`` to ``end`` in ``steps`` updates, then ``end``, whichever is larger: a schedule for anything.
-
-    DINO's momentum is ``cosine(0.996, 1.0, steps)``, its weight decay ``cosine(0.04, 0.4, steps)`` (Caron et al., 2021). Raises ValueError
-    for fewer than one step.
-    """
-    if steps < 1:
-        raise ValueError(f"steps: found {steps}, expected at least 1")
-    share = optax.cosine_decay_schedule(1.0, steps)
-    return lambda count: share(count) * start + (1 - share(count)) * end  # exact at both ends
-
-
-def step_decay(initial: float, boundaries: tuple[int, ...], *, factor: float = 0.1, warmup: int = 0) -> Callable:
-    """``initial`` times ``factor`` after each of ``boundaries`` (in updates from the start), after a linear warm-up from 0."""
-    constant = optax.piecewise_constant_schedule(initial, {boundary: factor for boundary in boundaries})
-    if not warmup:
-        return constant
-    rise = optax.linear_schedule(0.0, initial, warmup)
-    return lambda count: jnp.where(count < warmup, rise(count), constant(count))
-
-
-def _surrogate(params):
-    """A tree of the same structure and ranks with one element a leaf: what an optimizer does to it, it does to the whole."""
-    return jax.tree.map(lambda leaf: jnp.ones((1,) * jnp.ndim(leaf), jnp.float32), params)
-
-
-def never_updates(optimizer: optax.GradientTransformation, params, steps: int) -> bool:
-    """Whether ``steps`` updates would leave every parameter as it is: a rate of 0 throughout, everything frozen, an accumulation too long.
-
-    The optimizer itself is run on one-element leaves with gradients of one, up to its first update that is not zero.
-    """
-    small = _surrogate(params)
-
-    def idle(loop):
-        count, moved, _ = loop
-        return (count < steps) & ~moved
-
-    def update(loop):
-        count, _, opt_state = loop
-        updates, opt_state = optimizer.update(small, opt_state, small)
-        moved = jnp.any(jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(updates)]))
-        return count + 1, moved, opt_state
-
-    _, moved, _ = jax.jit(lambda: jax.lax.while_loop(idle, update, (0, jnp.bool_(False), optimizer.init(small))))()
-    return not bool(moved)
-
-
-def peak_learning_rate(optimizer: optax.GradientTransformation, params, steps: int) -> float | None:
-    """The largest learning rate over a run of ``steps`` updates (sampled at 512 of them); None where the optimizer hides it.
-
-    ``optax.MultiSteps`` hides it as well: its update count is not the run's.
-    """
-    small = _surrogate(params)
-    start = optimizer.init(small)
-    if learning_rate_of(start) is None or optax.tree_utils.tree_get_all_with_path(start, "mini_step"):
-        return None
-
-    def rate(count):
-        at_count = jax.tree_util.tree_map_with_path(lambda path, leaf: count if _names(path)[-1:] == ["count"] else leaf, start)
-        _, opt_state = optimizer.update(small, at_count, small)
-        return learning_rate_of(opt_state)
-
-    counts = jnp.unique(jnp.linspace(0, max(steps - 1, 0), 512).astype(jnp.int32))
-    return float(jnp.max(jax.jit(jax.vmap(rate))(counts)))

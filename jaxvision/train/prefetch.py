@@ -1,4 +1,4 @@
-"""The training batches on their way to the devices, and how long the devices waited for them."""
+"""Prefetching of training batches to the devices, and the time that the devices wait for them."""
 
 import time
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from jaxvision.train.experiment import Experiment
 from jaxvision.train.options import RunOptions
 
 
-def _beside(batches: list[dict]) -> dict:
-    """The batches of k steps as one, leaves [B, k, ...]."""
+def _stacked(batches: list[dict]) -> dict:
+    """The batches of k steps as one batch with leaves [B, k, ...]."""
     return jax.tree.map(lambda *rows: np.stack(rows, axis=1), *batches)
 
 
 class Feed:
-    """Batches that are read while the devices work on the one before, and placed on them as soon as they are read.
+    """Batches that are read and placed on the devices while these work on the batch before.
 
-    A wait is counted in full when the step before turns out to be over at its end: an upper bound of the time in which nothing could be
-    computed for want of a batch.
+    ``input_wait_seconds`` is an upper bound of the time in which the devices waited for a batch: the time to get a batch counts in full
+    if the devices had finished the step before by then.
     """
 
-    def __init__(self, experiment: Experiment, options: RunOptions, *, breakage: data.Breakage):
+    def __init__(self, experiment: Experiment, options: RunOptions, *, breakage: data.Breakage) -> None:
         self._experiment, self._options, self._breakage = experiment, options, breakage
         self._running: jax.Array | None = None
         self.total = {"training_seconds": 0.0, "input_wait_seconds": 0.0}
@@ -46,7 +46,7 @@ class Feed:
         try:
             for first, last in options.calls(experiment, start):
                 begun = time.perf_counter()
-                batch = next(batches) if options.steps_per_call == 1 else _beside([next(batches) for _ in range(first, last + 1)])
+                batch = next(batches) if options.steps_per_call == 1 else _stacked([next(batches) for _ in range(first, last + 1)])
                 batch = sharding.place_batch(batch, driver=options.driver)
                 if self._running is None or self._running.is_ready():
                     self._waited += time.perf_counter() - begun
@@ -55,15 +55,15 @@ class Feed:
             batches.close()
 
     def runs(self, result: jax.Array) -> None:
-        """Tell what the devices are computing: ``result`` is ready when they have nothing to do."""
+        """Record that the devices are computing ``result``: once it is ready, they are idle."""
         self._running = result
 
     def lap(self) -> dict[str, float]:
-        """The seconds trained and waited since ``resume``, which the session's ``total`` now holds too."""
+        """The seconds of training and of waiting since ``resume``. They are added to ``total``."""
         lap = {"training_seconds": time.perf_counter() - self._begun, "input_wait_seconds": self._waited}
         self.total = {name: self.total[name] + seconds for name, seconds in lap.items()}
         return lap
 
     def resume(self) -> None:
-        """Start the clock again, after an evaluation."""
+        """Restart the clock, after an evaluation."""
         self._begun, self._waited = time.perf_counter(), 0.0

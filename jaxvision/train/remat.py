@@ -1,4 +1,4 @@
-"""Memory for time: what the way back finds in memory, by name, and what it computes again."""
+"""Rematerialisation: which values the backward pass finds in memory, by name; it computes the others again."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ import jax
 
 
 def _names(program) -> Iterator[str]:
-    """The names of all values in a traced program, and in those that it calls."""
+    """The names of all values in a traced program, and in the programs that it calls."""
     for equation in program.eqns:
         if equation.primitive.name == "name":
             yield equation.params["name"]
@@ -16,22 +16,29 @@ def _names(program) -> Iterator[str]:
 
 
 def rematerialized(loss: Callable, names: tuple[str, ...]) -> Callable:
-    """``loss``, whose gradients find only the values of these ``names`` in memory and compute all others again; none: nothing is kept.
+    """``loss``, whose backward pass keeps only the values with these ``names`` in memory and computes all others again.
 
-    Layers here name three: "shortcut", what leaves a block, "attention", what tokens find in one another, "hidden", the units of a
-    perceptron. ``jax.ad_checkpoint.checkpoint_name`` names further ones (Chen et al., "Training Deep Nets with Sublinear Memory
-    Cost", 2016).
+    It trades time for memory (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). An empty tuple keeps nothing. The layers
+    of this library name three values: "shortcut" (the output of a block), "attention" (the output of attention) and "hidden" (the hidden
+    units of an MLP). Name further values by ``jax.ad_checkpoint.checkpoint_name``.
 
-    Raises ValueError, at the first call, for a name that the loss has not.
+    Raises ValueError, at the first call, for a name that no value of the loss has.
+
+    >>> import jax, jax.numpy as jnp, jaxvision as jv
+    >>> from jax.ad_checkpoint import checkpoint_name
+    >>> loss = lambda x: jnp.sum(checkpoint_name(jnp.sin(x), "sine") ** 2)
+    >>> light = jv.train.rematerialized(loss, ("sine",))
+    >>> bool(jax.grad(light)(1.0) == jax.grad(loss)(1.0))
+    True
     """
     if isinstance(names, str):
         raise ValueError(f"remat: found {names!r}, expected a tuple of names: ({names!r},)")
     light = jax.checkpoint(loss, policy=jax.checkpoint_policies.save_only_these_names(*names))
 
     def checked(*arguments, **options):
-        found = sorted(set(_names(jax.make_jaxpr(lambda: loss(*arguments, **options))().jaxpr)))
-        if unknown := [name for name in names if name not in found]:
-            raise ValueError(f"remat: found {unknown[0]!r}, expected names of values of this model: {', '.join(found) or 'it has none'}")
+        known = sorted(set(_names(jax.make_jaxpr(lambda: loss(*arguments, **options))().jaxpr)))
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"remat: found {unknown[0]!r}, expected names of values of this model: {', '.join(known) or 'it has none'}")
         return light(*arguments, **options)
 
     return checked

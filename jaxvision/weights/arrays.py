@@ -1,17 +1,17 @@
-"""Types of numbers by the names that files give them, and arrays over bytes that were read."""
+"""Number types by their names in files, and arrays over the bytes of a file."""
 
 import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from jaxvision.weights.errors import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, check_size
 
 
 class Type(NamedTuple):
-    """One type of numbers: numpy's, PyTorch's storage class and dtype, safetensors' name ("": it has none)."""
+    """One number type: its numpy dtype, PyTorch's storage class and dtype, and safetensors' name ("": the format lacks it)."""
 
     dtype: np.dtype
     storage: str
@@ -45,15 +45,15 @@ BY_STORAGE = {entry.storage: entry.dtype for entry in TYPES if entry.storage}
 BY_TORCH = {entry.torch: entry.dtype for entry in TYPES}
 BY_SAFETENSORS = {entry.safetensors: entry.dtype for entry in TYPES if entry.safetensors}
 BY_DTYPE = {entry.dtype: entry for entry in TYPES}
-NUMPY = re.compile(r"[<>|=]?[biufc]\d{1,2}")  # numpy's names for types of numbers
-_MOST_AXES = 32
+NUMPY = re.compile(r"[<>|=]?[biufc]\d{1,2}")  # numpy's names of number types
+_MAX_AXES = 32
 
 
-def whole(numbers, what: str) -> tuple[int, ...]:
-    """A shape, strides or the like as a tuple. Raises BrokenFile for anything but a few whole numbers of zero or more."""
-    good = isinstance(numbers, (tuple, list)) and len(numbers) <= _MOST_AXES
-    if not good or any(type(number) is not int or not 0 <= number < 2**62 for number in numbers):
-        raise BrokenFile(f"{what}: found a {type(numbers).__name__}, expected at most {_MOST_AXES} whole numbers")
+def integers(numbers: Any, what: str) -> tuple[int, ...]:
+    """A shape, strides or similar as a tuple. Raises BrokenFile for anything but at most 32 nonnegative integers."""
+    valid = isinstance(numbers, (tuple, list)) and len(numbers) <= _MAX_AXES
+    if not valid or any(type(number) is not int or not 0 <= number < 2**62 for number in numbers):
+        raise BrokenFile(f"{what}: found a {type(numbers).__name__}, expected at most {_MAX_AXES} nonnegative integers")
     return tuple(numbers)
 
 
@@ -64,24 +64,24 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
         raise BrokenFile(f"{what}: {error}") from None
 
 
-def dense(data, dtype: np.dtype, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """An array that fills ``data`` exactly, without a copy and read-only."""
-    held, claimed = len(data), math.prod(shape) * dtype.itemsize
-    bounded(claimed, held, what)
-    if claimed != held:
-        raise BrokenFile(f"{what}: {dtype} {list(shape)} are {claimed:,} bytes, found {held:,}")
+def contiguous(data: bytes | memoryview, dtype: np.dtype, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """A read-only array over all of ``data``, without a copy. Raises BrokenFile if the sizes differ."""
+    available, claimed = len(data), math.prod(shape) * dtype.itemsize
+    check_size(claimed, available, what)
+    if claimed != available:
+        raise BrokenFile(f"{what}: {dtype} {list(shape)} needs {claimed:,} bytes, found {available:,}")
     array = np.frombuffer(data, dtype).reshape(shape) if claimed else _empty(shape, dtype, what)
     array.flags.writeable = False
     return array
 
 
 def view(flat: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], what: str) -> np.ndarray:
-    """A tensor that lies in a storage [n] with any strides (in numbers, not bytes), without a copy and read-only."""
+    """A read-only view of a storage [n] with any strides (in elements, not bytes), without a copy."""
     if len(shape) != len(strides):
         raise BrokenFile(f"{what}: shape {list(shape)} and strides {list(strides)} differ in length")
     if 0 in shape:
         return _empty(shape, flat.dtype, what)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
-    bounded((last + 1) * flat.itemsize, flat.nbytes, what)
+    check_size((last + 1) * flat.itemsize, flat.nbytes, what)
     steps = tuple(stride * flat.itemsize for stride in strides)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)

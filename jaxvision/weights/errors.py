@@ -1,11 +1,24 @@
-"""The one error of reading: which file, and what was found in it."""
+"""The error for files of weights that cannot be read."""
 
 
 class BrokenFile(ValueError):
-    """A file of weights that cannot be read: cut off, damaged, of another kind, or one that tries to do something."""
+    """A file of weights that cannot be read: truncated, damaged, of an unknown format, or a pickle that asks for other code.
+
+    The message names the file and what was found in it. Nothing from the file has been run.
+
+    >>> import jaxvision as jv
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.pth")
+    >>> _ = path.write_bytes(b"no weights")
+    >>> try:
+    ...     jv.weights.read(path)
+    ... except jv.weights.BrokenFile as error:
+    ...     print("weights.pth" in str(error))
+    True
+    """
 
 
-def bounded(claimed: int, held: int, what: str) -> None:
-    """Refuse, before anything is allocated, what claims more bytes than there are. Raises BrokenFile."""
-    if not 0 <= claimed <= held:
-        raise BrokenFile(f"{what} claims {claimed:,} bytes where there are {held:,}")
+def check_size(claimed: int, available: int, what: str) -> None:
+    """Raise BrokenFile, before anything is allocated, if ``what`` claims more bytes than are available."""
+    if not 0 <= claimed <= available:
+        raise BrokenFile(f"{what} claims {claimed:,} bytes, but {available:,} are available")

@@ -1,7 +1,7 @@
-"""What the public releases keep beside the encoder: decoders, heads and projectors, as the parameters of our objectives.
+"""Decoders, heads and projectors in the public releases of self-supervised methods, as the parameters of our objectives.
 
-A row of a table is (our module or parameter, the file's name, the leaves of a module); ``{i}`` counts blocks from 1 and comes back as
-``{i-1}``. Every name of the file is used once, or refused.
+A row of a table is (our module or parameter, the name in the file, the leaves of a module). ``{i}`` counts blocks from 1, ``{i-1}`` from 0.
+Every name in the file must be used; others raise an error.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxvision.layers import blocked_grid_position
 from jaxvision.typing import Array
@@ -19,20 +20,20 @@ from jaxvision.weights.torch_names import behind, from_torch
 from jaxvision.weights.transforms import default
 
 _DENSE, _UNBIASED, _NORM = {"kernel": ".weight", "bias": ".bias"}, {"kernel": ".weight"}, {"scale": ".weight", "bias": ".bias"}
-_SHOWN = 6
+_LISTED_NAMES = 6
 
 
 class Parts(NamedTuple):
-    """One release's modules beside the encoder: what the objective calls the module, its rows, and a look at what has to hold."""
+    """The module beside the encoder in one release: its name in the objective, its rows, its tensors, and a check of their values."""
 
     module: str
     rows: tuple
-    own: Callable[[dict], dict]  # the tensors of the module among those of the file
-    check: Callable[[dict], dict] = lambda tensors: tensors  # without those that were only to be looked at
+    own: Callable[[dict], dict]  # selects the tensors of the module
+    check: Callable[[dict], dict] = lambda tensors: tensors  # returns the tensors without those that are only checked
 
 
 def _mae_positions(tensors: dict) -> dict:
-    """Positions of the decoder are computed here: those of the file must be the same sines and cosines."""
+    """Our decoder computes its positions; those in the file must be the same sines and cosines."""
     if "decoder_pos_embed" not in tensors:
         return tensors
     table = np.asarray(tensors["decoder_pos_embed"], np.float32)
@@ -46,7 +47,7 @@ def _mae_positions(tensors: dict) -> dict:
 
 
 def _dino_gains(tensors: dict) -> dict:
-    """Weight normalisation keeps directions and gains apart; our prototypes have a gain of 1."""
+    """Weight normalization stores directions and gains separately; our prototypes have a gain of 1."""
     named = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     found = dict(tensors)
     for theirs, ours in named.items():
@@ -57,16 +58,16 @@ def _dino_gains(tensors: dict) -> dict:
     return found
 
 
-def _unmeasured(tensors: dict) -> dict:
-    """Without what BatchNorm measured: an objective runs its heads by the statistics of the batch alone."""
-    measured = ("running_mean", "running_var", "num_batches_tracked")
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith(measured)}
+def _without_statistics(tensors: dict) -> dict:
+    """Without BatchNorm's running statistics: the heads of an objective use those of the batch."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(statistics)}
 
 
 def _simclr_norms(tensors: dict) -> dict:
     if "layers.0.bias" in tensors:
-        raise ValueError("projection_head: found a bias in its first layer and no norm behind it, but simclr's projector has norms")
-    return _unmeasured(tensors)
+        raise ValueError("projection_head: found a bias in its first layer and no norm after it, but simclr's projector has norms")
+    return _without_statistics(tensors)
 
 
 def _dino_head(tensors: dict) -> dict:
@@ -129,7 +130,7 @@ _TABLES = {
             ("prototypes", "last_layer.weight_v", None),
         ),
         _dino_head,
-        lambda tensors: _dino_gains(_unmeasured(tensors)),
+        lambda tensors: _dino_gains(_without_statistics(tensors)),
     ),
     "lightly": Parts(
         "projector",
@@ -143,16 +144,16 @@ _TABLES = {
         _simclr_norms,
     ),
 }
-_WITHOUT = {
-    "dinov2": "its heads have other sizes than dino's",
-    "solo-learn": "its projector has no norms, simclr's has",
-    None: "found no decoder, head or projector in the layout of mae, fcmae, dino or lightly. An encoder alone cannot reconstruct: what "
-    "paints the hidden patches was not saved with it (MAE's mae_pretrain files are such, its mae_visualize files have the decoder)",
+_UNSUPPORTED = {  # release: why its module cannot be read
+    "dinov2": "found DINOv2's heads, whose sizes differ from dino's",
+    "solo-learn": "found solo-learn's projector, which has no norms; simclr's has",
+    None: "found no decoder, head or projector in the layout of mae, fcmae, dino or lightly. Reconstruction needs the decoder, which MAE's "
+    "mae_pretrain files do not have and its mae_visualize files have",
 }
 
 
 def _filled(rows: tuple, depth: int) -> dict[tuple[str, ...], str]:
-    """{our path: the file's name} of every leaf."""
+    """{our path: the name in the file} of every leaf."""
     found = {}
     for ours, theirs, leaves in rows:
         for block in range(1, depth + 1) if "{i}" in ours else (0,):
@@ -163,7 +164,7 @@ def _filled(rows: tuple, depth: int) -> dict[tuple[str, ...], str]:
 
 
 def _ours(leaf: str, tensor: Array) -> Array:
-    """A tensor as our parameter: kernels are transposed, rows of channels and mask tokens lose their extra axes."""
+    """A tensor as our parameter: kernels are transposed; biases, scales and mask tokens lose their extra axes."""
     tensor = np.asarray(tensor, np.float32)
     if leaf == "mask_token":
         return tensor.reshape(1, -1)
@@ -171,16 +172,16 @@ def _ours(leaf: str, tensor: Array) -> Array:
 
 
 def _tree(release: str, tensors: dict) -> dict:
-    """The parameters of the module beside the encoder. Raises ValueError that lists every name that is missing or left over."""
+    """The parameters of the module beside the encoder. Raises ValueError that lists the missing and unexpected names."""
     parts = _TABLES[release]
     tensors = parts.check(parts.own(tensors))
     blocks = [int(found[1]) + 1 for name in tensors if (found := re.match(r"(?:decoder_blocks|decoder)\.(\d+)\.", name))]
     names = _filled(parts.rows, max(blocks, default=0))
-    missing, surplus = sorted(set(names.values()) - set(tensors)), sorted(set(tensors) - set(names.values()))
-    if missing or surplus:
-        listed = {"missing": missing, "surplus": surplus}
-        told = "; ".join(f"{what} ({len(some)}): {', '.join(some[:_SHOWN])}" for what, some in listed.items() if some)
-        raise ValueError(f"tensors: they do not fit the {parts.module} of {release}: {told}")
+    missing, unexpected = sorted(set(names.values()) - set(tensors)), sorted(set(tensors) - set(names.values()))
+    if missing or unexpected:
+        listed = {"missing": missing, "unexpected": unexpected}
+        text = "; ".join(f"{what} ({len(some)}): {', '.join(some[:_LISTED_NAMES])}" for what, some in listed.items() if some)
+        raise ValueError(f"tensors: they do not fit the {parts.module} of {release}: {text}")
     tree: dict = {}
     for path, name in names.items():
         node = tree
@@ -190,13 +191,23 @@ def _tree(release: str, tensors: dict) -> dict:
     return tree
 
 
-def method_from_torch(encoder: Any, tensors: dict[str, np.ndarray], *, prefix: str = "", **options) -> dict[str, dict]:
-    """Parameters by module name, as an objective holds them, from a release with its decoder, head or projector.
+def method_from_torch(encoder: nn.Module, tensors: dict[str, np.ndarray], *, prefix: str = "", **options: Any) -> dict[str, dict]:
+    """Parameters of an objective by module name, from a release that holds an encoder and its decoder, head or projector.
 
-    MAE and FCMAE: {"encoder", "decoder"}; DINO: {"encoder", "head"}; SimCLR by lightly: {"encoder", "projector"}. They are what
-    ``Experiment(given=...)`` and ``mae_reconstruction`` take. An encoder with BatchNorm is {"params", "batch_stats"};
-    what a projector measured is left behind. ``options`` go to ``from_torch``.
-    Raises ValueError as ``from_torch`` does, for a file without such a part and for one that our module cannot compute.
+    MAE and FCMAE: {"encoder", "decoder"}; DINO: {"encoder", "head"}; SimCLR by lightly: {"encoder", "projector"}. ``Experiment(given=...)``
+    and ``mae_reconstruction`` take them. An encoder with BatchNorm is {"params": ..., "batch_stats": ...}; the statistics of a projector
+    are omitted. ``options`` go to ``from_torch``. Raises ValueError as ``from_torch`` does, and for a file without such a module or with
+    one that our objective cannot compute.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax, numpy
+    >>> encoder = jv.create_model("resnet18", num_classes=0, stem="cifar").clone(depths=(1, 1, 1, 1))
+    >>> variables = encoder.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
+    >>> tensors = {f"backbone.{name}": array for name, array in jv.weights.to_torch(encoder, variables, layout="torchvision").items()}
+    >>> dense = {f"projection_head.layers.{i}.weight": numpy.ones((512, 512)) for i in (0, 3)}
+    >>> norms = {f"projection_head.layers.{i}.{leaf}": numpy.ones(512) for i in (1, 4) for leaf in ("weight", "bias")}
+    >>> sorted(jv.weights.method_from_torch(encoder, tensors | dense | norms))
+    ['encoder', 'projector']
     """
     tensors = behind(prefix, tensors)
     release = release_of(list(tensors))
@@ -205,6 +216,6 @@ def method_from_torch(encoder: Any, tensors: dict[str, np.ndarray], *, prefix: s
     if release == "dino" and "mlp.6.weight" in _dino_head(tensors):
         release = "dino with norms"
     if release not in _TABLES:
-        raise ValueError(f"tensors: {_WITHOUT[release]}; from_torch reads the encoder")
+        raise ValueError(f"tensors: {_UNSUPPORTED[release]}; from_torch reads the encoder")
     variables = from_torch(encoder, tensors, **options)
     return {"encoder": variables if "batch_stats" in variables else variables["params"], _TABLES[release].module: _tree(release, tensors)}

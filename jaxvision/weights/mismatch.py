@@ -1,4 +1,4 @@
-"""What to say when a state dict does not fit a model: every name, both shapes, and the option that would help."""
+"""Error messages for a state dict that does not fit a model: every name, both shapes, and the option that may help."""
 
 import math
 from collections import Counter
@@ -6,16 +6,16 @@ from typing import Any
 
 from jaxvision.weights.rules import Named
 
-_SHOWN = 8
+_LISTED = 8  # names in one message
 
 
 def _listed(title: str, lines: list[str]) -> list[str]:
-    shown = lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
+    shown = lines if len(lines) <= _LISTED else [*lines[:_LISTED], f"and {len(lines) - _LISTED} more"]
     return [f"{title} ({len(lines)}): {'; '.join(shown)}"] if lines else []
 
 
 def _prefix(wanted: set[str], names: list[str], least: int = 1) -> str | None:
-    """What stands before the most wanted names, if it does before ``least`` of them."""
+    """The prefix that precedes the most wanted names, if it precedes at least ``least`` of them."""
     counts: Counter = Counter()
     for name in names:
         parts = name.split(".")
@@ -25,26 +25,26 @@ def _prefix(wanted: set[str], names: list[str], least: int = 1) -> str | None:
 
 
 def no_prefix(prefix: str, names: list[str]) -> str:
-    """No name begins with ``prefix``: how do they begin?"""
+    """The message if no name begins with ``prefix``, with the prefixes that were found."""
     begins = list(dict.fromkeys(name[: name.find(".") + 1] or name for name in names))
-    shown = ", ".join(map(repr, begins[:_SHOWN])) + (f" and {len(begins) - _SHOWN} more" if len(begins) > _SHOWN else "")
+    shown = ", ".join(map(repr, begins[:_LISTED])) + (f" and {len(begins) - _LISTED} more" if len(begins) > _LISTED else "")
     return f"prefix: none of {len(names)} names begins with {prefix!r}; expected one of {shown or 'none: nothing was found'}"
 
 
 def nothing(tables: dict[str, list[Named]], names: list[str], prefix: str) -> str:
-    """No name of any layout is there."""
+    """The message if no name of any layout was found."""
     wanted = {entry.name for table in tables.values() for entry in table}
     first = {layout: min(table, key=lambda entry: (entry.path[0] != "params", entry.path[1] != "stem")) for layout, table in tables.items()}
     examples = ", ".join(f"{entry.name} ({layout})" for layout, entry in first.items())
-    behind = f" behind the prefix {prefix!r}" if prefix else ""
+    after = f" after the prefix {prefix!r}" if prefix else ""
     found = ", ".join(names[:4]) or "nothing"
-    text = f"tensors: none of the model's names is there{behind}; expected for example {examples}; found {found}"
+    text = f"tensors: none of the model's names was found{after}; expected for example {examples}; found {found}"
     guess = _prefix(wanted, names, least=min(map(len, tables.values())) // 2 + 1)
     return f"{text}; prefix={guess!r} would fit" if guess else text
 
 
 def _position_hint(entry: Named, shape: tuple[int, ...], model: Any) -> str | None:
-    """For a table of positions of another image size, or of another window."""
+    """A hint for a position table of another image size or window."""
     if not entry.change.resize or len(shape) != len(entry.theirs) or shape[-1] != entry.theirs[-1]:
         return None
     if len(shape) == 2:
@@ -59,7 +59,7 @@ def _position_hint(entry: Named, shape: tuple[int, ...], model: Any) -> str | No
 
 
 def _channel_hint(entry: Named, found: dict) -> str | None:
-    """For the first convolution of a network for images with another number of channels."""
+    """A hint for a first convolution with another number of input channels."""
     shape = found[entry.name].shape
     if entry.path[1] != "stem" or len(shape) != 4 or len(entry.theirs) != 4:
         return None
@@ -83,7 +83,7 @@ def _hints(table: list[Named], found: dict, left: set[str], heads: set[str], wro
 
 
 def complaint(model: Any, table: list[Named], found: dict, left: set[str], *, layout: str, heads: set[str]) -> str | None:
-    """What is wrong with the arrays ``found`` for ``table`` and the names ``left`` over; None if nothing is."""
+    """The message for arrays ``found`` that do not fit ``table`` and for unused names ``left``; None if all fits."""
     left = left - {entry.name for entry in table}
     missing = [entry for entry in table if entry.name not in found]
     wrong = [entry for entry in table if entry.name in found and found[entry.name].shape != entry.theirs]
@@ -91,12 +91,12 @@ def complaint(model: Any, table: list[Named], found: dict, left: set[str], *, la
     odd = [e for e in table if e.name in found and found[e.name].dtype.kind != "f" and "float" not in found[e.name].dtype.name]
     lines = [
         *_listed("missing", [f"{entry.name} {list(entry.theirs)}" for entry in missing]),
-        *_listed("surplus", sorted(left)),
+        *_listed("unexpected", sorted(left)),
         *_listed("of another shape", [f"{e.name}: found {list(found[e.name].shape)}, expected {list(e.theirs)}" for e in wrong]),
         *_listed("of another type", [f"{entry.name}: found {found[entry.name].dtype}, expected floating point" for entry in odd]),
     ]
     if not lines:
         return None
     hints = _hints(table, found, left, heads, wrong, model)
-    lines += [f"what would help: {'; '.join(hints)}"] if hints else []
+    lines += [f"this may help: {'; '.join(hints)}"] if hints else []
     return "\n  ".join([f"tensors: they do not fit this {type(model).__name__} in {layout}'s layout", *lines])

@@ -1,4 +1,4 @@
-"""safetensors and numpy's npz: files that are arrays behind headers."""
+"""Read and write safetensors and numpy's npz."""
 
 import io
 import json
@@ -8,55 +8,56 @@ import zipfile
 
 import numpy as np
 
-from jaxvision.weights.arrays import BY_DTYPE, BY_SAFETENSORS, NUMPY, dense, whole
-from jaxvision.weights.errors import BrokenFile, bounded
+from jaxvision.weights.arrays import BY_DTYPE, BY_SAFETENSORS, NUMPY, contiguous, integers
+from jaxvision.weights.errors import BrokenFile, check_size
 from jaxvision.weights.zips import Archive
 
-_LONGEST_HEADER, _LONGEST_ROW = 100_000_000, 65_535  # safetensors' own limit; more than any array without named fields needs
-_ROW = re.compile(rb"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\}[ \n]*")
+_MAX_SAFETENSORS_HEADER = 100_000_000  # bytes; safetensors' own limit
+_MAX_NPY_HEADER = 65_535  # bytes; more than any array without named fields needs
+_NPY_HEADER = re.compile(rb"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\),? *\}[ \n]*")
 
 
-def _once(pairs: list) -> dict:
+def _unique_keys(pairs: list) -> dict:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BrokenFile("the header names something twice")
+        raise BrokenFile("the header has a key twice")
     return found
 
 
 def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """Arrays by name. The file: length of the header, header (JSON: type, shape and place of each), numbers. Raises BrokenFile."""
-    bounded(8, len(data), "the length of the header")
+    """Arrays by name. The file: length of the header, header (JSON: type, shape and offsets), data. Raises BrokenFile."""
+    check_size(8, len(data), "the length of the header")
     (length,) = struct.unpack_from("<Q", data)
-    bounded(length, min(len(data) - 8, _LONGEST_HEADER), "the header")
+    check_size(length, min(len(data) - 8, _MAX_SAFETENSORS_HEADER), "the header")
     try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_once)
+        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         if isinstance(error, BrokenFile):
             raise
-        raise BrokenFile(f"the header is no JSON: {str(error)[:100]}") from None
+        raise BrokenFile(f"the header is not JSON: {str(error)[:100]}") from None
     if type(header) is not dict:
-        raise BrokenFile("the header is no JSON object")
+        raise BrokenFile("the header is not a JSON object")
     numbers, found, places = memoryview(data)[8 + length :], {}, []
     for name, entry in header.items():
         if name == "__metadata__":
             continue
         if type(entry) is not dict or type(entry.get("dtype")) is not str or entry["dtype"] not in BY_SAFETENSORS:
             raise BrokenFile(f"{name[:200]!r} has no known type; known are {', '.join(BY_SAFETENSORS)}")
-        place = whole(entry.get("data_offsets"), f"the place of {name[:200]!r}")
+        place = integers(entry.get("data_offsets"), f"the place of {name[:200]!r}")
         if len(place) != 2 or place[0] > place[1]:
             raise BrokenFile(f"the place of {name[:200]!r} is {list(place)}; expected begin and end")
-        bounded(place[1], len(numbers), repr(name[:200]))
-        shape = whole(entry.get("shape"), f"the shape of {name[:200]!r}")
-        found[name] = dense(numbers[place[0] : place[1]], BY_SAFETENSORS[entry["dtype"]], shape, repr(name[:200]))
+        check_size(place[1], len(numbers), repr(name[:200]))
+        shape = integers(entry.get("shape"), f"the shape of {name[:200]!r}")
+        found[name] = contiguous(numbers[place[0] : place[1]], BY_SAFETENSORS[entry["dtype"]], shape, repr(name[:200]))
         places.append(place)
     places.sort()
     if any(before[1] > after[0] for before, after in zip(places, places[1:])):
-        raise BrokenFile("two arrays lie over each other")
+        raise BrokenFile("two arrays overlap")
     return found
 
 
 def write_safetensors(tensors: dict[str, np.ndarray]) -> bytes:
-    """The file of ``tensors``, wide types first, so that each lies at a multiple of its size. Raises ValueError for an unknown type."""
+    """The content of a file with ``tensors``, wide types first so that all are aligned. Raises ValueError for an unknown type."""
     header, parts, place = {}, [], 0
     for name, array in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
         kind = BY_DTYPE.get(array.dtype)
@@ -71,23 +72,23 @@ def write_safetensors(tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def _array(data, name: str) -> np.ndarray:
-    """One .npy file: magic, version, length of the header, header, numbers."""
+    """One .npy file: magic, version, length of the header, header, data."""
     what = repr(name[:200])
     start = {b"\x93NUMPY\x01": 10, b"\x93NUMPY\x02": 12}.get(bytes(data[:7]), 8)
     length = int.from_bytes(data[8:start], "little")
-    bounded(length, min(len(data) - start, _LONGEST_ROW), f"the header of {what}")
-    row = _ROW.fullmatch(bytes(data[start : start + length]))
-    if row is None:
-        raise BrokenFile(f"{what} has no header of numpy's for an array")
-    kind, fortran, axes = (part.decode("latin-1") for part in row.groups())
+    check_size(length, min(len(data) - start, _MAX_NPY_HEADER), f"the header of {what}")
+    header = _NPY_HEADER.fullmatch(bytes(data[start : start + length]))
+    if header is None:
+        raise BrokenFile(f"{what} does not have numpy's header of an array")
+    kind, fortran, axes = (part.decode("latin-1") for part in header.groups())
     if not NUMPY.fullmatch(kind):
-        raise BrokenFile(f"{what} holds no numbers but {kind!r}; refused, and nothing was run")
+        raise BrokenFile(f"{what} holds {kind!r}, expected numbers; nothing was run")
     try:
         dtype, shape = np.dtype(kind), tuple(int(axis) for axis in axes.replace(",", " ").split())
     except (TypeError, ValueError):
-        raise BrokenFile(f"{what} has the type {kind!r} and the shape ({axes[:200]}), which are none") from None
-    shape = whole(shape, f"the shape of {what}")
-    array = dense(data[start + length :], dtype, shape[::-1] if fortran == "True" else shape, what)
+        raise BrokenFile(f"{what} has an invalid type {kind!r} or shape ({axes[:200]})") from None
+    shape = integers(shape, f"the shape of {what}")
+    array = contiguous(data[start + length :], dtype, shape[::-1] if fortran == "True" else shape, what)
     return array.T if fortran == "True" else array
 
 
@@ -97,10 +98,10 @@ def read_npz(archive: Archive) -> dict[str, np.ndarray]:
 
 
 def write_npz(tensors: dict[str, np.ndarray]) -> bytes:
-    """The file of ``tensors``. Raises ValueError for types that numpy itself lacks."""
-    odd = [f"{name} ({array.dtype})" for name, array in tensors.items() if array.dtype.kind not in "biufc"]
-    if odd:
-        raise ValueError(f"tensors: npz cannot hold {', '.join(odd[:5])}; .safetensors can")
+    """The content of a file with ``tensors``. Raises ValueError for types that numpy itself does not have."""
+    unsupported = [f"{name} ({array.dtype})" for name, array in tensors.items() if array.dtype.kind not in "biufc"]
+    if unsupported:
+        raise ValueError(f"tensors: npz cannot hold {', '.join(unsupported[:5])}; .safetensors can")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in tensors.items():

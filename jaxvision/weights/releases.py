@@ -1,7 +1,7 @@
-"""The public releases of self-supervised methods: whose file it is, and the encoder's weights in it under a library's names.
+"""Public releases of self-supervised methods: detect the release, and rename its encoder's weights to a library's names.
 
-What the names and shapes are was read in facebookresearch/dino, dinov2, mae and ConvNeXt-V2, lightly-ai/lightly and vturrisi/solo-learn.
-Heads, decoders and projectors stay behind: they belong to the method (``method_from_torch`` reads them), not to the encoder.
+Names and shapes are those of facebookresearch/dino, dinov2, mae and ConvNeXt-V2, lightly-ai/lightly and vturrisi/solo-learn. Heads,
+decoders and projectors are not part of the encoder; ``method_from_torch`` reads them.
 """
 
 import math
@@ -14,20 +14,20 @@ import numpy as np
 
 from jaxvision.typing import Array
 
-_GOOGLE = "base_model/"  # how the names in Google's TensorFlow release of SimCLR begin
+_GOOGLE = "base_model/"  # prefix of the names in Google's TensorFlow release of SimCLR
 _TENSORFLOW = (
-    "TensorFlow's checkpoints (Google's SimCLR) are not read here: their format is TensorFlow's alone; expected PyTorch's, safetensors "
-    "or npz, such as SimCLR by lightly or solo-learn"
+    "TensorFlow's checkpoints (Google's SimCLR) are not supported; expected PyTorch's, safetensors or npz, such as SimCLR by lightly or "
+    "solo-learn"
 )
 _SHARD = re.compile(r"\.data-\d{5}-of-\d{5}$")
-_COUNTED = re.compile(r"\d+\.\d+\.conv1\.")  # a stage and a block of it by their numbers: how lightly cuts residual networks
-_CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..*)")  # one more number, of the chunk: how DINOv2 trains
+_COUNTED = re.compile(r"\d+\.\d+\.conv1\.")  # stage and block by number: lightly's names of residual networks
+_CHUNKED = re.compile(r"blocks\.\d+\.(\d+\..*)")  # with the number of a chunk: DINOv2's training checkpoints
 
 
 class Release(NamedTuple):
-    """One publisher's files: whether ``names`` are of one, and its encoder's tensors as a library names them, for a model.
+    """One release: ``known(names)`` detects it, ``encoder(model, tensors)`` renames the encoder's tensors to a library's names.
 
-    ``plain``: a name that its files have whose names are a library's own: they are taken where the release is named.
+    ``plain``: names in files of the release that use a library's own names; such a file is accepted if the release is named.
     """
 
     known: Callable[[list[str]], bool]
@@ -36,13 +36,13 @@ class Release(NamedTuple):
 
 
 def refuse_tensorflow(names: list[str]) -> None:
-    """Raises ValueError for the names of a TensorFlow checkpoint."""
+    """Raise ValueError for the names of a TensorFlow checkpoint."""
     if any(name.startswith(_GOOGLE) for name in names):
         raise ValueError(f"tensors: {_TENSORFLOW}")
 
 
 def is_tensorflow(path: Path) -> bool:
-    """Whether ``path`` is a file of a TensorFlow checkpoint, the common beginning of their names, or a folder with one."""
+    """Whether ``path`` is a file of a TensorFlow checkpoint, the common prefix of its files, or a folder with one."""
     if path.is_dir():
         return any(_SHARD.search(part.name) or part.name == "saved_model.pb" for part in path.iterdir())
     if path.exists():
@@ -51,12 +51,12 @@ def is_tensorflow(path: Path) -> bool:
 
 
 def tensorflow_refusal(path: Path) -> str:
-    """What to say of such a path."""
+    """The error message for such a path."""
     return f"path: {path}: {_TENSORFLOW}"
 
 
 def part(tensors: dict, *prefixes: str) -> dict:
-    """The tensors behind the first of ``prefixes`` that any name has, without it; {} where none has."""
+    """The tensors with the first of ``prefixes`` that any name has, which is removed; {} if no name has one."""
     for prefix in prefixes:
         if found := {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}:
             return found
@@ -72,7 +72,7 @@ def _dino(model: Any, tensors: dict) -> dict:
 
 
 def _dinov2(model: Any, tensors: dict) -> dict:
-    """With registers the class token keeps its position in the file, which our table has not: they are summed."""
+    """With registers, the file has a position for the class token and our table has none: the two are summed."""
     tensors = part(tensors, "backbone.") or tensors
     found = {_CHUNKED.sub(r"blocks.\1", name): tensor for name, tensor in tensors.items() if name != "mask_token"}
     found = {name.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2."): tensor for name, tensor in found.items()}
@@ -85,7 +85,7 @@ def _dinov2(model: Any, tensors: dict) -> dict:
 
 
 def _mae(model: Any, tensors: dict) -> dict:
-    """Behind the mean of the patches timm calls the norm by another name."""
+    """With mean pooling, timm calls the norm ``fc_norm``."""
     found = {name: tensor for name, tensor in tensors.items() if name != "mask_token" and not name.startswith("decoder_")}
     if getattr(model, "pool", "token") == "mean":
         found = {re.sub(r"^norm\.", "fc_norm.", name): tensor for name, tensor in found.items()}
@@ -93,14 +93,14 @@ def _mae(model: Any, tensors: dict) -> dict:
 
 
 def dense(name: str, tensor: Array) -> tuple[str, Array]:
-    """A tensor of the sparse engine under the name and in the shape that it has in the dense network.
+    """Name and shape, in the dense network, of a tensor of the sparse network.
 
-    A kernel is [places, in, out] or, depthwise, [places, C]; its places go down the columns.
+    A kernel is [positions, in, out] or, depthwise, [positions, C]; the positions are in column order.
     """
     name = re.sub(r"\.(ln|linear)\.", ".", name)
     if name.endswith(".kernel"):
         side = math.isqrt(len(tensor))
-        tensor = tensor[:, None] if tensor.ndim == 2 else tensor  # [places, in, out]
+        tensor = tensor[:, None] if tensor.ndim == 2 else tensor  # [positions, in, out]
         tensor = tensor.reshape(side, side, *tensor.shape[1:]).transpose(3, 2, 1, 0)  # [out, in, rows, columns]
         return f"{name.removesuffix('kernel')}weight", tensor
     if ".grn." in name:
@@ -109,7 +109,7 @@ def dense(name: str, tensor: Array) -> tuple[str, Array]:
 
 
 def _fcmae(model: Any, tensors: dict) -> dict:
-    """A last norm is in no file of the pre-training: the identity stands for it, as fine-tuning begins."""
+    """Files of the pre-training have no last norm: it is the identity, as at the beginning of fine-tuning."""
     tensors = part(tensors, "encoder.") or tensors
     found = dict(dense(name, tensor) for name, tensor in tensors.items() if name.startswith(("downsample_layers.", "stages.")))
     width = getattr(model, "widths", (0,))[-1]
@@ -117,7 +117,7 @@ def _fcmae(model: Any, tensors: dict) -> dict:
 
 
 def _sequential(tensors: dict) -> dict:
-    """A residual network whose layers are counted (the convolution, the norm, four stages) under torchvision's names."""
+    """A residual network with numbered layers (convolution, norm, four stages) under torchvision's names."""
     stages = sorted({int(name.split(".")[0]) for name in tensors if _COUNTED.match(name)})
     layers = {"0": "conv1", "1": "bn1"} | {str(place): f"layer{index}" for index, place in enumerate(stages, 1)}
     found = {}
@@ -133,15 +133,15 @@ def _lightly(model: Any, tensors: dict) -> dict:
 
 
 def _solo(model: Any, tensors: dict) -> dict:
-    """The small stem has two pixels of padding there."""
+    """solo-learn pads the small stem by two pixels."""
     found = part(tensors, "backbone.", "encoder.")
     small = np.shape(found.get("conv1.weight", ()))[2:] == (3, 3)
     if small and getattr(model, "stem_kind", "padded") != "padded":
-        raise ValueError("tensors: solo-learn pads the 3 x 3 stem by 2 pixels; stem='padded' in create_model computes as it does")
+        raise ValueError("tensors: solo-learn pads the 3 x 3 stem by 2 pixels; pass stem='padded' to create_model")
     return found
 
 
-RELEASES = {  # the first that knows the names is taken
+RELEASES = {  # the first whose ``known`` is true is used
     "dinov2": Release(
         lambda names: (
             ("cls_token" in names and (_begins(names, "register_tokens") or any(map(_CHUNKED.match, names))))
@@ -173,14 +173,14 @@ RELEASES = {  # the first that knows the names is taken
 
 
 def release_of(names: list[str]) -> str | None:
-    """Whose file has these names: one of ``RELEASES``, or None for a plain network of a library."""
+    """The release with these names, a key of ``RELEASES``, or None for a plain network of a library."""
     return next((name for name, release in RELEASES.items() if release.known(names)), None)
 
 
 def encoder_of(model: Any, tensors: dict, layout: str | None) -> tuple[dict, str | None]:
-    """(tensors, layout) of the encoder in a release under a library's names; what is no release, or of a layout named, as it is.
+    """(tensors, layout) with the encoder of a release under a library's names; other tensors are returned unchanged.
 
-    Raises ValueError for TensorFlow's names, and for a release asked for whose names are not there.
+    Raises ValueError for TensorFlow's names, and if ``layout`` names a release that does not fit the names.
     """
     refuse_tensorflow(list(tensors))
     if layout is not None and layout not in RELEASES:
@@ -189,5 +189,5 @@ def encoder_of(model: Any, tensors: dict, layout: str | None) -> tuple[dict, str
     if found is None and layout is not None and any(name in tensors for name in RELEASES[layout].plain):
         found = layout
     if layout is not None and found != layout:
-        raise ValueError(f"layout: found {layout!r}, but the names are {f'those of {found!r}' if found else 'not its'}")
+        raise ValueError(f"layout: found {layout!r}, but the names are {f'those of {found!r}' if found else 'of no known release'}")
     return (RELEASES[found].encoder(model, tensors) if found else tensors), None

@@ -1,16 +1,17 @@
-"""Weights between PyTorch's state dicts and our trees: ``from_torch`` and ``to_torch``, exact inverses of each other."""
+"""Convert between PyTorch's state dicts and our parameter trees: ``from_torch`` and its exact inverse ``to_torch``."""
 
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxvision.weights import mismatch, releases
 from jaxvision.weights.rules import IGNORED, Named, family_of, head_names, named, rules_of, shapes_of
 
 
 def _tables(model: Any, channels: int = 3) -> dict[str, list[Named]]:
-    """{layout: the names of every leaf}; a layout that lacks a leaf is left out."""
+    """{layout: the names of all leaves}, without the layouts that lack a leaf."""
     shapes, found = shapes_of(model, channels), {}
     for layout, rules in rules_of(model).items():
         try:
@@ -23,7 +24,7 @@ def _tables(model: Any, channels: int = 3) -> dict[str, list[Named]]:
 
 
 def _chosen(tables: dict[str, list[Named]], layout: str | None, tensors: dict, prefix: str) -> str:
-    """The layout asked for, or the one most of whose names are there."""
+    """``layout`` if it is given, else the layout with the most names among the tensors."""
     if layout is not None:
         if layout not in tables:
             raise ValueError(f"layout: found {layout!r}, expected {' or '.join(map(repr, tables))}")
@@ -36,14 +37,14 @@ def _chosen(tables: dict[str, list[Named]], layout: str | None, tensors: dict, p
 
 
 def _channels(table: list[Named], tensors: dict) -> int:
-    """Channels of the images that the first convolution was made for."""
+    """The number of input channels of the first convolution."""
     first = next((entry for entry in table if len(entry.shape) == 4 and entry.shape[2] == 3), None)
     tensor = tensors.get(first.name) if first else None
     return np.shape(tensor)[1] if tensor is not None and np.ndim(tensor) == 4 else 3
 
 
 def _resized(table: list[Named], found: dict, grid: tuple[int, int]) -> dict:
-    """The tables of positions among ``found`` that are of another shape than the model's, for its grid."""
+    """The position tables among ``found`` whose shape differs from the model's, resampled to its grid."""
     tables = [entry for entry in table if entry.change.resize and entry.name in found]
     tables = [entry for entry in tables if found[entry.name].ndim == len(entry.theirs) and found[entry.name].shape != entry.theirs]
     try:
@@ -53,7 +54,7 @@ def _resized(table: list[Named], found: dict, grid: tuple[int, int]) -> dict:
 
 
 def behind(prefix: str, tensors: dict) -> dict:
-    """The tensors whose names begin with ``prefix``, without it. Raises ValueError where none does, with how they do begin."""
+    """The tensors whose names begin with ``prefix``, which is removed. Raises ValueError if there is none, with the actual prefixes."""
     found = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if prefix and not found:
         raise ValueError(mismatch.no_prefix(prefix, list(tensors)))
@@ -61,16 +62,16 @@ def behind(prefix: str, tensors: dict) -> dict:
 
 
 def _check_values(model: Any, layout: str) -> None:
-    """Raises ValueError where a library's network of the same name computes with another value than the model."""
+    """Raise ValueError if the library's network of the same name uses other values, such as epsilon, than the model."""
     wanted = getattr(family_of(model), "VALUES", {}).get(layout, {})
     if odd := {name: value for name, value in wanted.items() if getattr(model, name) != value}:
         found = ", ".join(f"{name}={getattr(model, name)!r}" for name in odd)
         values = ", ".join(f"{name}={value!r}" for name, value in odd.items())
-        raise ValueError(f"layout: {layout}'s network has {values}, the model {found}; model.clone({values}) computes as {layout} does")
+        raise ValueError(f"layout: {layout}'s network has {values}, the model has {found}; use model.clone({values})")
 
 
 def from_torch(
-    model: Any,
+    model: nn.Module,
     tensors: dict[str, np.ndarray],
     *,
     layout: str | None = None,
@@ -79,14 +80,22 @@ def from_torch(
     drop_auxiliary: bool = False,
     grid: tuple[int, int] | None = None,
 ) -> dict:
-    """Variables of ``model`` from a state dict: {"params": ..., "batch_stats": ...}, float32.
+    """Variables of ``model`` from a PyTorch state dict: {"params": ..., "batch_stats": ...}, float32.
 
-    ``layout``: "torchvision", "timm" or another of the family's, or a release of a self-supervised method ("dino", "dinov2", "mae",
-    "fcmae", "lightly", "solo-learn"), whose encoder alone is read (None: seen by the names). ``prefix``: only names that begin with it are
-    read, without it. ``drop_head``: the classifier stays behind, and the tree has no ``head``; ``drop_auxiliary``: so do the classifiers
-    that are for training alone. ``grid`` (rows, columns): learned positions of another image size are resampled to the model's own grid of
-    patches, or Swin's of another window to its window. Raises ValueError that lists every name that is missing, left over or of another
-    shape, and the option that would help; and for a layout whose network computes with other values.
+    ``layout``: "torchvision", "timm" or another one of the family, or a release of a self-supervised method ("dino", "dinov2", "mae",
+    "fcmae", "lightly", "solo-learn"), of which the encoder is read; None: it is detected by the names. ``prefix``: read only the names that
+    begin with it. ``drop_head``: omit the classifier; ``drop_auxiliary``: omit auxiliary classifiers. ``grid`` (rows, columns): resample
+    learned positions of another image size to the model's grid of patches, or those of another Swin window to the model's window. Raises
+    ValueError that lists all names that are missing, unexpected or of another shape, with the option that may help; also for a layout
+    whose network computes with other values than the model.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> model = jv.create_model("lenet5")
+    >>> variables = model.init(jax.random.key(0), jax.numpy.ones((1, 32, 32, 1)))
+    >>> tensors = jv.weights.to_torch(model, variables, layout="sequential")
+    >>> jv.weights.from_torch(model, tensors)["params"]["head"]["kernel"].shape
+    (84, 10)
     """
     tensors, layout = releases.encoder_of(model, behind(prefix, tensors), layout)
     tables = _tables(model)
@@ -115,11 +124,19 @@ def from_torch(
     return variables
 
 
-def to_torch(model: Any, variables: dict, *, layout: str | None = None) -> dict[str, np.ndarray]:
-    """The state dict of ``variables`` (of {"params", "batch_stats"}, what is there), the exact inverse of ``from_torch``.
+def to_torch(model: nn.Module, variables: dict, *, layout: str | None = None) -> dict[str, np.ndarray]:
+    """The PyTorch state dict of ``variables`` ({"params": ..., "batch_stats": ...}); the exact inverse of ``from_torch``.
 
-    What a library counts or looks up besides (batches seen, indices of positions) is made anew. Raises ValueError for a layout that the
-    family lacks, and where it has several and none is named.
+    Buffers that hold nothing learned (the count of batches, indices of positions) are created. ``layout`` None is the family's only layout.
+    Raises ValueError for a layout that the family does not have, or if it has several and ``layout`` is None.
+
+    >>> import jaxvision as jv  # slow
+    >>> import jax
+    >>> model = jv.create_model("lenet5")
+    >>> variables = model.init(jax.random.key(0), jax.numpy.ones((1, 32, 32, 1)))
+    >>> tensors = jv.weights.to_torch(model, variables, layout="tutorial")
+    >>> tensors["conv1.weight"].shape, tensors["fc3.weight"].shape
+    ((6, 1, 5, 5), (10, 84))
     """
     known = rules_of(model)
     layout = next(iter(known)) if layout is None and len(known) == 1 else layout

@@ -1,4 +1,4 @@
-"""How an array of PyTorch's becomes one of ours and back, where it is not the same array: plain reshapes and transpositions."""
+"""Transforms between PyTorch's arrays and ours: reshapes and transpositions, each with its inverse."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from jaxvision.weights.positions import of_patches, of_windows
 
 
 class Change(NamedTuple):
-    """``read(theirs, shape)`` -> ours of that shape, its exact inverse ``write(ours)``; for tables of positions, how they are resampled."""
+    """``read(theirs, shape)`` gives our array of that shape, ``write(ours)`` is the exact inverse, ``resize`` resamples position tables."""
 
     read: Callable[[Array, tuple[int, ...]], Array]
     write: Callable[[Array], Array]
@@ -20,7 +20,7 @@ def _moved(axes: tuple[int, ...], back: tuple[int, ...]) -> Change:
 
 
 def flattened(height: int, width: int) -> Change:
-    """The kernel of a dense layer behind a flattened map: theirs [D, C h w], ours [h w C, D]."""
+    """The kernel of a dense layer after a flattened map: theirs [D, C h w], ours [h w C, D]."""
 
     def read(array: Array, shape: tuple[int, ...]) -> Array:
         array = array.reshape(len(array), -1, height, width)  # [D, C, h, w]
@@ -34,7 +34,7 @@ def flattened(height: int, width: int) -> Change:
 
 
 def convolved(height: int, width: int) -> Change:
-    """The same layer where they keep it as a convolution over the whole map: theirs [D, C, h, w], ours [h w C, D]."""
+    """The same layer if they store it as a convolution over the whole map: theirs [D, C, h, w], ours [h w C, D]."""
 
     def write(array: Array) -> Array:
         return array.reshape(height, width, -1, array.shape[-1]).transpose(3, 2, 0, 1)  # [D, C, h, w]
@@ -54,5 +54,5 @@ _KERNELS = {4: _moved((2, 3, 1, 0), (3, 2, 0, 1)), 2: _moved((1, 0), (1, 0))}  #
 
 
 def default(leaf: str, rank: int) -> Change:
-    """The change of a leaf that no rule has its own for: kernels are transposed, everything else is the same."""
+    """The transform of a leaf whose rule names none: kernels are transposed, everything else stays the same."""
     return _KERNELS.get(rank, same) if leaf == "kernel" else same

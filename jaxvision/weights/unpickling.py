@@ -1,24 +1,24 @@
-"""An interpreter for the few pickle instructions that checkpoints use. It looks nothing up and calls nothing but a table's functions.
+"""An interpreter for the few pickle instructions that checkpoints use. It imports nothing and calls only the functions of a table.
 
-Python's own reader would run what a file names, and allocates what a damaged length claims; this one refuses both.
+Python's own unpickler runs the functions that a file names, and allocates memory for any length that a damaged file claims.
 """
 
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxvision.weights.errors import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, check_size
 
 
 class Global(NamedTuple):
-    """A function or class that the file may name: what stands for it, and whether it may be called."""
+    """A function or class that the file may name, and its replacement; ``call`` None: the file must not call it."""
 
     name: str
     call: Callable | None = None
 
 
 class _Mark:
-    """Where a group on the stack begins."""
+    """Marks the beginning of a group on the stack."""
 
 
 _MARK = _Mark()
@@ -49,21 +49,21 @@ def _decoded(data: bytes, kind: str) -> Any:
 
 
 def _key(key: Any) -> Any:
-    """Keys are plain: hashing a tuple that is nested a million times would end the process."""
+    """Check that a key is text or a number: hashing a deeply nested tuple would overflow the stack of the process."""
     if type(key) not in (str, int, float, bool, bytes, type(None)):
         raise BrokenFile(f"the pickle has a dictionary key of type {type(key).__name__}; expected text or a number")
     return key
 
 
 class Unpickler:
-    """Reads pickles one after the other from ``data``; ``allowed`` {"module.name": Global}; ``persistent`` makes a storage of its id."""
+    """Read consecutive pickles from ``data``. ``allowed``: {"module.name": Global}; ``persistent`` gives the storage of an id."""
 
     def __init__(self, data: bytes, allowed: dict[str, Global], persistent: Callable[[Any], Any]):
         self.data, self.allowed, self.persistent = data, allowed, persistent
         self.place = 0
 
     def load(self) -> Any:
-        """The next object. Raises BrokenFile for damage, and with its name for anything that is not allowed."""
+        """The next object. Raises BrokenFile for a damaged pickle and for a name that is not allowed."""
         self.stack: list = []
         self.memo: dict = {}
         try:
@@ -76,7 +76,7 @@ class Unpickler:
             raise BrokenFile(f"the pickle is damaged near byte {self.place:,} ({type(error).__name__})") from None
 
     def _take(self, size: int) -> bytes:
-        bounded(size, len(self.data) - self.place, f"the pickle at byte {self.place:,}")
+        check_size(size, len(self.data) - self.place, f"the pickle at byte {self.place:,}")
         self.place += size
         return self.data[self.place - size : self.place]
 
@@ -85,7 +85,7 @@ class Unpickler:
         return self._take(end + 1 - self.place)[:-1].decode(encoding)
 
     def _group(self) -> list:
-        """What was put on the stack since the last mark."""
+        """Pop the values since the last mark."""
         start = len(self.stack) - 1
         while self.stack[start] is not _MARK:
             start -= 1
@@ -111,12 +111,12 @@ class Unpickler:
         elif code in _STEPS:
             _STEPS[code](self)
         else:
-            raise BrokenFile(f"the pickle has an instruction {code!r} at byte {self.place - 1:,} that no checkpoint needs")
+            raise BrokenFile(f"the pickle has an unsupported instruction {code!r} at byte {self.place - 1:,}")
 
     def _name(self, module: str, name: str) -> None:
         full = f"{module}.{name}"
         if full not in self.allowed:
-            raise BrokenFile(f"the pickle asks for {full[:200]!r}, which no weights need: refused, and nothing was run")
+            raise BrokenFile(f"the pickle asks for {full[:200]!r}, which weights do not need; nothing was run")
         self.stack.append(self.allowed[full])
 
     def _global_text(self) -> None:
@@ -132,16 +132,16 @@ class Unpickler:
         given, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global) or function.call is None or type(given) is not tuple:
             name = function.name if isinstance(function, Global) else type(function).__name__
-            raise BrokenFile(f"the pickle calls {name!r}, which is no function that it may call")
+            raise BrokenFile(f"the pickle calls {name!r}, which is not allowed")
         self.stack.append(function.call(*given))
 
     def _build(self) -> None:
-        """A state for an object that can take one: arrays and numpy types; what hangs on a dictionary (``_metadata``) is left out."""
+        """Set the state of an array or numpy type; the state of a dictionary (``_metadata``) is discarded."""
         state = self.stack.pop()
         if hasattr(self.stack[-1], "restore"):
             self.stack[-1].restore(state)
         elif type(self.stack[-1]) is not dict:
-            raise BrokenFile(f"the pickle gives a state to a {type(self.stack[-1]).__name__}")
+            raise BrokenFile(f"the pickle sets the state of a {type(self.stack[-1]).__name__}")
 
     def _get(self, size: int) -> None:
         self.stack.append(self.memo[int.from_bytes(self._take(size), "little")])
@@ -152,13 +152,13 @@ class Unpickler:
     def _items(self, group: list) -> None:
         target = self.stack[-1]
         if type(target) is not dict or len(group) % 2:
-            raise BrokenFile("the pickle sets items of what is no dictionary")
+            raise BrokenFile("the pickle sets items of something other than a dictionary")
         for key, value in zip(group[::2], group[1::2]):
             target[_key(key)] = value
 
     def _extend(self, group: list) -> None:
         if type(self.stack[-1]) is not list:
-            raise BrokenFile("the pickle appends to what is no list")
+            raise BrokenFile("the pickle appends to something other than a list")
         self.stack[-1].extend(group)
 
     def _dictionary(self) -> None:

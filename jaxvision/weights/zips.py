@@ -1,18 +1,18 @@
-"""Members of a zip archive in memory: without a copy where they are stored, and never larger than the archive can hold."""
+"""Members of a zip archive in memory: uncompressed members without a copy, compressed ones with a bound on their size."""
 
 import io
 import struct
 import zipfile
 import zlib
 
-from jaxvision.weights.errors import BrokenFile, bounded
+from jaxvision.weights.errors import BrokenFile, check_size
 
-_LOCAL = struct.Struct("<4s5H3I2H")  # a member's own header: signature, ..., lengths of its name and of what follows it
-_MOST_TIMES, _LEAST_ROOM = 64, 1 << 24  # compressed members may be so many times the file together, and 16 MiB
+_LOCAL = struct.Struct("<4s5H3I2H")  # a member's header: signature, ..., lengths of its name and of the extra field
+_MAX_RATIO, _MIN_LIMIT = 64, 1 << 24  # all compressed members together: at most 64 times the file's size plus 16 MiB
 
 
 class Archive:
-    """The members of the archive ``data`` by name. Raises BrokenFile where it is damaged."""
+    """The members of the archive ``data`` by name. Raises BrokenFile if it is damaged."""
 
     def __init__(self, data: bytes):
         self.data = memoryview(data)
@@ -22,27 +22,28 @@ class Archive:
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, EOFError, struct.error) as error:
             raise BrokenFile(f"the zip archive is damaged: {str(error)[:200]}") from None
         packed = sum(member.file_size for member in self.members.values() if member.compress_type == zipfile.ZIP_DEFLATED)
-        bounded(packed, _MOST_TIMES * len(data) + _LEAST_ROOM, "the zip archive's compressed part")
+        check_size(packed, _MAX_RATIO * len(data) + _MIN_LIMIT, "the zip archive's compressed part")
 
     def read(self, name: str) -> memoryview | bytes:
-        """The content of one member. Raises BrokenFile where it is missing, encrypted, damaged or not what its header says."""
+        """The content of one member. Raises BrokenFile if it is missing, encrypted, damaged or does not fit its header."""
         if name not in self.members:
             raise BrokenFile(f"the zip archive has no {name[:200]!r}")
         member, what = self.members[name], f"{name[:200]!r} in the zip archive"
-        bounded(member.header_offset, len(self.data) - _LOCAL.size, f"the header of {what}")
+        check_size(member.header_offset, len(self.data) - _LOCAL.size, f"the header of {what}")
         signature, *_, name_length, extra_length = _LOCAL.unpack_from(self.data, member.header_offset)
         if signature != b"PK\x03\x04" or member.flag_bits & 1:
             raise BrokenFile(f"{what} is encrypted or its header is damaged")
         start = member.header_offset + _LOCAL.size + name_length + extra_length
-        bounded(start + member.compress_size, len(self.data), what)
+        check_size(start + member.compress_size, len(self.data), what)
         content: memoryview | bytes = self.data[start : start + member.compress_size]
         if member.compress_type == zipfile.ZIP_DEFLATED:
             content = self._inflated(content, member.file_size, what)
         elif member.compress_type != zipfile.ZIP_STORED:
             raise BrokenFile(f"{what} is compressed by method {member.compress_type}; expected none or deflate")
         if len(content) != member.file_size or zlib.crc32(content) != member.CRC:
-            held = f"{len(content):,} bytes, expected {member.file_size:,} and their checksum"
-            raise BrokenFile(f"{what} is not what its header says: {held}")
+            raise BrokenFile(
+                f"{what} does not fit its header: found {len(content):,} bytes, expected {member.file_size:,} with its checksum"
+            )
         return content
 
     @staticmethod

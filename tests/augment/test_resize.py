@@ -71,7 +71,7 @@ def test_many_taps_are_summed_in_a_loop():
     np.testing.assert_allclose(resize(jnp.full((400, 400, 1), 0.25)), 0.25, atol=1e-6)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("method", TOLERANCES)
 def test_200_random_pairs_of_sizes(method):
     rng, largest = np.random.default_rng(1), 0.0

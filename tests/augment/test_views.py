@@ -104,14 +104,14 @@ def test_the_same_bits_for_any_batch_and_any_devices(name):
     compare(name, counts=(1, 7), devices=(8,))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_same_bits_for_any_batch_and_any_devices_in_full(name):
     """Minutes of compilation: ``python -m pytest -m long -n 0 tests/augment/test_views.py``."""
     compare(name, counts=(1, 5, 7), devices=(1, 2, 4, 8))
 
 
-@pytest.mark.parametrize("name", ["imagenet_train", pytest.param("three_augment", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["imagenet_train", pytest.param("three_augment", marks=pytest.mark.slow)])
 def test_nearly_the_same_without_jit(name):
     """Operation by operation, products and sums are rounded apart that a compiled program rounds once: bits differ, grays do not."""
     augment, few = RECIPES[name](), rows(BATCH, slice(2))

@@ -132,7 +132,7 @@ def test_mutated_files_are_pictures_or_clear_errors():
     fuzzed(ASKED, 5000, seed=0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("formats", "count"), [(ASKED, 100_000), (OTHERS, 50_000)])
 def test_many_mutated_files_are_pictures_or_clear_errors(formats, count):
     fuzzed(formats, count, seed=1)

@@ -1,4 +1,4 @@
-"""The collapse guard: on figures made up, on toy runs that collapse and on healthy ones, and in the training loop."""
+"""The collapse guard on synthetic metrics, on toy runs that collapse, on healthy runs, and in the training loop."""
 
 import json
 
@@ -19,8 +19,8 @@ HEALTHY = {
 }
 
 
-def said(rows) -> list[tuple[int, str, str]]:
-    """(step, term, name) of everything the guard finds in a run."""
+def reported(rows) -> list[tuple[int, str, str]]:
+    """(step, term, name) of all findings of the guard in a run."""
     watch, found = jv.evaluate.guard_init(), []
     for step, row in enumerate(rows, 1):
         watch, findings = jv.evaluate.guard(watch, row, step)
@@ -33,9 +33,9 @@ def of(method: str, **changes) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("method", HEALTHY)
-def test_nothing_is_said_of_healthy_figures_or_of_others(method):
-    assert said([of(method)] * 200) == []
-    assert said([{"loss": 2.3, "top1": 0.1}] * 200) == said([{}] * 200) == []
+def test_healthy_and_unrelated_metrics_are_not_reported(method):
+    assert reported([of(method)] * 200) == []
+    assert reported([{"loss": 2.3, "top1": 0.1}] * 200) == reported([{}] * 200) == []
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_nothing_is_said_of_healthy_figures_or_of_others(method):
         (of("dino", teacher_distance=0.0, loss=0.01, teacher_entropy=0.0), 10, "student and teacher identical"),
     ],
 )
-def test_each_collapse_is_named_first_and_told_once(row, step, name):
-    found = said([row] * 300)
+def test_each_collapse_is_reported_first_and_once(row, step, name):
+    found = reported([row] * 300)
     assert found[0] == (step, "", name)
-    assert len({what for _, _, what in found}) == len(found)
-    after = said([HEALTHY | SHARED | {"loss": 3.0}] * 100 + [row] * 60)
+    assert len({symptom for _, _, symptom in found}) == len(found)
+    after = reported([HEALTHY | SHARED | {"loss": 3.0}] * 100 + [row] * 60)
     assert after[0] == (100 + step, "", name)
 
 
@@ -65,38 +65,38 @@ def test_each_collapse_is_named_first_and_told_once(row, step, name):
     "row",
     [
         of("dino", loss=LN_K, teacher_entropy=0.95 * LN_K),  # the start of DINO: the loss at ln K, the teacher sharpened
-        of("dino", loss=LN_K, teacher_entropy=LN_K * (1 - 5e-4)),  # a temperature of 0.04 is 600 times as far from ln K as one of 1
-        of("dino", loss=0.3, teacher_entropy=0.01),  # a teacher that is certain, of other prototypes for other images
+        of("dino", loss=LN_K, teacher_entropy=LN_K * (1 - 5e-4)),  # as at a temperature of 0.04
+        of("dino", loss=0.3, teacher_entropy=0.01),  # a certain teacher that selects different prototypes for different images
         of("simclr", loss=0.98 * CHANCE),
         of("byol", rank=1.2),
     ],
 )
-def test_what_only_looks_like_a_collapse_is_none(row):
-    assert said([row] * 300) == []
+def test_healthy_metrics_that_resemble_a_collapse_are_not_reported(row):
+    assert reported([row] * 300) == []
 
 
-def test_an_interruption_starts_the_count_again():
+def test_an_interruption_restarts_the_count():
     bad, good = of("simclr", loss=CHANCE), of("simclr")
-    assert said(([bad] * 39 + [good]) * 5) == []
-    assert said([of("simclr", loss=float("nan"))] * 100) == []
+    assert reported(([bad] * 39 + [good]) * 5) == []
+    assert reported([of("simclr", loss=float("nan"))] * 100) == []
 
 
-def test_warm_up_counts_for_a_tenth_and_a_rate_of_zero_makes_no_copy():
+def test_warm_up_counts_as_a_tenth_and_a_learning_rate_of_zero_not_at_all():
     rising = [of("simclr", loss=CHANCE, learning_rate=1e-3 * step) for step in range(300)]
-    assert said(rising) == [] and said(rising + [of("simclr", loss=CHANCE)] * 50)[0][0] > 300
-    assert said([of("dino", teacher_distance=0.0, learning_rate=0.0)] * 50) == []
-    assert said([of("dino", teacher_distance=0.0)] * 2 + [of("dino")] * 50) == []
+    assert reported(rising) == [] and reported(rising + [of("simclr", loss=CHANCE)] * 50)[0][0] > 300
+    assert reported([of("dino", teacher_distance=0.0, learning_rate=0.0)] * 50) == []
+    assert reported([of("dino", teacher_distance=0.0)] * 2 + [of("dino")] * 50) == []
     hidden = {name: value for name, value in of("dino", teacher_distance=0.0).items() if name != "learning_rate"}
-    assert said([hidden] * 50) == [(10, "", "student and teacher identical")]
+    assert reported([hidden] * 50) == [(10, "", "student and teacher identical")]
 
 
 def test_terms_of_a_combined_objective_are_watched_by_name():
     row = SHARED | {"loss": 9.0} | {f"contrast/{name}": value for name, value in HEALTHY["simclr"].items()}
     row |= {f"distil/{name}": value for name, value in (HEALTHY["dino"] | {"teacher_distance": 0.0}).items()} | {"contrast/loss": CHANCE}
-    assert said([row] * 60) == [(10, "distil", "student and teacher identical"), (40, "contrast", "contrastive chance")]
+    assert reported([row] * 60) == [(10, "distil", "student and teacher identical"), (40, "contrast", "contrastive chance")]
 
 
-def test_the_state_is_a_value():
+def test_the_state_is_immutable():
     start = jv.evaluate.guard_init()
     once, _ = jv.evaluate.guard(start, of("simclr", loss=CHANCE), 1)
     again, _ = jv.evaluate.guard(start, of("simclr", loss=CHANCE), 1)
@@ -104,24 +104,24 @@ def test_the_state_is_a_value():
 
 
 PROVOKED = [name for name, case in collapse_table.CASES.items() if case.expected]
-AGAIN = ("dead_byol", "identical_byol")  # the same collapse under a second method
+AGAIN = ("dead_byol", "identical_byol")  # the same collapse with a second method
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in AGAIN)) for name in PROVOKED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in AGAIN)) for name in PROVOKED])
 def test_a_provoked_collapse_is_named_within_fifty_steps(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 50)
     assert findings and findings[0].name == collapse_table.CASES[name].expected
 
 
 @pytest.mark.parametrize("name", ["simclr", "dino_slow"])
-def test_nothing_is_said_of_the_first_steps(name):
+def test_the_first_steps_are_not_reported(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 100)
     assert not findings
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in collapse_table.CASES if name not in PROVOKED])
-def test_nothing_is_said_of_a_healthy_run(name):
+def test_a_healthy_run_is_not_reported(name):
     findings, rows = collapse_table.watched(collapse_table.CASES[name], 1000)
     assert not findings and len(rows) == 1000 and rows[-1]["rank"] > 2
     if name in ("simclr", "dino"):  # it has learned something
@@ -129,7 +129,7 @@ def test_nothing_is_said_of_a_healthy_run(name):
 
 
 class Linear(nn.Module):
-    """The least encoder there is."""
+    """A minimal encoder."""
 
     num_classes: int = 0
 
@@ -139,7 +139,7 @@ class Linear(nn.Module):
 
 
 def scripted(model) -> jv.core.Objective:
-    """Figures of a contrastive run whose loss stands still."""
+    """An objective with the metrics of a contrastive run whose loss does not change."""
 
     def init(key, batch, given={}):
         return {"model": model.init(key, jv.typing.to_float(batch["image"]))["params"]}, jv.core.Carry({}, {})
@@ -153,13 +153,13 @@ def scripted(model) -> jv.core.Objective:
 
 
 @pytest.mark.parametrize("guard", [True, False])
-def test_a_run_says_it_once_keeps_it_and_goes_on(tmp_path, capsys, guard):
+def test_a_run_reports_a_collapse_once_and_goes_on(tmp_path, capsys, guard):
     source = jv.data.synthetic(64, image_shape=(4, 4, 1), num_classes=3)
     model = Linear()
     options = {"epochs": 15, "batch_size": 16}
     experiment = jv.train.Experiment(model, scripted(model), jv.train.sgd(0.01), source, **options)
     state = jv.train.run(experiment, tmp_path, jv.train.RunOptions(guard=guard))
-    said, summary = capsys.readouterr().out, json.loads((tmp_path / "summary.json").read_text())
+    output, summary = capsys.readouterr().out, json.loads((tmp_path / "summary.json").read_text())
     assert int(state.step) == 60
-    assert said.count("collapse at step 40: contrastive chance: ") == (1 if guard else 0)
+    assert output.count("collapse at step 40: contrastive chance") == (1 if guard else 0)
     assert summary.get("collapse") == ([{"step": 40, "term": "", "name": "contrastive chance"}] if guard else None)

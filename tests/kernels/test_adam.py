@@ -104,7 +104,7 @@ def test_every_transformation_is_the_twin_s(transform):
 
 
 @built
-@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_devices_move_their_own_parts(axis):
     gradient, moving = draw((24, 4000), True)
     mesh = data_mesh(jax.devices()[:8])

@@ -118,7 +118,14 @@ def test_value_and_gradients_are_the_definition_at_every_size(case):
         np.testing.assert_allclose(ours, theirs, atol=2e-6 * max(1, np.abs(theirs).max(initial=0)))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "of one", "forward over reverse", "reverse over reverse", "vmap", "vmap of keys"])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "jvp",
+        "vmap of keys",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("of one", "forward over reverse", "reverse over reverse", "vmap")),
+    ],
+)
 def test_every_transformation_is_the_twins(transform):
     arrays, directions = draw(), [np.cos(array) for array in draw()]
 
@@ -152,7 +159,9 @@ def test_of_one_array_value_and_gradients_are_the_definition(case):
     np.testing.assert_allclose(back(gradient)[0], expected, atol=2e-6 * max(1, np.abs(expected).max(initial=0)))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap"])
+@pytest.mark.parametrize(
+    "transform", ["forward over reverse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jvp", "reverse over reverse", "vmap"))]
+)
 def test_of_one_array_every_transformation_is_the_twins(transform):
     joint = np.random.default_rng(0).standard_normal((2, 5, 3, 2, 4)).astype(np.float32)
 
@@ -229,7 +238,7 @@ def test_a_bias_and_other_types_are_products_and_the_kernel_itself_refuses_what_
         jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:, :0], arrays[2][:, :0])
 
 
-@pytest.mark.parametrize("sizes", [(2, 5, 5), (2, 4, 7), (1, 8, 6)], ids=str)
+@pytest.mark.parametrize("sizes", [(2, 5, 5), *(pytest.param(sizes, marks=pytest.mark.slow) for sizes in ((2, 4, 7), (1, 8, 6)))], ids=str)
 def test_cudnn_is_given_even_numbers_of_tokens_and_the_result_is_the_twins(monkeypatch, sizes):
     """There is no GPU here: XLA's form stands in for cuDNN's, and refuses as that does."""
     plain, (batch, queries, keys) = jax.nn.dot_product_attention, sizes

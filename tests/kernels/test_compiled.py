@@ -59,6 +59,9 @@ CASES = {
     "in tiles but for the kernel's gradient": Case((1, 41, 40, 37), (3, 3), 33, padding=(0, 1)),
 }
 KINDS = ("depthwise 3x3", "3x3")
+SHIFTED = [case for case in CASES if not CASES[case].features and case != "depthwise, unequal"]
+FEW = ("depthwise 3x3", "depthwise, channels left over", "depthwise, unequal", "3x3", "a stem of 7x7", "features left over", "in tiles")
+every_case = pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FEW)) for case in CASES])
 kinds = pytest.mark.parametrize("case", KINDS)
 kinds_and_tiles = pytest.mark.parametrize("case", [*KINDS, "in tiles"])
 
@@ -95,13 +98,13 @@ def assert_close(ours, theirs, bound: float = 1e-5) -> None:
 
 
 @built
-@pytest.mark.parametrize("case", CASES)
+@every_case
 def test_value_and_gradients_are_those_of_the_plain_form(case):
     image, kernel, options = draw(case)
     assert_close(value_and_gradients(form(case), image, kernel, options), value_and_gradients(plain, image, kernel, options))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not CASES[case].features])
+@pytest.mark.parametrize("case", ["depthwise, unequal", *(pytest.param(case, marks=pytest.mark.slow) for case in SHIFTED)])
 def test_a_sum_of_shifts_is_the_plain_form(case):
     image, kernel, options = draw(case)
     assert_close(value_and_gradients(_depthwise_conv.as_shifts, image, kernel, options), value_and_gradients(plain, image, kernel, options))
@@ -126,7 +129,14 @@ def test_any_shape(own_filters):
 
 @built
 @pytest.mark.parametrize("case", ["depthwise 5x5, stride 2, odd", "unequal", "in tiles"])
-@pytest.mark.parametrize("transform", ["grad of grad", "jvp", "jvp of grad", "vmap over images", "vmap over kernels", "vmap over both"])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "jvp",
+        "vmap over both",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("grad of grad", "jvp of grad", "vmap over images", "vmap over kernels")),
+    ],
+)
 def test_every_transformation(case, transform):
     image, kernel, options = draw(case)
     several = {"images": jnp.stack([image, 2 * image]), "kernels": jnp.stack([kernel, 2 * kernel])}
@@ -161,7 +171,7 @@ def test_mapped_images_are_one_batch(case):
 
 @built
 @kinds_and_tiles
-@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_devices_compute_their_own_images(count, case):
     """Split batches are neither gathered nor computed twice; the kernel's gradient is summed over the devices."""
     image, kernel, options = draw(case)
@@ -226,6 +236,7 @@ def test_no_images_are_no_crash(case):
     assert found.shape == (0, 8, 9, kernel.shape[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "instructions", [pytest.param("avx512", marks=built), pytest.param("portable", marks=built), pytest.param("avx2", marks=built), None]
 )
@@ -259,6 +270,7 @@ def test_tiles_serve_from_some_images_on():
     assert_close([together[:1]], [alone])
 
 
+@pytest.mark.slow
 @built
 def test_tiles_serve_where_they_pay_and_can_be_refused():
     """In a process of its own without them the same shapes have other digits, within rounding, and only those shapes."""

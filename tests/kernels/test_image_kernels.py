@@ -70,7 +70,9 @@ def test_other_types_are_the_twins_own(name, dtype):
         np.testing.assert_allclose(np.float64(ours), np.float64(theirs), atol=1e-2 if dtype == "bfloat16" else 0)
 
 
-@pytest.mark.parametrize("transform", ["grad", "jvp", "vmap of both", "vmap of one", "grad of vmap"])
+@pytest.mark.parametrize(
+    "transform", ["jvp", "vmap of both", "grad of vmap", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grad", "vmap of one"))]
+)
 @forms
 def test_every_transformation_is_the_twins(name, transform):
     images, *others = draw(name, (9, 8, 3), count=4)

@@ -48,7 +48,14 @@ def test_value_and_gradients_are_the_definition(case, epsilon):
         np.testing.assert_allclose(ours, theirs, atol=1e-6 * max(steepest, np.abs(theirs).max(initial=0)))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap", "vmap of the scale"])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "jvp",
+        "vmap",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap of the scale")),
+    ],
+)
 def test_every_transformation_is_the_twins(transform):
     arrays = [array.astype(np.float32) for array in draw("a map")[:3]]
     directions = [np.cos(array) for array in arrays]

@@ -21,7 +21,9 @@ SHAPES = {  # rows, columns of the matrix; of the matrix's gradient the narrower
     "compiled, many chunks": ((2, 60, 59, 9), 4),
     "compiled, one and one": ((70, 1), 1),
 }
+FEW = ("widening", "compiled, narrowing, several steps")  # with every derivative in the fast tests
 cases = pytest.mark.parametrize("case", SHAPES)
+few_cases = pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FEW)) for case in SHAPES])
 
 
 def draw(case: str) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +36,10 @@ def signal_of(shape) -> np.ndarray:
 
 
 @cases
-@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-6), ("float64", 1e-14), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "bound"),
+    [("float32", 1e-6), *(pytest.param(*row, marks=pytest.mark.slow) for row in (("float64", 1e-14), ("bfloat16", 2e-2)))],
+)
 def test_value_and_gradients_are_numpys(case, dtype, bound):
     rows, matrix = draw(case)
     with jax.enable_x64(dtype == "float64"):
@@ -49,8 +54,15 @@ def test_value_and_gradients_are_numpys(case, dtype, bound):
             np.testing.assert_allclose(np.float64(ours), theirs, atol=bound * max(1, np.abs(theirs).max(initial=0)))
 
 
-@cases
-@pytest.mark.parametrize("transform", ["jvp", "forward over reverse", "reverse over reverse", "vmap", "vmap of one", "vmap of rows"])
+@few_cases
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "jvp",
+        "vmap of rows",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap", "vmap of one")),
+    ],
+)
 def test_every_transformation_is_the_twins(case, transform):
     rows, matrix = (np.float32(array) for array in draw(case))
 
@@ -96,7 +108,7 @@ def test_rows_enough_are_multiplied_by_the_compiled_kernel_and_few_by_xla():
     assert " dot(" not in many
 
 
-@pytest.mark.parametrize("case", ["widening", "many rows"])
+@pytest.mark.parametrize("case", [pytest.param("widening", marks=pytest.mark.slow), "many rows"])
 def test_devices_multiply_their_own_rows(case):
     random = np.random.default_rng(0)
     rows, matrix = random.standard_normal((16, 3 if case == "widening" else 90, 6), np.float32), random.standard_normal((6, 10), np.float32)

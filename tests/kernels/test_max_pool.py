@@ -48,7 +48,7 @@ def test_what_is_not_a_number_is_the_largest():
     np.testing.assert_array_equal(max_pool(np.full((1, 2, 2, 3), -np.inf, np.float32), **options), np.full((1, 1, 1, 3), -np.inf))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "hessian", "vmap"])
+@pytest.mark.parametrize("transform", ["jvp", "vmap", pytest.param("hessian", marks=pytest.mark.slow)])
 def test_every_transformation(transform):
     image, options = draw("unequal")
 

@@ -25,6 +25,7 @@ if platform.machine() in ("x86_64", "AMD64"):
     SETS |= {"avx512": ("16", "4", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: the compiled kernels are NOT run under sanitizers")
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_sanitizers_find_nothing_and_every_set_equals_plain_loops(sanitizer, tmp_path):
@@ -45,6 +46,7 @@ def test_sanitizers_find_nothing_and_every_set_equals_plain_loops(sanitizer, tmp
     assert "portable equal" in found.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler: that an install builds the kernels is NOT tested")
 def test_the_sources_build_without_warnings_against_the_headers_in_use(tmp_path):
     headers = Path(jaxlib.__file__).parent / "include"
@@ -73,6 +75,7 @@ def whole_steps() -> dict[str, np.ndarray]:
     return jax.tree.map(np.asarray, found)
 
 
+@pytest.mark.slow
 @built
 def test_without_a_library_whole_networks_learn_the_same(tmp_path):
     code = f"import numpy; from tests.kernels.test_native import whole_steps; numpy.savez({str(tmp_path / 'found.npz')!r}, **whole_steps())"

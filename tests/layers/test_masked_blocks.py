@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from jaxvision.layers import ConvNextBlock, GlobalResponseNorm, blocked_grid_position, grid_position, only_visible
+from jaxvision.layers import ConvNextBlock, GlobalResponseNorm, blocked_grid_position, grid_position, mask_hidden
 
 KEY = jax.random.key(0)
 
@@ -84,8 +84,8 @@ def test_a_masked_block_is_a_sparse_one():
 
 def test_what_is_hidden_is_chosen_away():
     x = jnp.array([[[[jnp.inf], [2.0]]]])
-    np.testing.assert_array_equal(only_visible(x, jnp.array([[[[False], [True]]]])), [[[[0.0], [2.0]]]])
-    assert only_visible(x, None) is x
+    np.testing.assert_array_equal(mask_hidden(x, jnp.array([[[[False], [True]]]])), [[[[0.0], [2.0]]]])
+    assert mask_hidden(x, None) is x
 
 
 def test_positions_in_maes_order():

@@ -1,4 +1,4 @@
-"""Every loss of self-supervision beside its oracle: the arrays, where their batch is, what is differentiated, and the bound's slack."""
+"""The cases of every loss beside its oracle: arrays, the axis of their batch, what is differentiated, and the bounds."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision import losses
-from tests.oracles import byol, contrastive, dino, distillation, reconstruction, vicreg
+from tests.oracles import barlow_twins, byol, contrastive, dino, distillation, jigsaw, koleo, reconstruction, vicreg
 from tests.oracles.differences import value_and_slopes
 
 BATCH = 8  # one example a device at least
@@ -46,14 +46,14 @@ def _contrastive() -> list[Case]:
         ours, oracle = losses.supervised_contrastive, contrastive.supervised_contrastive
         rows.append(Case(name, ours, oracle, (views, labels), (0, 0), (0,), options, {"chunk": 7}))
     # one image a class and two views that agree: the loss is a small difference of large numbers
-    close, each = _normal(BATCH, 2, 16), np.arange(BATCH)
+    close, own_class = _normal(BATCH, 2, 16), np.arange(BATCH)
     close[:, 1] = close[:, 0] + 0.3 * close[:, 1]
     options, name = {"temperature": 0.05}, "supervised_contrastive, all but won"
-    rows.append(Case(name, ours, oracle, (close, each), (0, 0), (0,), options, {"chunk": 7}))
+    rows.append(Case(name, ours, oracle, (close, own_class), (0, 0), (0,), options, {"chunk": 7}))
     return rows
 
 
-def _self_distillation() -> list[Case]:
+def _dino() -> list[Case]:
     student, teacher, center = _normal(4, BATCH, 7), _normal(2, BATCH, 7), _normal(7, scale=0.3)
     features = _normal(4, BATCH, 4), _normal(2, BATCH, 4), _normal(9, 4), _normal(9, 4, seed=1), _normal(9, scale=0.3)
     oracle, rows = dino, []
@@ -96,15 +96,15 @@ def _others() -> list[Case]:
     patches = (_normal(BATCH, 6, 4), _normal(BATCH, 6, 4, seed=1))
     mask = np.random.default_rng(0).integers(0, 2, (BATCH, 6))  # not the same number of hidden patches everywhere
     logits, numbers = _normal(BATCH, 9, scale=2.0), np.arange(BATCH) % 5
-    won = logits + 11.0 * np.eye(9)[numbers]  # nearly nothing is left to lose
+    won = logits + 11.0 * np.eye(9)[numbers]  # a loss that is almost 0
     weak, strong = _normal(BATCH, 5, scale=3.0), _normal(BATCH, 5, scale=2.0, seed=1)
-    sure, learned = 9.0 * np.eye(5)[numbers], weak + 0.02 * strong
-    rebuild, teach, agree, both = reconstruction, distillation, byol, (0, 0)
+    confident, similar = 9.0 * np.eye(5)[numbers], weak + 0.02 * strong
+    rebuild, teach, both = reconstruction, distillation, (0, 0)
     return [
         Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
         Case("masked_mse, pixels", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1), {"normalize_target": False}),
-        Case("jigsaw", losses.jigsaw, teach.jigsaw, (logits, numbers), both, (0,)),
-        Case("jigsaw, all but won", losses.jigsaw, teach.jigsaw, (won, numbers), both, (0,)),
+        Case("jigsaw", losses.jigsaw, jigsaw.jigsaw, (logits, numbers), both, (0,)),
+        Case("jigsaw, all but won", losses.jigsaw, jigsaw.jigsaw, (won, numbers), both, (0,)),
         Case("knowledge_distillation, T = 4", losses.knowledge_distillation, teach.knowledge_distillation, (weak, strong), both, (0,)),
         Case(
             "knowledge_distillation, T = 1",
@@ -120,26 +120,26 @@ def _others() -> list[Case]:
                 f"knowledge_distillation, all but learned, T = {temperature:g}",
                 losses.knowledge_distillation,
                 teach.knowledge_distillation,
-                (learned, weak),
+                (similar, weak),
                 both,
                 (0,),
                 {"temperature": temperature},
             )
             for temperature in (4.0, 0.05)
         ),
-        Case("pseudo_label, all but won", losses.pseudo_label, teach.pseudo_label, (sure, sure + strong), both, (1,)),
+        Case("pseudo_label, all but won", losses.pseudo_label, teach.pseudo_label, (confident, confident + strong), both, (1,)),
         Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
-        Case("byol", losses.byol, agree.byol, pair, both, (0,)),
-        Case("barlow_twins", losses.barlow_twins, agree.barlow_twins, pair, both, (0, 1)),
+        Case("byol", losses.byol, byol.byol, pair, both, (0,)),
+        Case("barlow_twins", losses.barlow_twins, barlow_twins.barlow_twins, pair, both, (0, 1)),
         Case("vicreg", losses.vicreg, vicreg.vicreg, pair, both, (0, 1)),
-        Case("koleo", losses.koleo, agree.koleo, (_normal(BATCH, 12, seed=3),), (0,), (0,)),
+        Case("koleo", losses.koleo, koleo.koleo, (_normal(BATCH, 12, seed=3),), (0,), (0,)),
         Case("mean_squared_error", losses.mean_squared_error, rebuild.mean_squared_error, pair, both, (0, 1)),
         Case("gaussian_kl", losses.gaussian_kl, rebuild.gaussian_kl, pair, both, (0, 1)),
-        Case("effective_rank", losses.effective_rank, agree.effective_rank, (_normal(BATCH, 5),), (0,), (), everywhere=True),
+        Case("effective_rank", losses.effective_rank, koleo.effective_rank, (_normal(BATCH, 5),), (0,), (), everywhere=True),
     ]
 
 
-CASES = {case.name: case for case in _contrastive() + _self_distillation() + _others()}
+CASES = {case.name: case for case in _contrastive() + _dino() + _others()}
 
 
 def inputs(name: str, dtype: str) -> tuple[np.ndarray, ...]:
@@ -158,6 +158,6 @@ def truth(name: str, dtype: str) -> tuple[np.ndarray, list[np.ndarray]]:
 def errors(name: str, dtype: str, value, slopes) -> tuple[float, float | None]:
     """Largest difference from the oracle over the oracle's largest entry: of the value, and the worst of the gradients."""
     expected, expected_slopes = truth(name, dtype)
-    apart = lambda ours, theirs: float(np.max(np.abs(np.asarray(ours, np.float64) - theirs)) / np.max(np.abs(theirs)))  # noqa: E731
-    found = [apart(ours, theirs) for ours, theirs in zip(slopes, expected_slopes, strict=True)]
-    return apart(value, expected), float(np.max(found)) if found else None  # np.max: the largest of a nan and a number is nan
+    error = lambda ours, theirs: float(np.max(np.abs(np.asarray(ours, np.float64) - theirs)) / np.max(np.abs(theirs)))  # noqa: E731
+    found = [error(ours, theirs) for ours, theirs in zip(slopes, expected_slopes, strict=True)]
+    return error(value, expected), float(np.max(found)) if found else None  # np.max: the largest of a nan and a number is nan

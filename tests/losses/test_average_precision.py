@@ -52,5 +52,5 @@ def test_every_shard_ranks_the_whole_batch():
 
 
 def test_shapes_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r"found shapes \(24, 4\) and \(24, 3\), expected \[B, K\] twice"):
+    with pytest.raises(ValueError, match="logits, labels"):
         jv.losses.mean_average_precision(SCORES, LABELS[:, :3])

@@ -47,11 +47,11 @@ def test_without_confident_examples_there_is_nothing_to_learn():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jv.losses.knowledge_distillation(STUDENT, TEACHER[:, :2]), "student, teacher: found shapes"),
-        (lambda: jv.losses.knowledge_distillation(STUDENT, TEACHER, temperature=0), "temperature: found 0"),
-        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER[:2]), "weak, strong: found shapes"),
-        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER, threshold=95), "threshold: found 95, expected a number from 0 to 1"),
-        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER, threshold=np.float32("nan")), "threshold: found nan"),
+        (lambda: jv.losses.knowledge_distillation(STUDENT, TEACHER[:, :2]), "student, teacher"),
+        (lambda: jv.losses.knowledge_distillation(STUDENT, TEACHER, temperature=0), "temperature"),
+        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER[:2]), "weak, strong"),
+        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER, threshold=95), "threshold"),
+        (lambda: jv.losses.pseudo_label(STUDENT, TEACHER, threshold=np.float32("nan")), "threshold"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

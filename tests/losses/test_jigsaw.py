@@ -48,11 +48,11 @@ def test_ignorance_costs_the_logarithm_of_the_number_of_permutations():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jv.losses.jigsaw_permutations(0), "count: found 0, expected 1 to 362,880"),
-        (lambda: jv.losses.jigsaw_permutations(25, tiles=4), "count: found 25, expected 1 to 24"),
-        (lambda: jv.losses.jigsaw_permutations(5, tiles=16), "tiles: found 16, expected 2 to 9"),
-        (lambda: jv.losses.jigsaw(np.zeros((4, 5)), np.zeros(4)), "permutation: found float32"),
-        (lambda: jv.losses.jigsaw(np.zeros(5), np.zeros(5, int)), "logits: found shape"),
+        (lambda: jv.losses.jigsaw_permutations(0), "count"),
+        (lambda: jv.losses.jigsaw_permutations(25, tiles=4), "count"),
+        (lambda: jv.losses.jigsaw_permutations(5, tiles=16), "tiles"),
+        (lambda: jv.losses.jigsaw(np.zeros((4, 5)), np.zeros(4)), "permutation"),
+        (lambda: jv.losses.jigsaw(np.zeros(5), np.zeros(5, int)), "logits"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

@@ -60,10 +60,10 @@ def test_the_squared_error_takes_any_shape():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jv.losses.masked_mse(PREDICTION, TARGET[:1], MASK), "prediction, target: found shapes"),
-        (lambda: jv.losses.masked_mse(PREDICTION, TARGET, MASK[:1]), r"mask: found shape \(1, 5\)"),
-        (lambda: jv.losses.mean_squared_error(PREDICTION, TARGET[0]), "prediction, target: found shapes"),
-        (lambda: jv.losses.gaussian_kl(PREDICTION[0], TARGET[0, 0]), "mean, log_variance: found shapes"),
+        (lambda: jv.losses.masked_mse(PREDICTION, TARGET[:1], MASK), "prediction, target"),
+        (lambda: jv.losses.masked_mse(PREDICTION, TARGET, MASK[:1]), "mask"),
+        (lambda: jv.losses.mean_squared_error(PREDICTION, TARGET[0]), "prediction, target"),
+        (lambda: jv.losses.gaussian_kl(PREDICTION[0], TARGET[0, 0]), "mean, log_variance"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):

@@ -66,7 +66,7 @@ def test_training(narrow, name, norm, groups):
     check_training(jv.create_model(name, num_classes=3, drop_rate=0.0).clone(widths=WIDTHS), network, size=(75, 75))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_training_of_the_whole_network():
     network = torchvision.models.alexnet(num_classes=3, dropout=0.0)
     check_training(jv.create_model("alexnet", num_classes=3, drop_rate=0.0), network, size=(67, 67))

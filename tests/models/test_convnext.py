@@ -51,13 +51,13 @@ def test_timms_logits(name):
     check_logits(model, timm.create_model(name, num_classes=11, depths=(1, 1, 2, 1)), size=(65, 70), layout="timm", double=True)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("convnext_")])
 def test_whole_torchvision_networks(name):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(71, 64))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "convnextv2_huge"])
 def test_whole_timm_networks(name):
     check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(71, 64), layout="timm")

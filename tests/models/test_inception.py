@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.layers import Branches
 from jaxvision.models.inception import MODELS
+from jaxvision.models.inception_blocks import Branches
 from tests.oracles import papers
 from tests.oracles.parity import DOUBLE_TOLERANCE, arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 
@@ -110,7 +110,7 @@ def test_the_papers_googlenet():
         assert difference(jax.jit(model.apply)({"params": params}, image.astype(np.float64)), wanted) <= DOUBLE_TOLERANCE
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_googlenets_training():
     model = jv.create_model("googlenet", num_classes=3, drop_rate=0.0)
     check_training(model, googlenet(3, dropout=0.0), size=(65, 65))
@@ -121,13 +121,13 @@ def test_inception_v3s_logits():
     check_logits(jv.create_model("inception_v3", num_classes=11), network, size=(75, 90))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_inception_v3s_training():
     network = torchvision.models.inception_v3(num_classes=3, aux_logits=True, init_weights=False, dropout=0.0)
     check_training(jv.create_model("inception_v3", num_classes=3, drop_rate=0.0), network, size=(299, 299))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_timms_inception_v3s_logits():
     network = timm.create_model("inception_v3", num_classes=11, aux_logits=True).eval()
     model = jv.create_model("inception_v3", num_classes=11)

@@ -16,7 +16,7 @@ timm = pytest.importorskip("timm", reason="timm is not installed: parity with it
 
 @pytest.mark.parametrize(
     ("name", "gain"),
-    [("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), pytest.param("mobilenet_v3_large", 1.4, marks=pytest.mark.long)],
+    [("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), pytest.param("mobilenet_v3_large", 1.4, marks=pytest.mark.slow)],
 )
 def test_logits(name, gain):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45), gain=gain)
@@ -48,7 +48,7 @@ def test_training():
     check_training(*small_third(3), size=(65, 65))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_training_of_a_whole_network():
     network = torchvision.models.mobilenet_v3_small(num_classes=3, dropout=0.0)
     check_training(jv.create_model("mobilenet_v3_small", num_classes=3, drop_rate=0.0), network, size=(65, 65))

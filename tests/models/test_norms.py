@@ -18,7 +18,7 @@ ROWS = (  # one of every family and of every form that has norms of its own, the
     *("convnext_tiny", "convnextv2_atto", "mixer_s16_224", "gmlp_ti16_224", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"),
     *("deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"),
 )
-DEEP = [pytest.param(name, marks=pytest.mark.long) for name in jv.list_models() if name not in ROWS]
+DEEP = [pytest.param(name, marks=pytest.mark.slow) for name in jv.list_models() if name not in ROWS]
 
 
 def traced(trace) -> tuple[dict, dict]:

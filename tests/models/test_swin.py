@@ -44,13 +44,13 @@ def test_timms_logits():
     check_logits(model, network, size=(224, 224), layout="timm")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_whole_networks(name):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(150, 224))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_whole_timm_networks(name):
     check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(224, 224), layout="timm")

@@ -48,13 +48,13 @@ def test_torchvisions_logits(narrow):
     check_logits(jv.create_model("vgg11_bn", num_classes=11), network, size=(33, 45))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_whole_networks(name):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_training_of_a_whole_network():
     network = torchvision.models.vgg11_bn(num_classes=3, dropout=0.0)
     check_training(jv.create_model("vgg11_bn", num_classes=3, drop_rate=0.0), network, size=(32, 32))

@@ -54,7 +54,7 @@ def test_logits_at_its_own_and_another_size(name):
         check_logits(model, network, size=(rows * model.patch_size, columns * model.patch_size), layout="timm", double=rows == columns)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODELS if "giant" not in name])
 def test_whole_networks(name):
     size = (MODELS[name][2],) * 2

@@ -37,7 +37,7 @@ def test_training():
     check_training(*small(3), size=(65, 65), layout="timm")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_training_of_the_whole_network():
     network = timm.create_model("legacy_xception", num_classes=3)
     check_training(jv.create_model("xception", num_classes=3, drop_rate=0.0), network, size=(65, 65), layout="timm")

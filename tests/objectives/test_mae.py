@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.core import fold_name
 from jaxvision.models.vit import ViT
-from jaxvision.objectives._mae import Decoder
-from jaxvision.objectives._patches import draw_kept, kept_count, picture
 from tests.models.test_contract import count
+from tests.objectives.masks import as_pixels, hidden_patches
 
 KEY = jax.random.key(0)
 ENCODER_SIZES = (24, 1, 2, 4, 16)  # width, depth, heads, side of a patch and of an image
@@ -51,7 +49,8 @@ def test_loss_and_gradients_are_pytorchs():
     with jax.enable_x64(True):
         batch, key = {"image": image.astype(np.float64)}, jax.random.key(5)
         (loss, _), grads = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))(params, carry, batch, key=key, step=0)
-        keep, _ = draw_kept(fold_name(key, "mask"), 3, 24, 6)
+        hidden = hidden_patches(jv.objectives.mae_reconstruction(ENCODER, params, batch["image"], key=key, heads=2), 4)
+        keep = np.stack([np.flatnonzero(~row) for row in hidden])
         grads = jax.tree.map(np.asarray, grads)
         wide = jv.layers.resize_position(params["encoder"]["stem"]["position"][1:], (4, 4), (4, 6))
     network = timm.create_model(
@@ -62,7 +61,7 @@ def test_loss_and_gradients_are_pytorchs():
     tensors["pos_embed"] = np.concatenate([position[:1], wide])[None]
     network.load_state_dict({name: torch.tensor(np.asarray(tensor)) for name, tensor in tensors.items()})
     decoder = mae.Decoder(params["decoder"], 2)
-    theirs = mae.masked_autoencoder(network, decoder, batch["image"], np.asarray(keep), 4)
+    theirs = mae.masked_autoencoder(network, decoder, batch["image"], keep, 4)
     theirs.backward()
     assert abs(float(loss) - theirs.item()) <= 1e-6 * theirs.item()  # the positions of the decoder are float32
     wanted = {name: tensor.grad.numpy() for name, tensor in network.named_parameters() if name != "pos_embed"}
@@ -93,12 +92,9 @@ def test_the_papers_parameters_and_patches():
     init = jv.objectives.mae(encoder).init
     params, _ = jax.eval_shape(lambda key, image: init(key, {"image": image}), KEY, jnp.zeros((1, 224, 224, 3)))
     assert count(params) + 197 * 512 == 111_907_840  # the decoder's fixed positions are computed, not stored
-    assert kept_count(196, 0.75) == 49
-    keep, mask = draw_kept(KEY, 4, 196, 49)
-    assert keep.shape == (4, 49) and np.all(np.asarray(mask).sum(1) == 147)
-    for kept, hidden in zip(np.asarray(keep), np.asarray(mask), strict=True):
-        np.testing.assert_array_equal(np.sort(kept), np.flatnonzero(hidden == 0))
-    assert len({tuple(np.sort(kept)) for kept in np.asarray(keep)}) == 4  # each image has its own
+    hidden = hidden_patches(jv.objectives.mae_reconstruction(ENCODER, trained()[2].params, images(4, 56, 56, 3), key=KEY, heads=2), 4)
+    assert hidden.shape == (4, 196) and np.all(hidden.sum(1) == 147)
+    assert len({tuple(row) for row in hidden}) == 4  # each image has its own
 
 
 def test_patches_are_cut_in_the_papers_order_and_put_back():
@@ -109,9 +105,9 @@ def test_patches_are_cut_in_the_papers_order_and_put_back():
         wanted = [image[1, 2 * row + i, 2 * column + j, c] for i in range(2) for j in range(2) for c in range(3)]
         np.testing.assert_array_equal(patches[1, place], wanted)
     np.testing.assert_array_equal(jv.objectives.unpatchify(patches, 2, (2, 3)), image)
-    with pytest.raises(ValueError, match="divisible by patch_size=4"):
+    with pytest.raises(ValueError, match="image"):
         jv.objectives.patchify(image, 4)
-    with pytest.raises(ValueError, match=r"expected \[B, 4, 2\^2 C\] for a grid of 2 x 2"):
+    with pytest.raises(ValueError, match="patches"):
         jv.objectives.unpatchify(patches, 2, (2, 2))
 
 
@@ -129,7 +125,7 @@ def test_the_encoder_begins_as_the_paper_has_it_and_its_positions_stay():
     np.testing.assert_array_equal(again["encoder"]["stem"]["class_token"], now["class_token"])
     free, _ = jv.objectives.mae(ENCODER, **SIZES, fixed_position=False).init(KEY, batch)
     assert not np.array_equal(free["encoder"]["stem"]["position"], start["position"])
-    with pytest.raises(ValueError, match="fixed_position: Bare has no table stem/position"):
+    with pytest.raises(ValueError, match="fixed_position"):
         jv.objectives.mae(Bare(), **SIZES).init(KEY, batch)
 
 
@@ -178,8 +174,8 @@ def test_pictures_honest_and_oracle():
     image = images(2, 16, 24, 3)
     draw = functools.partial(jv.objectives.mae_reconstruction, ENCODER, state.params, key=KEY, heads=2)
     honest, oracle = draw(image), draw(image, honest=False)
-    _, mask = draw_kept(fold_name(KEY, "mask"), 2, 24, 6)
-    hidden = np.asarray(jv.objectives.unpatchify(jnp.repeat(mask[..., None], 48, -1), 4, (4, 6))) > 0
+    mask = hidden_patches(honest, 4)
+    hidden = as_pixels(mask, 4, (4, 6))
     np.testing.assert_array_equal(honest.original, image)
     for pictures in (honest, oracle):
         np.testing.assert_array_equal(np.where(hidden, 0, pictures.reconstruction), np.where(hidden, 0, image))
@@ -192,25 +188,28 @@ def test_pictures_honest_and_oracle():
     np.testing.assert_array_equal(draw(changed).reconstruction, honest.reconstruction)
     assert not np.allclose(draw(changed, honest=False).reconstruction, oracle.reconstruction)
     means = [jv.objectives.patchify(pictures.reconstruction, 4).mean(-1) for pictures in (oracle, draw(changed, honest=False))]
-    wide = np.where(np.asarray(mask) > 0, 3 * np.asarray(means[0]) + 1, means[0])
+    wide = np.where(mask, 3 * np.asarray(means[0]) + 1, means[0])
     np.testing.assert_allclose(means[1], wide, rtol=1e-3, atol=1e-3)
     plain, same = (draw(image, normalize_target=False, honest=choice) for choice in (True, False))
     np.testing.assert_array_equal(plain.reconstruction, same.reconstruction)
 
 
-def test_honest_pictures_take_light_and_contrast_from_visible_neighbours():
-    image, mask = images(1, 8, 12, 1).astype(np.float64), np.array([[0, 1, 0, 1, 1, 0]])
-    with jax.enable_x64(True):
-        pictures = picture(image, jnp.ones((1, 6, 16)), jnp.asarray(mask), 4, normalize_target=True, honest=True)
-    patches = np.asarray(jv.objectives.patchify(image, 4))[0]
-    found = np.asarray(jv.objectives.patchify(pictures.reconstruction, 4))[0]
-    for place in (1, 3, 4):
-        weights = {seen: np.exp(-((place // 3 - seen // 3) ** 2 + (place % 3 - seen % 3) ** 2) / 2) for seen in (0, 2, 5)}
+def test_honest_pictures_take_mean_and_variance_from_visible_neighbours():
+    """The pictures of hidden patches' own statistics give the prediction; honest ones are it with the statistics of visible patches."""
+    image = images(1, 16, 24, 3)
+    draw = functools.partial(jv.objectives.mae_reconstruction, ENCODER, trained()[2].params, image, key=KEY, heads=2)
+    honest, own = draw(), draw(honest=False)
+    hidden = hidden_patches(honest, 4)[0]
+    patches, found, with_own = (np.asarray(jv.objectives.patchify(array, 4), np.float64)[0] for array in (image, honest[1], own[1]))
+    visible = np.flatnonzero(~hidden)
+    for place in np.flatnonzero(hidden):
+        prediction = (with_own[place] - patches[place].mean()) / np.sqrt(patches[place].var(ddof=1) + 1e-6)
+        weights = {seen: np.exp(-((place // 6 - seen // 6) ** 2 + (place % 6 - seen % 6) ** 2) / 2) for seen in visible}
         mean, variance = (
             sum(weight * read(patches[seen]) for seen, weight in weights.items()) / sum(weights.values())
             for read in (np.mean, lambda pixels: np.var(pixels, ddof=1))
         )
-        np.testing.assert_allclose(found[place], mean + np.sqrt(variance + 1e-6), rtol=1e-6)
+        np.testing.assert_allclose(found[place], prediction * np.sqrt(variance + 1e-6) + mean, rtol=1e-4, atol=1e-4)
 
 
 def test_it_shares_its_encoder():
@@ -227,21 +226,22 @@ def test_it_shares_its_encoder():
 def test_refusals():
     batch = {"image": images(2, 16, 16, 3)}
     convolutional = jv.create_model("convnextv2_atto", num_classes=0, patch_size=1)
-    with pytest.raises(ValueError, match="encoder: ConvNeXt has no tokens, .* use fcmae for a convolutional net"):
+    with pytest.raises(ValueError, match="encoder"):
         jv.objectives.mae(convolutional).init(KEY, batch)
     windows = jv.create_model("swin_tiny_patch4_window7_224", num_classes=0)
     for fixed in (True, False):
-        with pytest.raises(ValueError, match="^encoder: Swin cannot leave out patches, mae expects a transformer with patch_size"):
+        with pytest.raises(ValueError, match="encoder"):
             jax.eval_shape(jv.objectives.mae(windows, fixed_position=fixed).init, KEY, batch)
-    with pytest.raises(ValueError, match="^encoder: Unmasked cannot leave out patches, mae expects"):
+    with pytest.raises(ValueError, match="encoder"):
         jv.objectives.mae(Unmasked(*ENCODER_SIZES, num_classes=0)).init(KEY, batch)
-    with pytest.raises(ValueError, match="batch: mae reads 'image', found views"):
+    with pytest.raises(ValueError, match="batch"):
         jv.objectives.mae(ENCODER).init(KEY, {"views": batch["image"]})
-    with pytest.raises(ValueError, match="given: mae has encoder, decoder; found head"):
+    with pytest.raises(ValueError, match="given"):
         jv.objectives.mae(ENCODER).init(KEY, batch, {"head": {}})
-    for ratio, kept in ((0.99, 0), (0.0, 16), (1.0, 0)):
-        with pytest.raises(ValueError, match=f"mask_ratio: {ratio} leaves {kept} of 16 patches visible, expected at least one"):
-            kept_count(16, ratio)
-    with pytest.raises(ValueError, match="heads: 3 do not divide the width 16"):
-        places = jnp.zeros((1, 2), int)
-        Decoder(48, 1, 16, 3).init(KEY, jnp.zeros((1, 2, 24)), jnp.zeros((1, 24)), places, places, grid=(2, 2), train=False)
+    for ratio in (0.99, 0.0, 1.0):
+        objective = jv.objectives.mae(ENCODER, **SIZES, mask_ratio=ratio)
+        params, carry = jax.eval_shape(objective.init, KEY, batch)
+        with pytest.raises(ValueError, match="mask_ratio"):
+            jax.eval_shape(functools.partial(objective.loss, key=KEY, step=0), params, carry, batch)
+    with pytest.raises(ValueError, match="heads"):
+        jax.eval_shape(jv.objectives.mae(ENCODER, depth=1, width=16, heads=3).init, KEY, batch)

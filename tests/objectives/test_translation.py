@@ -53,9 +53,9 @@ def test_the_loss_over_devices_is_that_of_the_global_batch():
 
 
 def test_refusals_name_the_argument():
-    with pytest.raises(ValueError, match=r"logits, target: found \(8, 5, 7\), int32 \(8, 4\), expected"):
+    with pytest.raises(ValueError, match="logits, target"):
         jv.losses.sequence_cross_entropy(LOGITS, TARGET[:, :4])
-    with pytest.raises(ValueError, match="label_smoothing: found 2, expected 0 to 1"):
+    with pytest.raises(ValueError, match="label_smoothing"):
         jv.losses.sequence_cross_entropy(LOGITS, TARGET, label_smoothing=2)
 
 
@@ -79,7 +79,7 @@ def test_the_objective_reads_source_and_target():
     np.testing.assert_allclose(aux.metrics["tokens"], 1 - 1 / np.sum(TARGET != 0), rtol=1e-6)
     smoothed = jv.objectives.translation(Parrot(), label_smoothing=0.3).loss(params, carry, batch, key=jax.random.key(0), step=0)[0]
     np.testing.assert_allclose(smoothed, 0.3 * 6 / 7 * 50, rtol=1e-5)  # six of seven tokens are 50 below the right one
-    with pytest.raises(ValueError, match="batch: translation reads 'target', found source"):
+    with pytest.raises(ValueError, match="batch"):
         objective.init(jax.random.key(0), {"source": batch["source"]})
-    with pytest.raises(ValueError, match="given: translation has model; found head"):
+    with pytest.raises(ValueError, match="given"):
         objective.init(jax.random.key(0), batch, {"head": {}})

@@ -1,4 +1,4 @@
-"""Distillation, pseudo-labels and the jigsaw puzzle, one example at a time; float64 or complex."""
+"""Distillation and pseudo-labels, one example at a time; float64 or complex."""
 
 import numpy as np
 
@@ -6,17 +6,12 @@ from tests.oracles.contrastive import log_of_sum
 
 
 def knowledge_distillation(student, teacher, *, temperature: float = 4.0):
-    """Hinton et al., 2015: T^2 sum_k q_k (log q_k - log p_k), q the teacher's softened chances."""
+    """Hinton et al., 2015: T^2 sum_k q_k (log q_k - log p_k), q the teacher's softened probabilities."""
     total = 0.0
     for ours, theirs in zip(student / temperature, teacher / temperature, strict=True):
         wanted, guess = theirs - log_of_sum(list(theirs)), ours - log_of_sum(list(ours))
         total = total + sum(np.exp(w) * (w - g) for w, g in zip(wanted, guess, strict=True))
     return temperature**2 * total / len(student)
-
-
-def jigsaw(logits, permutation):
-    """Minus the mean log chance of the permutation that was used."""
-    return sum(log_of_sum(list(row)) - row[number] for row, number in zip(logits, permutation, strict=True)) / len(logits)
 
 
 def pseudo_label(weak, strong, *, threshold: float = 0.95):

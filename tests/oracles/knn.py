@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours and logistic regression from their definitions in float64 numpy, one row at a time."""
+"""Weighted nearest neighbours from their definition in float64 numpy, one row at a time."""
 
 import numpy as np
 
@@ -22,12 +22,3 @@ def votes(memory, labels, row, *, k: int, temperature: float, num_classes: int) 
     for index, similarity in neighbours(memory, row, k):
         total[labels[index]] += np.exp(similarity / temperature)
     return total
-
-
-def logistic_objective(weights, bias, features, labels, regularization: float) -> float:
-    """Mean cross-entropy of features @ weights + bias, plus half the regularization times the squared weights (the bias is free)."""
-    total = 0.0
-    for row, label in zip(np.asarray(features, np.float64), labels, strict=True):
-        logits = row @ weights + bias
-        total += np.log(np.sum(np.exp(logits - logits.max()))) + logits.max() - logits[label]
-    return total / len(labels) + 0.5 * regularization * np.sum(weights**2)

@@ -3,6 +3,7 @@
 import pytest
 
 import jaxvision as jv
+from jaxvision.models.catalog import ALIASES
 from jaxvision.weights.rules import family_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: its networks are NOT compared with")
@@ -10,17 +11,10 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 timm = pytest.importorskip("timm", reason="timm is not installed: its networks are NOT compared with")
 
 LIBRARIES = ("torchvision", "timm")
-NAMES = {  # our name: theirs, where they differ
-    "timm": {
-        "xception": "legacy_xception",
-        "mobilenet_v2": "mobilenetv2_100",
-        **{f"mobilenet_v3_{size}": f"mobilenetv3_{size}_100" for size in ("small", "large")},
-        **{f"efficientnet_v2_{size}": f"efficientnetv2_{size}" for size in "sml"},
-    },
-    "torchvision": {
-        **{f"vit_{size}_patch{patch}_224": f"vit_{size[0]}_{patch}" for size in ("base", "large", "huge") for patch in (14, 16, 32)},
-        **{f"swin_{size}_patch4_window7_224": f"swin_{size[0]}" for size in ("tiny", "small", "base")},
-    },
+TIMM_NAMES = {  # our name: timm's, where the name is not an alias
+    "xception": "legacy_xception",
+    **{f"mobilenet_v3_{size}": f"mobilenetv3_{size}_100" for size in ("small", "large")},
+    **{f"efficientnet_v2_{size}": f"efficientnetv2_{size}" for size in "sml"},
 }
 SIZES = {"alexnet": (97, 103), "inception": (107, 99), "xception": (77, 71), "swin": (224, 224), "mixer": (224, 224)}
 SIZE = (65, 71)  # of the other families; transformers of one image size have it
@@ -29,15 +23,17 @@ GAINS = {
     "mobilenet_v2": 1.3,
     "mobilenet_v3_large": 1.4,
     **{f"seresnet{depth}": gain for depth, gain in ((18, 1.4), (34, 1.4), (50, 1.4), (101, 1.2), (152, 1.1))},
+    **{name: 1.3 for name in jv.list_models("regnet_y*")},
     **{f"efficientnet_b{number}": gain for number, gain in enumerate((2.0, 2.0, 1.7, 1.8, 1.7, 1.6, 1.4, 1.4))},
     **{f"efficientnet_v2_{size}": gain for size, gain in (("s", 1.0), ("m", 1.0), ("l", 1.0))},
 }
 
 
 def reference_name(name: str, library: str) -> str | None:
-    """The library's name of our row; None where it has none."""
-    name = NAMES[library].get(name, name)
-    return name if (timm.is_model(name) if library == "timm" else name in torchvision.models.list_models()) else None
+    """The library's name of our row, which may be one of its aliases; None if the library does not have the network."""
+    known = timm.is_model if library == "timm" else torchvision.models.list_models().__contains__
+    first = TIMM_NAMES.get(name, name) if library == "timm" else name
+    return next((one for one in (first, *(alias for alias, ours in ALIASES.items() if ours == name)) if known(one)), None)
 
 
 def reference(name: str, library: str):

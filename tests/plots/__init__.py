@@ -1,1 +1,1 @@
-"""Pictures: files that open, nothing cut off or overlapping, the right numbers in the right place."""
+"""Plots: the files open, no text is cut off or overlaps, and the numbers are in the right place."""

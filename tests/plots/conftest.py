@@ -1,4 +1,4 @@
-"""Figures that stay open to be looked at."""
+"""A fixture that keeps figures open, so that tests can inspect them."""
 
 import sys
 
@@ -9,7 +9,7 @@ from jaxvision.plots import drawing
 
 @pytest.fixture
 def figures(monkeypatch) -> list:
-    """The figures that are drawn, still open to be looked at, and no way to open a window."""
+    """The figures that are drawn, kept open; pyplot cannot be imported, so that no window can open."""
     drawn, save = [], drawing.save
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setattr(drawing, "save", lambda figure, path: (save(figure, path), drawn.append(figure)))

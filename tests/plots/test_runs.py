@@ -1,4 +1,4 @@
-"""Pictures: files that open, nothing cut off or overlapping, the order and the numbers that they show."""
+"""Plots of runs: the files open, no text is cut off or overlaps, and order and numbers are right."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from tests.plots.looking import assert_apart, extents, picture
+from tests.plots.reading import assert_apart, extents, picture
 
 pytest.importorskip("matplotlib")
 DRAW = np.random.default_rng(0)
@@ -37,6 +37,14 @@ def test_curves_of_loss_and_accuracy(tmp_path, figures, epochs):
     assert_apart(extents(figures[0], [tick for tick in loss.get_xticklabels() if float(tick.get_text()) <= loss.get_xlim()[1]]))
 
 
+def test_curves_of_any_metric_of_an_evaluation(tmp_path, figures):
+    found = [{"step": 10, "epoch": 1, "split": "validation", "loss": 0.5, "rmse": 2.5, "top1": 0.5, "top5": 0.9, "eval_seconds": 3.0}]
+    jv.plots.curves(rows(("train_epoch",)) + found, tmp_path / "curves.png")
+    assert [axis.get_ylabel() for axis in figures[0].axes if axis.axison] == ["loss", "top-1 accuracy (%)", "rmse"]
+    (rmse,) = figures[0].axes[2].lines
+    np.testing.assert_allclose(rmse.get_xydata(), [[1, 2.5]])
+
+
 def test_comparison_of_runs(tmp_path, figures):
     one, other = rows(("train_epoch", "validation"), 5), rows(("train_epoch", "test"), 3)
     jv.plots.comparison({"plain20": one, "resnet20": other}, tmp_path / "errors.png")
@@ -47,11 +55,11 @@ def test_comparison_of_runs(tmp_path, figures):
         np.testing.assert_allclose(shown, [100 * (1 - row["top1"]) for row in one if row["split"] == split])
 
 
-def test_curves_leave_out_what_there_is_not(tmp_path, figures):
+def test_curves_leave_out_missing_values(tmp_path, figures):
     lossy = [{**row, "top1": None, "loss": "nan" if row["step"] == 200 else row["loss"]} for row in rows(("train_epoch",))]
     jv.plots.curves([*lossy, {"step": 300, "epoch": 3, "split": "test", "loss": 0.1}], tmp_path / "curves.png")
     (loss,) = figures[0].axes
-    assert [len(line.get_xdata()) for line in loss.lines] == [29, 2, 1]  # steps, epochs, the test's single star
+    assert [len(line.get_xdata()) for line in loss.lines] == [29, 2, 1]  # steps, epochs, the single test value
     jv.plots.curves([], tmp_path / "empty.png")
     assert (tmp_path / "empty.png").stat().st_size
 
@@ -65,7 +73,7 @@ def test_confusion_is_readable_at_any_size(tmp_path, figures, count):
     axis = figures[0].axes[0]
     assert len(axis.texts) == (count + 1 if count <= 20 else 0)
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted", "true")
-    assert axis.get_title() == f"{np.trace(matrix) / matrix.sum():.2%} of {matrix.sum():,} right"
+    assert f"{np.trace(matrix) / matrix.sum():.2%}" in axis.get_title()
     for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
         assert len(labels) == (count if count <= 100 else 84)
         assert_apart(extents(figures[0], labels))
@@ -73,22 +81,22 @@ def test_confusion_is_readable_at_any_size(tmp_path, figures, count):
         assert_apart(extents(figures[0], axis.texts))
 
 
-def test_rows_of_the_confusion_are_the_truth(tmp_path, figures):
+def test_rows_of_the_confusion_matrix_are_true_classes(tmp_path, figures):
     jv.plots.confusion(np.array([[3, 1], [0, 0]]), ["cat", "dog"], tmp_path / "confusion.png")
     np.testing.assert_allclose(figures[0].axes[0].images[0].get_array(), [[0.75, 0.25], [0, 0]])
-    with pytest.raises(ValueError, match=r"matrix: found shape \(2, 2\), expected \[K, K\] with K = 3"):
+    with pytest.raises(ValueError, match="matrix"):
         jv.plots.confusion(np.eye(2), ["a", "b", "c"], tmp_path / "confusion.png")
 
 
 PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
-LABELS = np.array([0, 0, 0, 0, 1])  # right, wrong, wrong and sure, right and unsure, right
+LABELS = np.array([0, 0, 0, 0, 1])  # right, wrong, wrong and confident, right and not confident, right
 
 
 def test_worst_first():
     assert list(jv.plots.worst_first(LABELS, PROBABILITIES)) == [2, 1, 3, 0, 4]
 
 
-def test_predictions_show_the_surest_mistake_first(tmp_path, figures):
+def test_predictions_show_the_most_confident_mistake_first(tmp_path, figures):
     images = [np.full((4, 4, 3), 50 * index, np.uint8) for index in range(5)]
     jv.plots.predictions(images, LABELS, PROBABILITIES, ["cat", "dog", "emu"], tmp_path / "predictions.png")
     picture(tmp_path / "predictions.png")
@@ -97,7 +105,7 @@ def test_predictions_show_the_surest_mistake_first(tmp_path, figures):
     assert [int(axis.images[0].get_array()[0, 0, 0]) for axis in figures[0].axes] == [100, 50, 150, 0, 200]
     assert len({axis.title.get_color() for axis in figures[0].axes[:2]}) == 1
     assert figures[0].axes[1].title.get_color() != figures[0].axes[2].title.get_color()
-    assert figures[0].get_suptitle() == "2 of 5 wrong, the surest first"
+    assert figures[0].get_suptitle().startswith("2 of 5 wrong")
 
 
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (3, 3), (24, 1), (13, 3)])
@@ -109,14 +117,14 @@ def test_names_in_the_grid_do_not_overlap(tmp_path, figures, count, channels):
     assert_apart(extents(figures[0], [figures[0]._suptitle, *(axis.title for axis in figures[0].axes)]))
 
 
-def test_predictions_refuse_what_does_not_fit(tmp_path):
+def test_predictions_refuse_arrays_that_do_not_match(tmp_path):
     for images, classes in (([], "abc"), ([np.zeros((2, 2, 1))] * 4, "abc"), ([np.zeros((2, 2, 1))] * 5, "ab")):
-        with pytest.raises(ValueError, match=f"found {len(images)}, .* with K = {len(classes)}, the number of classes"):
+        with pytest.raises(ValueError, match="images, labels, probabilities"):
             jv.plots.predictions(images, LABELS, PROBABILITIES, list(classes), tmp_path / "no.png")
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
-def test_augmentations_stand_beside_the_original(tmp_path, figures, count):
+def test_augmentations_are_drawn_after_the_original(tmp_path, figures, count):
     original = DRAW.integers(0, 256, (8, 9, 3), np.uint8)
     pictures = {f"{index} {LONG[: 7 * index]}": DRAW.normal(0.5, 1.0, (6, 6, 1 + 2 * (index % 2))) for index in range(count)}
     jv.plots.augmentations(original, pictures, tmp_path / "augmentations.png")
@@ -130,8 +138,8 @@ def test_augmentations_stand_beside_the_original(tmp_path, figures, count):
     assert_apart(extents(figures[0], [axis.title for axis in shown]))
 
 
-def test_augmentations_refuse_what_is_no_image(tmp_path):
-    with pytest.raises(ValueError, match=r"blur: found shape \(4, 4\), expected an image \[H, W, C\] with C = 1 or 3"):
+def test_augmentations_refuse_an_array_that_is_not_an_image(tmp_path):
+    with pytest.raises(ValueError, match="blur"):
         jv.plots.augmentations(np.zeros((4, 4, 3)), {"blur": np.zeros((4, 4))}, tmp_path / "no.png")
 
 
@@ -159,11 +167,11 @@ def test_filters_before_and_after(tmp_path, figures, shape):
 
 def test_filters_refuse_other_shapes(tmp_path):
     for kernel, before in ((np.zeros((3, 3, 4)), None), (np.zeros((3, 3, 1, 4)), np.zeros((3, 3, 1, 5)))):
-        with pytest.raises(ValueError, match=r"kernel: found shape .*expected \[kh, kw, C, D\], and before the same"):
+        with pytest.raises(ValueError, match="kernel"):
             jv.plots.filters(kernel, tmp_path / "no.png", before=before)
 
 
-def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_matplotlib_the_error_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match="pip install matplotlib"):
         jv.plots.curves([], tmp_path / "curves.png")

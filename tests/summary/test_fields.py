@@ -1,4 +1,4 @@
-"""Receptive fields and total strides, each against the support of a gradient: which pixels can change a place."""
+"""Receptive fields and total strides, compared with the support of a gradient: the pixels that can change a position."""
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,12 @@ from jaxvision.typing import Features
 
 @pytest.fixture(autouse=True)
 def exact_zeros(monkeypatch):
-    """XLA's own convolutions: compiled ones in tiles leave rounding where a gradient is zero."""
+    """Use XLA's convolutions: the compiled ones compute in tiles and leave rounding errors where a gradient is zero."""
     monkeypatch.setattr(native, "present", lambda: False)
 
 
 def positive(model, image) -> dict:
-    """Variables between a half and one and a half over their fan-in: nothing cancels, nothing vanishes."""
+    """Positive variables, uniform in (0.5, 1.5) / fan-in, so that gradients neither cancel nor vanish."""
     generator = np.random.default_rng(0)
 
     def draw(leaf):
@@ -30,8 +30,8 @@ def positive(model, image) -> dict:
     return jax.tree.map(draw, jax.eval_shape(model.init, jax.random.key(0), image))
 
 
-def supports(model, shape, name: str, places, size: int = 1) -> list[tuple[int, int]]:
-    """(first, last) row of the image that changes ``size`` x ``size`` places of the map ``name``, from each of ``places`` on."""
+def supports(model, shape, name: str, positions, size: int = 1) -> list[tuple[int, int]]:
+    """(first, last) row of the image that changes ``size`` x ``size`` positions of the map ``name``, from each of ``positions`` on."""
     image = jnp.asarray(np.random.default_rng(1).uniform(0.5, 1, (1, *shape)), jnp.float32)
     variables = positive(model, image)
 
@@ -41,7 +41,7 @@ def supports(model, shape, name: str, places, size: int = 1) -> list[tuple[int, 
 
     gradient = jax.jit(jax.grad(chosen))
     found = []
-    for place in places:
+    for place in positions:
         size_of_change = np.abs(np.asarray(gradient(image, place))[0]).max((1, 2))
         rows = np.flatnonzero(size_of_change > 1e-30 * size_of_change.max())
         found.append((int(rows[0]), int(rows[-1])))
@@ -53,11 +53,11 @@ def row_of(report, path: str):
 
 
 def average_instead(x, size, *, stride, **options):
-    """A mean over the same windows, since the maximum passes its gradient to one pixel of a window."""
+    """An average over the same windows, because a maximum passes its gradient to one pixel of a window only."""
     return average_pool(x, size, stride=stride)
 
 
-def test_vgg16s_last_pooling_sees_212_pixels(monkeypatch):
+def test_the_last_pooling_of_vgg16_has_a_field_of_212_pixels(monkeypatch):
     assert row_of(jv.report(jv.create_model("vgg16")), "stage5/max_pool").field == (212, 212)
     monkeypatch.setattr(vgg, "_WIDTHS", (2,) * 5)
     monkeypatch.setattr(vgg, "max_pool", average_instead)
@@ -66,17 +66,17 @@ def test_vgg16s_last_pooling_sees_212_pixels(monkeypatch):
     assert last - first + 1 == 212
 
 
-def test_alexnets_last_pooling_sees_195_pixels(monkeypatch):
+def test_the_last_pooling_of_alexnet_has_a_field_of_195_pixels(monkeypatch):
     rows = jv.report(jv.create_model("alexnet"))
     assert (row_of(rows, "max_pool3").field, row_of(rows, "max_pool3").total_stride) == ((195, 195), (32, 32))
     monkeypatch.setattr(alexnet, "max_pool", average_instead)
     narrow = jv.create_model("alexnet", num_classes=0).clone(widths=(2,) * 5)
-    # A place of the last pooling is 3 x 3 places of the map before it; at 224 pixels no place is free of the border.
+    # One position of the last pooling is 3 x 3 positions of the map before it; at 224 pixels every position touches the border.
     (first, last), (after, _) = supports(narrow, (320, 320, 3), "stride16", [6, 8], size=3)
     assert (last - first + 1, after - first) == (195, 32)
 
 
-def test_lenets_last_pooling_sees_16_pixels(monkeypatch):
+def test_the_last_pooling_of_lenet_has_a_field_of_16_pixels(monkeypatch):
     assert row_of(jv.report(jv.create_model("lenet5"), (32, 32, 1)), "max_pool2").field == (16, 16)
     monkeypatch.setattr(nn, "max_pool", nn.avg_pool)
     (first, last), (after, _) = supports(jv.create_model("cifarnet"), (32, 32, 3), "stride2", [4, 6], size=2)
@@ -93,7 +93,7 @@ SWIN = {"width": 8, "depths": (2,), "heads": (1,)}
         ("resnet20", 40, "stage2", {"depths": (1, 2)}),
         ("convnext_tiny", 128, "stage1", {"depths": (3,), "widths": (8,)}),
         ("swin_tiny_patch4_window7_224", 112, "stage1", SWIN),  # 28 x 28 patches: windows and shifted windows
-        ("swin_tiny_patch4_window7_224", 90, "stage1", SWIN),  # windows that hang over the edge
+        ("swin_tiny_patch4_window7_224", 90, "stage1", SWIN),  # windows that extend beyond the edge
     ],
 )
 def test_fields_of_branches_and_windows(name, side, stage, fields, monkeypatch):
@@ -104,8 +104,8 @@ def test_fields_of_branches_and_windows(name, side, stage, fields, monkeypatch):
     assert max(last - first + 1 for first, last in found) == rows[-1].field[0]
 
 
-class Spread(nn.Module):
-    """Dilated convolutions, the second with a stride beside padding, and a slice with a stride between them."""
+class DilatedConvolutions(nn.Module):
+    """Two dilated convolutions, the second with stride and padding, and a strided slice between them."""
 
     @nn.compact
     def features(self, image):
@@ -119,11 +119,11 @@ class Spread(nn.Module):
 
 
 def test_dilation_and_slices_with_a_stride():
-    report = jv.report(Spread(), (42, 42, 3))
+    report = jv.report(DilatedConvolutions(), (42, 42, 3))
     assert (row_of(report, "before").field, row_of(report, "before").total_stride) == ((5, 5), (1, 1))
-    # 5 + 2 (3 - 1) 2: the slice makes the pixels of a place 2 apart, the dilation its window 5 places wide.
+    # 5 + 2 (3 - 1) 2: after the slice positions are 2 pixels apart, and the dilated window is 5 positions wide.
     assert (row_of(report, "after").field, row_of(report, "after").total_stride) == ((13, 13), (6, 6))
-    (first, last), (after, _) = supports(Spread(), (42, 42, 3), "after", [2, 3])
+    (first, last), (after, _) = supports(DilatedConvolutions(), (42, 42, 3), "after", [2, 3])
     assert (last - first + 1, after - first) == (13, 6)
 
 
@@ -137,11 +137,11 @@ def test_whole_images_and_rectangles():
     assert row_of(mixer, "stem/patch").field == (32, 32) and row_of(mixer, "block2/norm1").field == ("all", "all")
     gated = jv.report(jv.create_model("seresnet18"), (64, 64, 3))
     assert row_of(gated, "stage1/block1/norm2").field == (27, 27)
-    assert row_of(gated, "stage1/block2/conv1").field == ("all", "all")  # the gate has seen every place
+    assert row_of(gated, "stage1/block2/conv1").field == ("all", "all")  # the gate depends on every position
     wide = jv.report(jv.create_model("resnet18"), (64, 96, 3))
     assert row_of(wide, "stem/max_pool").output == (16, 24, 64)
     assert row_of(wide, "stem/max_pool").field == (11, 11)
     last = [row for row in jv.report(jv.create_model("resnet50")).rows if row.total_stride == (32, 32)][-1]
-    assert last.field == (427, 427)  # beyond the image's edge, as theory counts
+    assert last.field == (427, 427)  # the theoretical size, larger than the image
     factors = [row for row in jv.report(jv.create_model("inception_v3"), (299, 299, 3)).rows if row.kernel == (1, 7)]
     assert factors[0].field[0] < factors[0].field[1]

@@ -1,4 +1,4 @@
-"""Reports: figures of the conventions, totals against the program and against what torchvision publishes, rows of known tables."""
+"""Reports: values of the conventions, totals compared with the program and with torchvision's published numbers, known tables."""
 
 import json
 import math
@@ -101,48 +101,50 @@ def sizes_of(model) -> tuple[int, int]:
 
 @pytest.fixture
 def plain(monkeypatch):
-    """Convolutions in forms that multiply no zeros and call no compiled kernel, so that a program's products can be counted."""
+    """Convolutions without compiled kernels or multiplications by zero, so that the products of a program can be counted."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
-def nothing_is_lost(name: str) -> None:
+def assert_all_operations_counted(name: str) -> None:
     model = jv.create_model(name)
     side, channels = sizes_of(model)
     report = jv.report(model, (side, side, channels))
     image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     assert report.params == sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
-    whole = jax.make_jaxpr(partial(model.apply, mutable="intermediates"))(variables, image)  # a ViT leaves nothing out of its last block
+    whole = jax.make_jaxpr(partial(model.apply, mutable="intermediates"))(
+        variables, image
+    )  # so that a ViT computes all tokens of its last block
     assert report.macs == sum(row.macs for row in report.rows) == products_of(whole.jaxpr)
     unknown = [row.path for row in report.rows[1:] if row.memory and (row.field is None or None in row.field)]
-    assert not unknown, "receptive fields that are not known"
+    assert not unknown, "unknown receptive fields"
     assert len({row.path for row in report.rows if not row.params}) == sum(not row.params for row in report.rows)
     assert max(map(len, str(report).splitlines())) <= 140
     assert abs(report.macs / 1e9 - PUBLISHED.get(name, report.macs / 1e9)) <= 0.0006
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_mac_and_no_parameter_is_lost(name, plain):
-    nothing_is_lost(name)
+def test_all_operations_and_parameters_are_counted(name, plain):
+    assert_all_operations_counted(name)
 
 
 @pytest.mark.parametrize(("name", "shape", "macs"), [("lenet5", (32, 32, 1), 416_520), ("convnextv2_atto", (32, 32, 3), 11_483_520)])
-def test_the_form_of_a_convolution_changes_no_figure(name, shape, macs, monkeypatch):
-    """LeNet's convolutions have products of their own on a processor, ConvNeXt's depthwise ones compiled kernels."""
+def test_the_implementation_of_a_convolution_does_not_change_the_report(name, shape, macs, monkeypatch):
+    """On a CPU LeNet's convolutions are matrix products, and ConvNeXt's depthwise convolutions are compiled kernels."""
     here = jv.report(jv.create_model(name), shape)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert here == jv.report(jv.create_model(name), shape) and here.macs == macs
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sum(FAMILIES.values(), ()))
-def test_no_mac_and_no_parameter_is_lost_in_any_variant(name, plain):
-    nothing_is_lost(name)
+def test_all_operations_and_parameters_are_counted_in_every_variant(name, plain):
+    assert_all_operations_counted(name)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: torchvision's figures are not compared")
-def test_totals_are_what_the_installed_torchvision_publishes():
+def test_totals_equal_those_of_the_installed_torchvision():
     from torchvision import models
 
     compared = 0
@@ -158,7 +160,7 @@ def test_totals_are_what_the_installed_torchvision_publishes():
     assert compared >= 45
 
 
-def test_figures_of_single_layers():
+def test_counts_of_single_layers():
     perceptron = jv.report(Dense(1), (3,), convention="flops")
     assert (perceptron.macs, perceptron.params) == (7, 4)
     assert jv.report(Dense(256), (28 * 28,), convention="flops").macs == 401_664
@@ -186,7 +188,7 @@ def test_attention_beside_a_pair_of_dense_layers(length, pair, attention):
     assert scores.macs == mixture.macs == 2 * length**2 * 1024
 
 
-def test_torchinfos_alexnet():
+def test_alexnet_under_the_convention_of_torchinfo():
     report = jv.report(jv.create_model("alexnet"), convention="torchinfo")
     assert (report.macs, report.params, report.forward_backward_bytes, report.param_bytes) == (
         714_682_664,
@@ -204,7 +206,7 @@ def test_torchinfos_alexnet():
         assert (report.macs, report.forward_backward_bytes) == (macs, forward_backward)
 
 
-def test_vgg16_is_the_lectures_table():
+def test_vgg16_layer_by_layer():
     report = jv.report(jv.create_model("vgg16"))
     assert (report.activations, report.weights) == (15_237_608, 138_344_128)
     rows = [(row.output, row.activations, row.weights) for row in report.rows]
@@ -217,7 +219,7 @@ def test_vgg16_is_the_lectures_table():
     assert rows[-4:] == [((7, 7, 512), 25_088, 0), ((4096,), 4_096, 102_760_448), ((4096,), 4_096, 16_777_216), ((1000,), 1_000, 4_096_000)]
 
 
-def test_a_stride_that_leaves_places_over_is_flagged():
+def test_a_stride_that_does_not_divide_is_flagged():
     def flagged(name, shape):
         report = jv.report(jv.create_model(name), shape)
         return [row.path for row in report.rows if not row.divides], "not integral" in str(report)
@@ -230,7 +232,7 @@ def test_a_stride_that_leaves_places_over_is_flagged():
 
 
 class Sparse(nn.Module):
-    """A dilated convolution with a stride beside padding."""
+    """A dilated convolution with stride and padding."""
 
     @nn.compact
     def __call__(self, image):
@@ -239,25 +241,25 @@ class Sparse(nn.Module):
 
 # (W - 2 (3 - 1) - 1 + 2) / 3 is integral for 9 and 12; without the dilation it would be for 10 as well, without the padding for 11.
 @pytest.mark.parametrize("side, divides", [(9, True), (10, False), (11, False), (12, True)])
-def test_dilation_and_padding_belong_to_what_a_stride_leaves_over(side, divides):
+def test_divides_takes_dilation_and_padding_into_account(side, divides):
     row = jv.report(Sparse(), (side, side, 3)).rows[-1]
     assert (row.kernel, row.stride, row.padding, row.dilation) == ((3, 3), (3, 3), ((1, 1), (1, 1)), (2, 2))
     assert (row.divides, row.output) == (divides, ((side - 3) // 3 + 1,) * 2 + (2,))
 
 
-def test_means_over_bins_are_no_macs():
+def test_adaptive_pooling_has_no_macs():
     report = jv.report(jv.create_model("alexnet"), (160, 160, 3))  # the last map is 4 x 4, averaged to 6 x 6
     means = [row for row in report.rows if row.kind == "GridMean"]
     assert [row.output for row in report.rows if row.path == "max_pool3"] == [(4, 4, 256)] and means
     assert all(row.macs == row.uses == row.bias_adds == row.params == 0 for row in means)
-    places = [39**2 * 64, 19**2 * 192, 9**2 * 384, 9**2 * 256, 9**2 * 256, 4096, 4096, 1000]
+    positions = [39**2 * 64, 19**2 * 192, 9**2 * 384, 9**2 * 256, 9**2 * 256, 4096, 4096, 1000]
     fan_in = [11**2 * 3, 25 * 64, 9 * 192, 9 * 384, 9 * 256, 6 * 6 * 256, 4096, 4096]
-    assert report.macs == sum(map(math.prod, zip(places, fan_in, strict=True)))
-    assert report.under("flops").macs == 2 * report.macs + sum(places)
+    assert report.macs == sum(map(math.prod, zip(positions, fan_in, strict=True)))
+    assert report.under("flops").macs == 2 * report.macs + sum(positions)
 
 
 class Mixed(nn.Module):
-    """What people write: flax's own layers, a bare parameter, a loop, a shared layer, functions between modules."""
+    """Flax's own layers, a bare parameter, a loop, a shared layer, and functions between modules."""
 
     @nn.compact
     def __call__(self, image):
@@ -271,7 +273,7 @@ class Mixed(nn.Module):
         return x
 
 
-def test_layers_of_others_bare_parameters_loops_and_shared_layers():
+def test_flax_layers_bare_parameters_loops_and_shared_layers():
     report = jv.report(Mixed(), (16, 16, 3))
     rows = {row.path: row for row in report.rows}
     assert [row.path for row in report.rows][1:] == [
@@ -286,7 +288,7 @@ def test_layers_of_others_bare_parameters_loops_and_shared_layers():
         "linear",
     ]
     assert (rows["conv"].kernel, rows["conv"].stride, rows["conv"].field, rows["conv"].macs) == ((3, 3), (2, 2), (3, 3), 8 * 8 * 8 * 27)
-    assert rows["average_pool"].field == ("all", "all")  # group normalisation looks at every place
+    assert rows["average_pool"].field == ("all", "all")  # group normalisation depends on every position
     assert report.rows[6].params == 72 and report.rows[7].params == 0  # stored once
     assert report.rows[6].macs == report.rows[7].macs == 4 * 4 * 64
     assert rows["linear"].macs == 5 * 64
@@ -294,7 +296,7 @@ def test_layers_of_others_bare_parameters_loops_and_shared_layers():
 
 
 class Endless(nn.Module):
-    """A loop whose end depends on data."""
+    """A loop whose length depends on its data."""
 
     @nn.compact
     def __call__(self, image):
@@ -309,36 +311,36 @@ class Two(nn.Module):
         return Dense(1)(image) + Dense(1)(text)
 
 
-def test_whole_numbers_of_numpy_are_an_image_shape():
+def test_image_shape_may_hold_numpy_integers():
     for shape in (np.array((2, 3)), [np.int64(2), np.int32(3)]):
         report = jv.report(Dense(1), shape)
         assert report.image_shape == (2, 3) and report.macs == 6 and json.dumps(report.as_dict())
 
 
-def test_refusals():
-    with pytest.raises(TypeError, match=r"model: found 'resnet18', expected a Linen module such as jv.create_model\('resnet18'\)"):
+def test_invalid_arguments_are_refused_by_name():
+    with pytest.raises(TypeError, match="model"):
         jv.report("resnet18")
-    with pytest.raises(TypeError, match=r"model: found <class .*Dense'>, expected a Linen module"):
+    with pytest.raises(TypeError, match="model"):
         jv.report(Dense)
-    with pytest.raises(ValueError, match=r"model: Two cannot be called with an image alone \(missing a required argument: 'text'\)"):
+    with pytest.raises(ValueError, match="model"):
         jv.report(Two(), (3,))
     for shape in (224, (2.0, 3), (), "224"):
-        with pytest.raises(ValueError, match="image_shape: found .*, expected positive integers"):
+        with pytest.raises(ValueError, match="image_shape"):
             jv.report(Dense(1), shape)
-    with pytest.raises(ValueError, match="convention: found 'gflops', expected one of weights, torchinfo, flops"):
+    with pytest.raises(ValueError, match="convention"):
         jv.report(Dense(1), (3,), convention="gflops")
-    with pytest.raises(ValueError, match=r"image_shape: found \(0, 3\), expected positive integers"):
+    with pytest.raises(ValueError, match="image_shape"):
         jv.report(Dense(1), (0, 3))
-    with pytest.raises(ValueError, match="found while in the model"):
+    with pytest.raises(ValueError, match="while"):
         jv.report(Endless(), (3,))
 
 
-def test_depth_adds_up_rows():
+def test_at_depth_adds_rows_up():
     report = jv.report(jv.create_model("resnet18"), (64, 64, 3))
     short = report.at_depth(1)
     assert [row.path for row in short.rows] == ["image", "stem", "stage1", "stage2", "stage3", "stage4", "global_mean", "head"]
     assert (short.params, short.macs, short.memory, short.activations) == (report.params, report.macs, report.memory, report.activations)
     last = next(row for row in report.rows if row.path == "stage1/block2/norm2")
     assert (short.rows[2].output, short.rows[2].field, short.rows[2].kind) == (last.output, last.field, "8 layers")
-    with pytest.raises(ValueError, match="depth: found 0"):
+    with pytest.raises(ValueError, match="depth"):
         report.at_depth(0)

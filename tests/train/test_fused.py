@@ -69,7 +69,7 @@ def test_without_an_average_none_comes_back_and_the_rate_is_shown():
     optimizer = jv.train.adamw(SCHEDULE)
     state = moves(optimizer, ema=False)
     assert state.average == {}
-    np.testing.assert_allclose(jv.train.optimizers.learning_rate_of(state.opt_state), SCHEDULE(3))
+    np.testing.assert_allclose(jv.train.recorded_rate.learning_rate_of(state.opt_state), SCHEDULE(3))
 
 
 @built
@@ -84,7 +84,7 @@ def test_the_step_takes_the_kernel():
 @built
 def test_other_types_and_what_was_made_anew_take_the_chain():
     optimizer = jv.train.adamw(0.1)
-    assert optimizer._replace(update=optimizer.update).made_of is None
+    assert optimizer._replace(update=optimizer.update).parts_of_chain is None
     text = lambda params: str(  # noqa: E731
         jax.make_jaxpr(lambda tree: fused.moved(optimizer, tree, optimizer.init(tree), tree, finite=True))(params)
     )

@@ -1,4 +1,4 @@
-"""What is kept by name and what is computed again: the same numbers, less memory, and an answer to a name that is not there."""
+"""Rematerialisation: the same numbers, less memory, and an error for an unknown name."""
 
 import dataclasses
 import json
@@ -46,34 +46,34 @@ def test_two_devices_are_one():
     assert float(single["gradient_norm"]) == pytest.approx(float(double["gradient_norm"]), rel=1e-5)
 
 
-def test_what_is_computed_again_takes_no_memory():
+def test_rematerialised_values_take_no_memory():
     deep, many = MODELS["vit"].clone(depth=12), {name: np.repeat(values, 8, axis=0) for name, values in BATCH.items()}
 
     objective = jv.objectives.supervised(deep)
     state, _ = begun(deep)
 
     def memory(loss) -> int:
-        """Bytes that the way back finds, parameters and images included."""
-        back = jax.vjp(lambda params: loss(params, state.carry, many, key=KEY, step=state.step)[0], state.params)[1]
-        return sum(leaf.nbytes for leaf in jax.tree.leaves(back))
+        """Bytes kept for the backward pass, parameters and images included."""
+        backward = jax.vjp(lambda params: loss(params, state.carry, many, key=KEY, step=state.step)[0], state.params)[1]
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(backward))
 
     light, less = (jv.train.rematerialized(objective.loss, names) for names in (("shortcut",), ("shortcut", "attention", "hidden")))
     assert memory(light) < 0.3 * memory(objective.loss)
     assert memory(light) < memory(less) < 0.7 * memory(objective.loss)
 
 
-def test_a_name_that_is_not_there_is_refused_with_those_that_are():
+def test_an_unknown_name_is_refused_with_the_known_ones():
     state, step = begun(MODELS["vit"], remat=("shortcuts",))
-    with pytest.raises(ValueError, match="remat: found 'shortcuts', expected names of values of this model: attention, hidden, shortcut"):
+    with pytest.raises(ValueError, match="remat.*attention, hidden, shortcut"):
         step(state, BATCH, KEY)
 
 
-def test_one_name_is_no_tuple_of_letters():
-    with pytest.raises(ValueError, match=r"remat: found 'shortcut', expected a tuple of names: \('shortcut',\)"):
+def test_a_string_is_refused_in_place_of_a_tuple():
+    with pytest.raises(ValueError, match="remat"):
         begun(MODELS["vit"], remat="shortcut")
 
 
-def test_names_of_ones_own_count():
+def test_names_given_by_checkpoint_name_count():
     def loss(params, carry, batch, *, key, step):
         hidden = checkpoint_name(jnp.sin(batch["image"].reshape(8, -1) @ params["w"]), "mine")
         return jnp.mean(jnp.sin(hidden)), jv.Aux(carry, {})
@@ -84,7 +84,7 @@ def test_names_of_ones_own_count():
     np.testing.assert_allclose(slope(light), slope(loss), rtol=1e-5, atol=1e-7)
 
 
-def test_an_experiment_says_what_it_keeps_and_may_go_on_with_another_choice(tmp_path):
+def test_a_run_records_remat_and_resumes_with_another_choice(tmp_path):
     source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
     model = MODELS["vit"]
     sizes, options = {"epochs": 3, "batch_size": 8}, jv.train.RunOptions(save_every=1, guard=False)

@@ -127,7 +127,7 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert other.wait(120) == 2 and "started with epochs=12, now epochs=13" in output(tmp_path / "killed")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_ten_kills(tmp_path, capsys):
     """`python -m pytest -m long -n 0 -s tests/train/test_resume.py`: prints each kill's checkpoint and step."""
     whole = uninterrupted(tmp_path / "whole")

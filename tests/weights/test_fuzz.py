@@ -144,7 +144,7 @@ def test_damaged_files(kind, tmp_path):
     fuzz(kind, 500, tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BASES)
 def test_ten_thousand_damaged_files(kind, tmp_path, capsys):
     outcomes = fuzz(kind, 10_000, tmp_path)

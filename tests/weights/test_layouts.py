@@ -8,27 +8,25 @@ from tests.oracles.references import LIBRARIES, reference, torch
 
 QUICK = (
     *("alexnet", "convnextv2_atto", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3", "mobilenet_v2"),
-    *("mobilenet_v3_large", "resnet18", "seresnet18", "swin_tiny_patch4_window7_224", "vgg11_bn", "vit_tiny_patch16_224", "xception"),
+    *(
+        "mobilenet_v3_large",
+        "regnet_y_400mf",
+        "resnet18",
+        "seresnet18",
+        "swin_tiny_patch4_window7_224",
+        "vgg11_bn",
+        "vit_tiny_patch16_224",
+        "xception",
+    ),
 )
-THEIRS = {  # our name: theirs, where they differ
-    "timm": {
-        "xception": "legacy_xception",
-        "mobilenet_v2": "mobilenetv2_100",
-        **{f"mobilenet_v3_{size}": f"mobilenetv3_{size}_100" for size in ("small", "large")},
-        **{f"efficientnet_v2_{size}": f"efficientnetv2_{size}" for size in "sml"},
-    },
-    "torchvision": {
-        **{f"vit_{size}_patch{patch}_224": f"vit_{size[0]}_{patch}" for size in ("base", "large", "huge") for patch in (14, 16, 32)},
-        **{f"swin_{size}_patch4_window7_224": f"swin_{size[0]}" for size in ("tiny", "small", "base")},
-    },
-}
 
 
 def check(name: str) -> list[str]:
     """Compares a row in every layout it has; gives the layouts that a reference was found for."""
     compared = []
     for library, rules in rules_of(jv.create_model(name)).items():
-        with torch.device("meta"):
+        # torchvision computes RegNet's widths with tensors, so that it cannot be made without memory.
+        with torch.device("cpu" if (name[:6], library) == ("regnet", "torchvision") else "meta"):
             network = reference(name, library) if library in LIBRARIES else None
         if network is None:
             continue
@@ -48,7 +46,7 @@ def test_names_and_shapes(name):
     assert check(name)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_names_and_shapes_of_every_row(capsys):
     found = {name: check(name) for name in jv.list_models()}
     with capsys.disabled():

@@ -189,7 +189,7 @@ def test_classifiers_for_training_may_stay_behind():
     "name",
     [
         "mobilenet_v3_small",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("efficientnet_b0", "efficientnet_v2_s", "efficientnet_b5", "vgg11_bn")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_b0", "efficientnet_v2_s", "efficientnet_b5", "vgg11_bn")),
     ],
 )
 def test_timms_form_of_torchvisions_rows(name):

@@ -1,1 +1,1 @@
-"""Readers of data sets on disk, one format a file; ``jv.data`` lists their public functions."""
+"""Readers, one data format in each file; ``jv.data`` lists their public functions."""

@@ -1,4 +1,4 @@
-"""Pictures drawn on demand, with everything about them known: digits from fonts, shapes from geometry."""
+"""Rendered images with exact annotations: digits from fonts, and geometric shapes."""
 
 import functools
 import importlib.util
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvision import checks
 from jaxvision.data._order import uniforms
 from jaxvision.data.boxes import polygon_mask
-from jaxvision.data.paths import existing_file
-from jaxvision.data.requirement import need
+from jaxvision.data.paths import existing_file, need
+from jaxvision.data.source import Source
 
-_FINE = 4  # a shape is drawn this many times larger, in black and white, and averaged
-_GLYPH = 128  # pixels, the size of the letters that digits are scaled down from
+_OVERSAMPLING = 4  # a shape is drawn this many times larger, in black and white, and averaged
+_FONT_SIZE = 128  # pixels; digits are scaled down from it
 _BUILT_IN = "built-in"  # Pillow's own font
 
 
@@ -22,12 +23,11 @@ def _between(low: float, high: float, number: float) -> float:
 
 
 class _Rendered:
-    """``count`` pictures; picture i is a pure function of (seed, i) and shows class i mod K."""
+    """``count`` images; image i is a pure function of (seed, i) and shows class i mod K."""
 
     def __init__(self, count: int, size: int, seed: int, classes: list[str]):
-        for name, value, least in (("count", count, 1), ("size", size, 8)):
-            if value < least:
-                raise ValueError(f"{name}: found {value}, expected at least {least}")
+        checks.integer("count", count)
+        checks.integer("size", size, at_least=8)
         self.count, self.size, self.seed, self.classes = count, size, seed, classes
         self.labels = np.arange(count, dtype=np.int64) % len(classes)
 
@@ -40,8 +40,8 @@ class _Rendered:
 
 
 def _default_fonts() -> list[str]:
-    """Pillow's own font and, where matplotlib is installed, its upright DejaVu fonts for text."""
-    found = importlib.util.find_spec("matplotlib")  # finds it without importing it
+    """Pillow's own font and, if matplotlib is installed, its upright DejaVu fonts."""
+    found = importlib.util.find_spec("matplotlib")  # does not import it
     folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" if found else Path()
     names = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Bold")
     return [_BUILT_IN, *(str(folder / f"{name}.ttf") for name in names if (folder / f"{name}.ttf").is_file())]
@@ -49,14 +49,14 @@ def _default_fonts() -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _glyph(font: str, character: str):
-    """A character as a gray Pillow image, white on black, cut to its ink."""
+    """A character as a gray Pillow image, white on black, cropped to its bounding box."""
     from PIL import Image, ImageDraw, ImageFont
 
-    letters = ImageFont.load_default(_GLYPH) if font == _BUILT_IN else ImageFont.truetype(font, _GLYPH)
-    canvas = Image.new("L", (3 * _GLYPH, 3 * _GLYPH))
-    ImageDraw.Draw(canvas).text((_GLYPH, _GLYPH), character, fill=255, font=letters)
+    letters = ImageFont.load_default(_FONT_SIZE) if font == _BUILT_IN else ImageFont.truetype(font, _FONT_SIZE)
+    canvas = Image.new("L", (3 * _FONT_SIZE, 3 * _FONT_SIZE))
+    ImageDraw.Draw(canvas).text((_FONT_SIZE, _FONT_SIZE), character, fill=255, font=letters)
     if canvas.getbbox() is None:
-        raise ValueError(f"fonts: {font} has no ink for {character!r}, expected fonts that have the digits 0 to 9")
+        raise ValueError(f"fonts: {font} has no glyph for {character!r}, expected fonts with the digits 0 to 9")
     return canvas.crop(canvas.getbbox())
 
 
@@ -66,7 +66,7 @@ class _Digits(_Rendered):
         self.fonts = fonts
 
     def drawn(self, label: int, numbers: np.ndarray) -> dict:
-        """A digit, brighter than the ground it stands on: its font, tilt, size, place and two grays from ``numbers`` in [0, 1)."""
+        """A digit, brighter than its background: font, rotation, size, position and two grays are computed from ``numbers`` in [0, 1)."""
         from PIL import Image
 
         ink = _glyph(self.fonts[int(numbers[0] * len(self.fonts))], str(label))
@@ -77,8 +77,8 @@ class _Digits(_Rendered):
         left, top = (int(number * (self.size - side + 1)) for number, side in zip(numbers[3:5], (wide, tall), strict=True))
         coverage = np.zeros((self.size, self.size, 1))
         coverage[top : top + tall, left : left + wide, 0] = np.asarray(ink.resize((wide, tall), Image.Resampling.BOX)) / 255
-        ground, bright = _between(0, 100, numbers[5]), _between(155, 255, numbers[6])
-        return {"image": np.rint(ground + (bright - ground) * coverage).astype(np.uint8), "label": label}
+        background, bright = _between(0, 100, numbers[5]), _between(155, 255, numbers[6])
+        return {"image": np.rint(background + (bright - background) * coverage).astype(np.uint8), "label": label}
 
 
 def _corners(count: int, radii: Sequence[float] = (1.0,)) -> np.ndarray:
@@ -88,13 +88,13 @@ def _corners(count: int, radii: Sequence[float] = (1.0,)) -> np.ndarray:
 
 
 def _cross(arm: float) -> np.ndarray:
-    """The twelve corners [12, 2] of a cross whose arms are 2 x ``arm`` as wide as they are long, within the unit circle."""
+    """The twelve corners [12, 2] of a cross within the unit circle; ``arm``: half the width of its arms, relative to their length."""
     quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)]) / np.hypot(1, arm)
     turn = np.array([[0, 1], [-1, 0]])  # by 90 degrees
     return np.concatenate([quarter @ np.linalg.matrix_power(turn, times) for times in range(4)])
 
 
-_SHAPES = {  # outlines [n, 2] (x, y) within the unit circle; a circle has so many corners that nobody sees them
+_SHAPES = {  # outlines [n, 2] (x, y) within the unit circle; 72 corners approximate the circle
     "circle": _corners(72),
     "cross": _cross(0.3),
     "pentagon": _corners(5),
@@ -109,17 +109,17 @@ class _Shapes(_Rendered):
         super().__init__(count, size, seed, list(_SHAPES))
 
     def drawn(self, label: int, numbers: np.ndarray) -> dict:
-        """A shape and where it is: its tilt, size, place and two colours from ``numbers`` in [0, 1)."""
+        """A shape with its box and mask: rotation, size, position and two colours are computed from ``numbers`` in [0, 1)."""
         angle, radius = 2 * np.pi * numbers[0], _between(0.18, 0.42, numbers[1]) * self.size
         rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         corners = radius * _SHAPES[self.classes[label]] @ rotation
-        corners += numbers[2:4] * (self.size - np.ptp(corners, axis=0)) - corners.min(0)  # anywhere inside the picture
-        fine = polygon_mask(corners * _FINE, (_FINE * self.size,) * 2)
-        coverage = fine.reshape(self.size, _FINE, self.size, _FINE).mean((1, 3))[..., None]  # [size, size, 1]
-        ground = numbers[4:7]
-        colour = (ground + _between(0.3, 0.7, numbers[7:10])) % 1  # differs from the ground by 0.3 or more in every channel
+        corners += numbers[2:4] * (self.size - np.ptp(corners, axis=0)) - corners.min(0)  # anywhere inside the image
+        fine = polygon_mask(corners * _OVERSAMPLING, (_OVERSAMPLING * self.size,) * 2)
+        coverage = fine.reshape(self.size, _OVERSAMPLING, self.size, _OVERSAMPLING).mean((1, 3))[..., None]  # [size, size, 1]
+        background = numbers[4:7]
+        color = (background + _between(0.3, 0.7, numbers[7:10])) % 1  # differs from the background by at least 0.3 in every channel
         return {
-            "image": np.rint(255 * (ground + (colour - ground) * coverage)).astype(np.uint8),
+            "image": np.rint(255 * (background + (color - background) * coverage)).astype(np.uint8),
             "label": label,
             "boxes": np.concatenate([corners.min(0), corners.max(0)]).astype(np.float32)[None],
             "box_label": np.array([label], np.int32),
@@ -127,13 +127,19 @@ class _Shapes(_Rendered):
         }
 
 
-def rendered_digits(count: int, *, size: int = 32, fonts: Sequence[str | Path] | None = None, seed: int = 0):
-    """``count`` pictures of the digits 0..9 in various fonts: [size, size, 1] uint8, bright on dark.
+def rendered_digits(count: int, *, size: int = 32, fonts: Sequence[str | Path] | None = None, seed: int = 0) -> Source:
+    """``count`` images of the digits 0..9 in several fonts: [size, size, 1] uint8, bright on dark.
 
-    Font, tilt (up to 15 degrees), size (the longer side of the ink 0.55 to 0.9 of the picture), place and the two grays are drawn;
-    example i is a pure function of (seed, i) and shows digit i mod 10. ``fonts``: TrueType or OpenType files; without, Pillow's own and
-    matplotlib's DejaVu fonts where it is installed. Pixels may differ between versions of Pillow. Raises FileNotFoundError or ValueError
-    for a font that cannot be used.
+    Font, rotation (up to 15 degrees), size (0.55 to 0.9 of the image), position and the two grays are random; example i is a pure function
+    of (seed, i) and shows digit i mod 10. ``fonts``: TrueType or OpenType files; by default Pillow's own font and, if matplotlib is
+    installed, its DejaVu fonts. Pixels may differ between versions of Pillow.
+
+    Raises FileNotFoundError or ValueError for a font that cannot be used.
+
+    >>> import jaxvision as jv
+    >>> example = jv.data.rendered_digits(100, size=28)[13]
+    >>> example["image"].shape, example["label"]
+    ((28, 28, 1), 3)
     """
     need("PIL", install="pillow", reason="jv.data.rendered_digits")
     if fonts is None:
@@ -149,11 +155,16 @@ def rendered_digits(count: int, *, size: int = 32, fonts: Sequence[str | Path] |
     return _Digits(count, size, seed, paths)
 
 
-def shapes(count: int, *, size: int = 64, seed: int = 0):
-    """``count`` pictures [size, size, 3] uint8 of one shape each on a plain ground: circle, cross, pentagon, square, star, triangle.
+def shapes(count: int, *, size: int = 64, seed: int = 0) -> Source:
+    """``count`` images [size, size, 3] uint8 of one shape on a plain background: circle, cross, pentagon, square, star or triangle.
 
-    Colours, size, place and tilt are drawn; example i is a pure function of (seed, i) and shows shape i mod 6. Also known, exactly:
-    "boxes" [1, 4] float32 and "box_label" [1] int32 as in ``jaxvision.data.boxes``, and "mask" [size, size] uint8: 0 is ground, 1 + label
-    the shape, where it covers at least half of a pixel.
+    Colours, size, position and rotation are random; example i is a pure function of (seed, i) and shows shape i mod 6. Exact annotations:
+    "boxes" [1, 4] float32 and "box_label" [1] int32 (boxes are x_min, y_min, x_max, y_max in pixels), and "mask" [size, size] uint8: 0 for
+    background, 1 + label where the shape covers at least half of a pixel.
+
+    >>> import jaxvision as jv
+    >>> source = jv.data.shapes(12, size=32)
+    >>> source.classes[source[3]["label"]], source[3]["boxes"].shape, int(source[3]["mask"].max())
+    ('square', (1, 4), 4)
     """
     return _Shapes(count, size, seed)

@@ -1,4 +1,4 @@
-"""Reader for .npz files with the keys of MedMNIST or Keras."""
+"""Reader of .npz files with the keys of MedMNIST or Keras."""
 
 import zipfile
 import zlib
@@ -7,23 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.checking import one_of
+from jaxvision import checks
 from jaxvision.data.paths import existing_file, unreadable
-from jaxvision.data.source import arrays
+from jaxvision.data.source import Source, arrays
 
 EXPECTED = "an .npz file with train_images and train_labels (MedMNIST), or x_train and y_train (Keras)"
-_STYLES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
+_KEYS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 
 
-def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
-    """The arrays of an .npz file: train_images / train_labels (MedMNIST) or x_train / y_train (Keras); ``split`` "train", "val" or "test".
+def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None) -> Source:
+    """The arrays of an .npz file with the keys train_images and train_labels (MedMNIST) or x_train and y_train (Keras).
 
-    Images [N, H, W, C] or [N, H, W]; labels [N] or [N, 1] integers, or several at once [N, K], which stay vectors. Nothing is unpickled.
-    Raises FileNotFoundError; PermissionError; ValueError when the file is damaged or lacks the split.
+    ``split``: "train", "val" or "test". Images are [N, H, W, C] or [N, H, W]; labels are integers [N] or [N, 1], or several at once [N, K].
+    ``classes``: their names, by default "0", "1", ... Nothing is unpickled.
+
+    Raises FileNotFoundError or PermissionError; ValueError if the file is damaged or lacks the split.
+
+    >>> import numpy as np, tempfile
+    >>> import jaxvision as jv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/a.npz", x_train=np.zeros((2, 8, 8), np.uint8), y_train=[0, 1])
+    ...     print(len(jv.data.npz(f"{folder}/a.npz", "train")))
+    2
     """
-    one_of("split", split, ("train", "val", "test"))
+    checks.one_of("split", split, ("train", "val", "test"))
     file = existing_file(file, "file", EXPECTED)
-    pairs = [tuple(key.format(split) for key in style) for style in _STYLES]
+    pairs = [tuple(key.format(split) for key in style) for style in _KEYS]
     try:
         with np.load(file, allow_pickle=False) as members:
             names = list(members)
@@ -32,7 +41,7 @@ def npz(file: str | Path, split: str, *, classes: Sequence[str] | None = None):
         raise unreadable("file", file, error) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{file}: damaged, truncated or no .npz of plain arrays ({reason}), expected {EXPECTED}") from error
+        raise ValueError(f"{file}: damaged, truncated or not an .npz file of plain arrays ({reason}), expected {EXPECTED}") from error
     if loaded is None:
         expected = " or ".join(" and ".join(pair) for pair in pairs)
         raise ValueError(f"{file}: found {', '.join(names) or 'no arrays'}, expected {expected}")

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from jaxvision import checks
 from jaxvision.data._order import hashes
+from jaxvision.data.source import Source
 
 _CELLS = 4  # a class is a coarse pattern of 4 x 4 cells
 
 
 class _Synthetic:
-    """A pattern for each class, drowned in noise; integers only, so that every machine gives the same pixels."""
+    """A pattern for each class plus noise, in integer arithmetic, so that all machines give the same pixels."""
 
     def __init__(self, count: int, image_shape: tuple[int, int, int], num_classes: int, seed: int):
         height, width, channels = image_shape
@@ -31,15 +33,19 @@ class _Synthetic:
         return {"image": ((self.patterns[label] + noise) // 2).astype(np.uint8), "label": label}
 
 
-def synthetic(count: int, *, image_shape: tuple[int, int, int] = (32, 32, 3), num_classes: int = 10, seed: int = 0):
-    """``count`` images [H, W, C] uint8 that can be learned: a coarse pattern for each class, half hidden by noise.
+def synthetic(count: int, *, image_shape: tuple[int, int, int] = (32, 32, 3), num_classes: int = 10, seed: int = 0) -> Source:
+    """``count`` random images [H, W, C] uint8 that a model can classify: the mean of a coarse class pattern and noise.
 
-    Example i is a pure function of (seed, i) and has label i mod num_classes. Patterns belong to the classes, not to ``seed``: another
-    seed gives other images of the same classes, for validation. Raises ValueError for sizes below 1.
+    Example i is a pure function of (seed, i) and has the label i mod num_classes. The patterns do not depend on ``seed``: another seed
+    gives other images of the same classes, for validation. Raises ValueError for sizes below 1.
+
+    >>> import jaxvision as jv
+    >>> source = jv.data.synthetic(20, image_shape=(8, 8, 1), num_classes=5)
+    >>> source[7]["image"].shape, source[7]["label"]
+    ((8, 8, 1), 2)
     """
-    for name, value in (("count", count), ("num_classes", num_classes), ("image_shape", min(image_shape))):
-        if value < 1:
-            raise ValueError(f"{name}: found {value}, expected at least 1")
     if len(image_shape) != 3:
         raise ValueError(f"image_shape: found {image_shape}, expected (height, width, channels)")
+    for name, value in (("count", count), ("num_classes", num_classes), ("image_shape", min(image_shape))):
+        checks.integer(name, value)
     return _Synthetic(count, tuple(image_shape), num_classes, seed)

@@ -1,4 +1,4 @@
-"""Reader for data sets that tensorflow-datasets has prepared; those in ArrayRecord files need no TensorFlow."""
+"""Reader of data sets prepared by tensorflow-datasets; those in ArrayRecord files need no TensorFlow."""
 
 import functools
 import os
@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.decoding import Choose, decode, decode_part
-from jaxvision.data.requirement import need
+from jaxvision.data.paths import need
+from jaxvision.data.source import Source
 
 _WITHOUT_TENSORFLOW = ("array_record", "parquet")  # formats with random access
-_SHARE_OF_MEMORY = 0.5
-_TOOLS = "pip install tensorflow-cpu apache-beam mlcroissant"  # without which the command tfds does not start
+_FRACTION_OF_MEMORY = 0.5
+_TOOLS = "pip install tensorflow-cpu apache-beam mlcroissant"  # which the command tfds needs
 
 
 class _Prepared:
-    """Random access to one split; images are decoded when they are asked for, as all others are."""
+    """Random access to one split; an image is decoded when it is read."""
 
-    labels_fit_classes = True  # tensorflow-datasets saw to it when it prepared them
+    labels_fit_classes = True  # tensorflow-datasets checks this when it prepares them
 
     def __init__(self, examples, name: str, classes: list[str], channels: int):
         self.examples, self.name, self.classes, self.channels = examples, name, classes, channels
@@ -46,7 +47,7 @@ class _Prepared:
 
 
 def _tensorflow(reason: str, conversion: str):
-    """TensorFlow, imported with no accelerator in its sight: it would take all memory of those that JAX is to use."""
+    """Import TensorFlow with all accelerators hidden from it, because it would allocate their memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     tensorflow = need("tensorflow", install=f"tensorflow-cpu, or make it ArrayRecord elsewhere: {conversion}", reason=reason)
     for kind in ("GPU", "TPU"):
@@ -55,17 +56,17 @@ def _tensorflow(reason: str, conversion: str):
 
 
 def _in_memory(library, builder, split: str, name: str) -> list[dict]:
-    """The records of a split, their images still encoded, by way of TensorFlow. Raises ValueError when memory does not suffice."""
+    """The records of a split with encoded images, read by TensorFlow. Raises ValueError if they do not fit into memory."""
     info, kind = builder.info, builder.info.file_format.value
     conversion = f"{_TOOLS} && tfds convert_format --dataset_version_dir={builder.data_path} --out_file_format=array_record"
     _tensorflow(f"{name}, prepared as {kind},", conversion)
-    share = info.splits[split].num_examples / sum(part.num_examples for part in info.splits.values())
-    size = share * sum(part.num_bytes for part in info.splits.values())
+    fraction = info.splits[split].num_examples / sum(part.num_examples for part in info.splits.values())
+    size = fraction * sum(part.num_bytes for part in info.splits.values())
     free = need("psutil", install="psutil", reason="jv.data.tfds").virtual_memory().available
-    if size > _SHARE_OF_MEMORY * free:
+    if size > _FRACTION_OF_MEMORY * free:
         found = f"{size / 2**30:.1f} GiB as {kind}, which has no random access, and {free / 2**30:.1f} GiB of free memory"
         raise ValueError(f"{name}: found {found}, expected at most half of that: convert it with {conversion}")
-    options = library.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # in the order of the files; without a second copy
+    options = library.ReadConfig(interleave_cycle_length=1, try_autocache=False)  # in the order of the files; no second copy in memory
     dataset = builder.as_dataset(split=split, decoders={"image": library.decode.SkipDecoding()}, read_config=options)
     return list(library.as_numpy(dataset))
 
@@ -85,11 +86,11 @@ def _find(library, name: str, where: Path):
         )
     if builder.info.file_format.value in _WITHOUT_TENSORFLOW:
         return builder
-    return library.builder_from_directory(builder.data_path)  # which alone knows of the formats that it was converted to
+    return library.builder_from_directory(builder.data_path)  # only this builder knows the converted formats
 
 
 def _examples(library, builder, split: str, name: str):
-    """The records of a split at random access, their images still encoded."""
+    """The records of a split with random access and encoded images."""
     kinds = [kind.value for kind in (builder.info.file_format, *builder.info.alternative_file_formats)]
     ready = next((kind for kind in kinds if kind in _WITHOUT_TENSORFLOW), None)
     try:
@@ -98,22 +99,28 @@ def _examples(library, builder, split: str, name: str):
         count = builder.info.splits[split].num_examples
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        held = ", ".join(builder.info.splits)
-        raise ValueError(f"split: cannot read {split!r} of {name} in {builder.data_path} ({reason}), it has {held}") from error
+        names = ", ".join(builder.info.splits)
+        raise ValueError(f"split: cannot read {split!r} of {name} in {builder.data_path} ({reason}), expected one of {names}") from error
     return _in_memory(library, builder, split, name) if count else []
 
 
-def tfds(name: str, split: str, *, data_dir: str | Path | None = None):
-    """A prepared tensorflow-datasets data set with an "image" and a class "label"; ``split`` as there: "train", "train[:80%]", ...
+def tfds(name: str, split: str, *, data_dir: str | Path | None = None) -> Source:
+    """A data set that tensorflow-datasets has prepared, with an "image" and a class "label".
 
-    ``data_dir``: $TFDS_DATA_DIR or ~/tensorflow_datasets by default. Nothing is downloaded. Images are decoded as those of files are: RGB,
-    or [H, W, 1] where the data set says that they are gray; a broken one raises BrokenImage. ArrayRecord files are read at random and need
-    no TensorFlow. Other formats (TFRecord) need it, see no accelerator, and are read into memory once, images still encoded.
+    ``split``: in the notation of that library, such as "train" or "train[:80%]". ``data_dir``: by default $TFDS_DATA_DIR or
+    ~/tensorflow_datasets. Nothing is downloaded. Images are RGB, or [H, W, 1] if the data set declares them gray; a broken one raises
+    BrokenImage. ArrayRecord and Parquet files have random access and need no TensorFlow. Other formats (TFRecord) need TensorFlow, from
+    which accelerators are hidden; their encoded images are read into memory once.
 
-    Raises FileNotFoundError, with the command that prepares the data set, when it is not there; ValueError when it has no such split, is no
-    image classification, or does not fit into half of the free memory, with the command that converts it.
+    Raises FileNotFoundError, with the command that prepares the data set, if it is missing. Raises ValueError if it has no such split or no
+    class labels, or, with the command that converts it, if a TFRecord data set needs more than half of the free memory.
+
+    >>> import jaxvision as jv
+    >>> try: jv.data.tfds("cifar10", "train", data_dir="missing")
+    ... except FileNotFoundError as error: print(str(error).partition(";")[0])
+    cifar10: not prepared in missing
     """
-    need("importlib_resources", install="importlib_resources", reason="jv.data.tfds")  # which the library uses without asking for it
+    need("importlib_resources", install="importlib_resources", reason="jv.data.tfds")  # an undeclared dependency of the library
     library = need("tensorflow_datasets", install="tensorflow-datasets", reason="jv.data.tfds")
     where = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     builder = _find(library, name, where)

@@ -1,4 +1,4 @@
-"""Reader for annotations in the form of PASCAL VOC: an XML file a picture, with the boxes of its objects."""
+"""Reader of annotations in the format of PASCAL VOC: one XML file with the boxes of each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from jaxvision.data.annotated import Boxed, by_stem, check_classes, files_of, folder_with, read_mask
 from jaxvision.data.decoding import MAX_PIXELS, WHITE, check_decoding
 from jaxvision.data.paths import listed
-from jaxvision.data.readers.annotated import Boxed, beneath, by_stem, check_classes, found_for, read_mask
 from jaxvision.data.storage import Files, open_files
 
 EXPECTED = "Annotations/*.xml, JPEGImages/* and ImageSets/Main/SPLIT.txt, in a folder or a .zip"
@@ -17,7 +17,7 @@ _VOID = 255
 
 
 class _PlainTree(ElementTree.TreeBuilder):
-    """No annotation needs a document type, and its entities can be made to fill the memory."""
+    """Refuses document types: no annotation needs one, and their entities can expand without limit."""
 
     def doctype(self, *_) -> None:
         raise ValueError("it declares a DOCTYPE")
@@ -38,7 +38,7 @@ def _number(node, name: str) -> float:
 
 
 def _objects(content: bytes, origin: int) -> tuple[tuple[int, int] | None, list[tuple[str, list[float], bool]]]:
-    """((height, width) where it is given, [(class, box, difficult)]) of an annotation file."""
+    """((height, width) or None, [(class, box, difficult)]) of an annotation file."""
     root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_PlainTree()))
     found = []
     for node in root.findall("object"):
@@ -62,17 +62,17 @@ def _read(files: Files, name: str, origin: int) -> tuple:
 
 
 def _split_names(files: Files, kind: str, split: str | None) -> list[str] | None:
-    """The names that ImageSets/``kind``/``split``.txt lists; None, for all, where there are no such lists and none is asked for."""
-    there = {stem: name for stem, name in by_stem(files, f"ImageSets/{kind}").items() if name.endswith(".txt")}
-    if split is None and not there:
+    """The names in ImageSets/``kind``/``split``.txt; None (all images) if ``split`` is None and there are no lists."""
+    lists = {stem: name for stem, name in by_stem(files, f"ImageSets/{kind}").items() if name.endswith(".txt")}
+    if split is None and not lists:
         return None
-    if split not in there:
-        what = listed(sorted(there)) if there else f"no ImageSets/{kind}"
-        raise FileNotFoundError(f"split: found {split!r}, {files.where} has {what}")
-    lines = files.read(there[split]).decode("utf-8", "replace").splitlines()
-    names = [line.split()[0] for line in lines if line.strip()]  # lists of one class have 1 or -1 behind the name
+    if split not in lists:
+        expected = f"one of {listed(sorted(lists))}" if lists else f"None, because there is no ImageSets/{kind}"
+        raise FileNotFoundError(f"split: found {split!r} for {files.where}, expected {expected}")
+    lines = files.read(lists[split]).decode("utf-8", "replace").splitlines()
+    names = [line.split()[0] for line in lines if line.strip()]  # lists of one class have 1 or -1 after the name
     if not names:
-        raise ValueError(f"split: {files.path(there[split])} is empty")
+        raise ValueError(f"split: {files.path(lists[split])} is empty")
     return names
 
 
@@ -96,33 +96,43 @@ def voc(
     max_boxes: int | None = None,
     background: Sequence[int] = WHITE,
     max_pixels: int = MAX_PIXELS,
-):
-    """Pictures with boxes as in PASCAL VOC, in a folder or a .zip: JPEGImages/NAME.*, Annotations/NAME.xml, ImageSets/Main/SPLIT.txt.
+) -> Boxed:
+    """Images with boxes in the layout of PASCAL VOC, a folder or .zip of JPEGImages/NAME.*, Annotations/NAME.xml, ImageSets/Main/SPLIT.txt.
 
-    ``split``: one of the lists; may be left out where there are none. ``classes``: those to keep, in the order of their labels; all that
-    any annotation has, by name, without. Fields: "image" [H, W, 3] uint8, "label" [K] float32, 1 for every class that is present, "boxes"
-    [M, 4] float32 and "box_label" [M] int32 as in ``jaxvision.data.boxes``, "difficult" [M] bool. M is ``max_boxes``, or the most of any
-    picture of the split. Boxes without area are left out and counted in ``source.dropped_boxes``.
+    Fields: "image" [H, W, 3] uint8; "label" [K] float32, 1 for each class in the image; "boxes" [M, 4] float32 (x_min, y_min, x_max, y_max
+    in pixels), "box_label" [M] int32 (-1 for padding) and "difficult" [M] bool. M is ``max_boxes``, by default the most boxes of any image.
+    Boxes without area are dropped and counted in ``source.dropped_boxes``.
 
-    Edges are taken as written. ``origin=1`` is for the original devkit, which counts pixels from 1 and both ends in: 1 is then subtracted
-    from x_min and y_min. ``masks``: the lists are those in ImageSets/Segmentation and "mask" [H, W] uint8 comes from
-    SegmentationClass/NAME.png as it is: 0 background, classes from 1 by name, 255 void.
+    ``split``: the name of a list; None if there are no lists. ``classes``: the classes to keep, in the order of their labels; by default
+    all, sorted. ``origin``: 1 for the original devkit, whose pixels are numbered from 1 with both ends included; it is subtracted from
+    x_min and y_min. ``masks``: use the lists in ImageSets/Segmentation and add "mask" [H, W] uint8 from SegmentationClass/NAME.png, as
+    stored: 0 is background, 1... the sorted classes, 255 void. ``background``, ``max_pixels``: as in ``read_image``. Source: M. Everingham
+    et al., The PASCAL Visual Object Classes Challenge, IJCV 2010.
 
-    Raises FileNotFoundError or ValueError, in one line, for missing lists, annotations and pictures, and annotations that cannot be read.
-    Source: M. Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010.
+    Raises FileNotFoundError or ValueError, in one line, for missing lists, annotations and images, and for unreadable annotations.
+
+    >>> import pathlib, tempfile, PIL.Image
+    >>> import jaxvision as jv
+    >>> box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax></bndbox>"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("Annotations", "JPEGImages"): pathlib.Path(folder, name).mkdir()
+    ...     PIL.Image.new("RGB", (8, 8)).save(f"{folder}/JPEGImages/a.jpg")
+    ...     _ = pathlib.Path(folder, "Annotations/a.xml").write_text(f"<a><object><name>cat</name>{box}</object></a>")
+    ...     print(jv.data.voc(folder)[0]["boxes"])
+    [[1. 2. 4. 6.]]
     """
     options = check_decoding("jv.data.voc", background, max_pixels)
-    files = beneath(open_files(folder, "folder", EXPECTED), "Annotations/", "folder", EXPECTED)
+    files = folder_with(open_files(folder, "folder", EXPECTED), "Annotations/", "folder", EXPECTED)
     annotations = {stem: name for stem, name in by_stem(files, "Annotations").items() if name.endswith(".xml")}
     names = _split_names(files, "Segmentation" if masks else "Main", split) or sorted(annotations)
-    found_for(names, annotations, "annotation in Annotations/", files)
-    pictures = found_for(names, by_stem(files, "JPEGImages"), "picture in JPEGImages/", files)
+    files_of(names, annotations, "annotation in Annotations/", files)
+    images = files_of(names, by_stem(files, "JPEGImages"), "image in JPEGImages/", files)
     read = {stem: _read(files, name, origin) for stem, name in annotations.items()}
     known = sorted({name for _, objects in read.values() for name, *_ in objects})
     classes = known if classes is None else check_classes(classes, known, str(files.where))
     numbers = {name: number for number, name in enumerate(classes)}
     rows = [_row(read[name][1], numbers) for name in names]
-    mask_names = found_for(names, by_stem(files, "SegmentationClass"), "mask in SegmentationClass/", files) if masks else []
+    mask_names = files_of(names, by_stem(files, "SegmentationClass"), "mask in SegmentationClass/", files) if masks else []
     mask = (lambda i, size: read_mask(files, mask_names[i], size, len(known) + 1, _VOID, max_pixels)) if masks else None
     sizes = [read[name][0] for name in names]
-    return Boxed(files, pictures, classes, options, rows=rows, sizes=sizes, max_boxes=max_boxes, mask=mask)
+    return Boxed(files, images, classes, options, rows=rows, sizes=sizes, max_boxes=max_boxes, mask=mask)

@@ -1,1 +1,1 @@
-"""Where other libraries keep each family's weights: one table of names a family, read in both directions."""
+"""Names of each family's weights in other libraries: one table per family, used in both directions."""

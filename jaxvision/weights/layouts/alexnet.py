@@ -1,13 +1,15 @@
-"""AlexNet's names as torchvision gives them; with normalisation the layers are counted on, as its VGG does."""
+"""Names of AlexNet's weights in torchvision; with normalization the layers are numbered as in its VGG."""
+
+from typing import Any
 
 from jaxvision.weights.transforms import flattened
 
 _DENSE = (("stage5", "classifier.1", flattened(6, 6)), ("stage6", "classifier.4"), ("head", "classifier.6"))
-_POOLED = (0, 1, 4)  # convolutions with pooling behind them
+_POOLED = (0, 1, 4)  # convolutions that a pooling follows
 
 
-def torchvision(model) -> tuple:
-    """torchvision's rules: each convolution (and norm) by its place among convolutions, norms, ReLUs and poolings."""
+def torchvision(model: Any) -> tuple:
+    """torchvision's rules: each convolution (and norm) by its number among convolutions, norms, ReLUs and poolings."""
     rules, place = [], 0
     for index in range(5):
         unit = f"stage{index}" if index else "stem"

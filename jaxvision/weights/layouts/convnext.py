@@ -1,4 +1,6 @@
-"""Where torchvision, timm and the authors ("official", both versions) keep ConvNeXt's weights."""
+"""Names of ConvNeXt's weights in torchvision, timm and the authors' code ("official", both versions)."""
+
+from typing import Any
 
 from jaxvision.weights.transforms import channels, column, dense_pointwise
 
@@ -15,31 +17,31 @@ _TORCHVISION = (
     ("norm", "classifier.0"),
     ("head", "classifier.2"),
 )
-_THERE = "stages.{i-1}.{j-1}"
+_BLOCK = "stages.{i-1}.{j-1}"
 
 
-def official(model) -> tuple:
-    """The authors' rules: perceptrons are dense layers in every size, and GRN's rows have four axes."""
+def official(model: Any) -> tuple:
+    """The authors' rules: MLPs are dense layers in every size, and GRN's parameters have four axes."""
     pointwise = (dense_pointwise,) if model.pointwise else ()
     return (
         ("stem/conv", "downsample_layers.0.0"),
         ("stem/norm", "downsample_layers.0.1"),
         ("stage{i}/norm", "downsample_layers.{i-1}.0"),
         ("stage{i}/conv", "downsample_layers.{i-1}.1"),
-        ("stage{i}/block{j}/depthwise", f"{_THERE}.dwconv"),
-        ("stage{i}/block{j}/norm", f"{_THERE}.norm"),
-        ("stage{i}/block{j}/expand", f"{_THERE}.pwconv1", *pointwise),
-        ("stage{i}/block{j}/response/scale", f"{_THERE}.grn.gamma", channels),
-        ("stage{i}/block{j}/response/bias", f"{_THERE}.grn.beta", channels),
-        ("stage{i}/block{j}/contract", f"{_THERE}.pwconv2", *pointwise),
-        ("stage{i}/block{j}/layer_scale/gamma", f"{_THERE}.gamma"),
+        ("stage{i}/block{j}/depthwise", f"{_BLOCK}.dwconv"),
+        ("stage{i}/block{j}/norm", f"{_BLOCK}.norm"),
+        ("stage{i}/block{j}/expand", f"{_BLOCK}.pwconv1", *pointwise),
+        ("stage{i}/block{j}/response/scale", f"{_BLOCK}.grn.gamma", channels),
+        ("stage{i}/block{j}/response/bias", f"{_BLOCK}.grn.beta", channels),
+        ("stage{i}/block{j}/contract", f"{_BLOCK}.pwconv2", *pointwise),
+        ("stage{i}/block{j}/layer_scale/gamma", f"{_BLOCK}.gamma"),
         ("norm", "norm"),
         ("head", "head"),
     )
 
 
 LAYOUTS = {
-    "torchvision": lambda model: () if model.response else _TORCHVISION,  # it has the first version alone
+    "torchvision": lambda model: () if model.response else _TORCHVISION,  # it only has the first version
     "timm": (
         ("stem/conv", "stem.0"),
         ("stem/norm", "stem.1"),

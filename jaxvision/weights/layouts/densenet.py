@@ -1,4 +1,4 @@
-"""DenseNet's names in torchvision and timm, which are the same."""
+"""Names of DenseNet's weights in torchvision and timm, which are the same."""
 
 _RULES = (
     ("stem/conv", "features.conv0"),

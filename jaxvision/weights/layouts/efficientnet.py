@@ -1,4 +1,6 @@
-"""EfficientNet's names in torchvision, which counts a block's parts, and in timm, which names them by the kind of the block."""
+"""Names of EfficientNet's weights in torchvision, which numbers a block's parts, and timm, whose names depend on the kind of block."""
+
+from typing import Any
 
 
 def _unit(ours: str, theirs: str) -> tuple:
@@ -24,7 +26,7 @@ _KINDS = {  # timm's names of convolution and norm of a block's parts, by (wheth
 }
 
 
-def timm(model) -> tuple:
+def timm(model: Any) -> tuple:
     """timm's rules."""
     rules = [("stem/conv", "conv_stem"), ("stem/norm", "bn1")]
     for index, (expansion, *_, fused) in enumerate(model.stages, 1):

@@ -1,4 +1,6 @@
-"""GoogLeNet's and Inception v3's names in torchvision, v3's and v4's in timm. A chain's convolutions have names of their own in each."""
+"""Names of the weights of GoogLeNet and Inception v3 in torchvision, and of v3 and v4 in timm."""
+
+from typing import Any
 
 from jaxvision.weights.transforms import flattened
 
@@ -8,7 +10,7 @@ def _unit(ours: str, theirs: str) -> tuple:
 
 
 def _blocks(rows) -> tuple:
-    """Rules of (our block, its name there, {branch: names of its convolutions})."""
+    """Rules from rows (our block, its name in the library, {branch: names of its convolutions})."""
     return tuple(
         rule
         for block, there, branches in rows
@@ -78,12 +80,12 @@ _FOURTH = (
 )
 
 
-def torchvision(model) -> tuple:
+def torchvision(model: Any) -> tuple:
     """torchvision's rules for this variant."""
     return {"googlenet": _FIRST, "inception_v3": _THIRD}.get(model.variant, ())
 
 
-def timm(model) -> tuple:
+def timm(model: Any) -> tuple:
     """timm's rules for this variant; v3 has torchvision's names there."""
     return {"inception_v3": _THIRD, "inception_v4": _FOURTH}.get(model.variant, ())
 

@@ -1,4 +1,4 @@
-"""LeNet's names: as a PyTorch Sequential with an activation behind each layer, and as PyTorch's tutorial for CIFAR-10 calls them."""
+"""Names of LeNet's weights in a PyTorch Sequential with an activation after each layer, and in PyTorch's CIFAR-10 tutorial."""
 
 from jaxvision.weights.transforms import flattened
 

@@ -1,4 +1,4 @@
-"""Where timm keeps the weights of MLP-Mixer and gMLP."""
+"""Names of the weights of MLP-Mixer and gMLP in timm."""
 
 LAYOUTS = {
     "timm": (

@@ -1,4 +1,6 @@
-"""MobileNet's names: v2 and v3 in torchvision, which counts a block's parts; all three in timm, which counts blocks by stage."""
+"""Names of MobileNet's weights: v2, v3 in torchvision, which numbers a block's parts; v1 to v3 in timm, which numbers blocks by stage."""
+
+from typing import Any
 
 from jaxvision.weights.transforms import pointwise
 
@@ -8,14 +10,14 @@ def _unit(ours: str, conv: str, norm: str) -> tuple:
 
 
 def _parts(model, ours: str, index: int) -> list[str]:
-    """A block's parts in their order; expansion and squeeze-and-excitation may lack."""
+    """A block's parts in order; expansion and squeeze-and-excitation are optional."""
     row = model.blocks[index]
     channels = model.blocks[index - 1][2] if index else model.stem_width
     return ["expand"] * (row[1] != channels) + ["depthwise"] + ["squeeze"] * bool(row[3]) + ["project"]
 
 
-def torchvision(model) -> tuple:
-    """torchvision's rules: parts counted within ``conv`` (v2, whose projection is not a unit of its own) or ``block`` (v3)."""
+def torchvision(model: Any) -> tuple:
+    """torchvision's rules: parts are numbered within ``conv`` (v2, whose projection is not a unit) or ``block`` (v3)."""
     if not model.last_width:  # the first version
         return ()
     third = model.dense_width > 0
@@ -35,14 +37,14 @@ def torchvision(model) -> tuple:
     return tuple(rules)
 
 
-_TIMM = {  # the names of a block's parts by their number
+_TIMM = {  # convolution and norm of each part
     "separable": {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
     "inverted": {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")},
 }
 
 
-def timm(model) -> tuple:
-    """timm's rules: a stage begins where stride or channels change."""
+def timm(model: Any) -> tuple:
+    """timm's rules: a stage begins if stride or channels change."""
     rules, stage, place, before = [*_unit("stem", "conv_stem", "bn1")], -1, 0, None
     for index, row in enumerate(model.blocks):
         opens = row[5] != 1 or row[2] != before
@@ -52,7 +54,7 @@ def timm(model) -> tuple:
             rules += _unit(f"block{index + 1}/{part}", f"blocks.{stage}.{place}.{conv}", f"blocks.{stage}.{place}.{norm}")
         rules += [(f"block{index + 1}/squeeze/{part}", f"blocks.{stage}.{place}.se.conv_{part}") for part in ("reduce", "expand")]
     last = len(model.blocks) + 1
-    if model.dense_width:  # which timm keeps as a convolution
+    if model.dense_width:  # timm stores it as a convolution
         rules += (
             *_unit(f"block{last}", f"blocks.{stage + 1}.0.conv", f"blocks.{stage + 1}.0.bn1"),
             (f"block{last + 1}", "conv_head", pointwise),

@@ -1,4 +1,4 @@
-"""Residual networks' names in torchvision and timm, which are the same; the gates of squeeze-and-excitation are timm's alone."""
+"""Names of ResNet's weights in torchvision and timm, which are the same; only timm has squeeze-and-excitation."""
 
 _RULES = (
     ("stem/conv", "conv1"),

@@ -1,4 +1,4 @@
-"""Where timm keeps the weights of residual networks with pre-activation; their head is a 1 x 1 convolution."""
+"""Names of the weights of pre-activation residual networks in timm, whose head is a 1 x 1 convolution."""
 
 from jaxvision.weights.transforms import pointwise
 

@@ -1,4 +1,4 @@
-"""Where torchvision and timm keep Swin's weights."""
+"""Names of Swin's weights in torchvision and timm."""
 
 import math
 
@@ -38,7 +38,7 @@ LAYOUTS = {
 
 
 def _indices(tensors: dict) -> dict:
-    """The places of each window's offsets in its table, which torchvision writes down beside it."""
+    """The index of each window's offsets in its table, a buffer of torchvision."""
     found = {}
     for name, table in tensors.items():
         if name.endswith("relative_position_bias_table"):

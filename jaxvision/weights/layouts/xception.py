@@ -1,4 +1,4 @@
-"""Xception's names in timm (legacy_xception): a block's layers are counted, the ReLU before each unit included."""
+"""Names of Xception's weights in timm (legacy_xception), which numbers a block's layers, including the ReLU before each unit."""
 
 
 def _units(block: str, first: int) -> tuple:

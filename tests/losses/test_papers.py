@@ -1,4 +1,4 @@
-"""Losses of self-supervision beside their oracles, under every driver: values and gradients, and the table of them in the documentation."""
+"""Losses beside independent implementations of their papers' formulas, under every driver: values, gradients, and the documented table."""
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +49,7 @@ def test_a_nan_is_never_within_the_bound(name):
         broken[-1].flat[0] = np.nan
         assert np.isnan(errors(name, "float64", value, broken)[1])
     assert np.isnan(errors(name, "float64", value * np.nan, slopes)[0])
-    row = (name, "float64", "jit")
-    assert all(np.isnan(losses_table.share(row, figure)) for figure in ("nan / 1e-16", "1e-16 / nan", "nan / -"))
-    assert losses_table.within(1.0) and not losses_table.within(np.nan) and not losses_table.within(1.01)
+    assert all(np.isnan(losses_table.share((name, "float64"), cell)) for cell in ("nan / 1e-16", "1e-16 / nan", "nan / -"))
 
 
 @pytest.mark.parametrize(("name", "driver", "count"), SOME)
@@ -64,7 +62,7 @@ def test_float64_stays_float64(name, driver, count):
     check(name, "float64", driver, count)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_matrix(name, dtype):
@@ -94,7 +92,7 @@ def of_rows(name: str, change) -> tuple:
     )
 
 
-STRANGE = {
+DEGENERATE = {
     "one example": lambda array, where: array.take([0], where),
     "zeros": lambda array, where: np.zeros_like(array) if array.dtype.kind == "f" else array,
     "equal": lambda array, where: np.ones_like(array) if array.dtype.kind == "f" else array,
@@ -104,21 +102,21 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", [*ONE_EACH.values(), "nt_xent, T = 0.001", "dino, T = 0.1, 0.04"])
-def test_strange_batches_stay_finite(name):
+def test_degenerate_batches_stay_finite(name):
     case = CASES[name]
     loss = lambda *arrays: case.loss(*arrays, **case.options)  # noqa: E731
     run_once = jax.jit(jax.value_and_grad(loss, case.slopes) if case.slopes else lambda *arrays: (loss(*arrays), ()))
-    for strange, change in STRANGE.items():
-        if name == "gaussian_kl" and strange == "large":
+    for kind, change in DEGENERATE.items():
+        if name == "gaussian_kl" and kind == "large":
             continue  # exp(1e4) is infinite in any form
         value, slopes = run_once(*of_rows(name, change))
-        assert np.isfinite(value).all(), strange
-        assert all(np.isfinite(slope).all() for slope in slopes), strange
+        assert np.isfinite(value).all(), kind
+        assert all(np.isfinite(slope).all() for slope in slopes), kind
 
 
 @pytest.mark.parametrize("name", ONE_EACH.values())
 def test_a_nan_that_goes_in_comes_out(name):
-    """Of each array in turn: a step with a broken net or teacher must be seen, and never train on."""
+    """Of each array in turn, so that a diverged network or teacher is noticed."""
     case, arrays = CASES[name], inputs(name, "float32")
     loss = jax.jit(lambda *arrays: case.loss(*arrays, **case.options))
     for index, array in enumerate(arrays):
@@ -161,30 +159,9 @@ def test_oracles_are_differentiated_by_complex_steps_alone():
     assert (high - low) / 2e-5 == pytest.approx(slope[2, 3], rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "inside", "outside"),
-    [
-        ("jigsaw", {"losses.puzzles", "losses.classification", "losses.precision", "oracles.contrastive"}, {"kernels.contrast"}),
-        ("byol", {"losses.directions", "oracles.agreement", "oracles.contrastive", "oracles.differences"}, {"kernels.contrast"}),
-        ("dino_prototypes_entropy, T = 0.5", {"kernels.prototypes", "kernels.contrast", "oracles.contrastive"}, {"kernels.convolution"}),
-        ("nt_xent, T = 1", {"kernels.contrast", "losses.directions"}, {"kernels.prototypes", "kernels.convolution"}),
-    ],
-)
-def test_the_digest_is_of_all_that_a_row_depends_on(name, inside, outside):
-    found = {source.__name__.partition(".")[2] for source in losses_table.sources(name)}
-    assert inside | {"axis", "losses.drivers"} <= found and not outside & found
-
-
-def test_the_digest_follows_the_comparison(monkeypatch):
-    before = losses_table.digest("byol")
-    monkeypatch.setattr(losses_table, "errors", check)
-    assert losses_table.digest("byol") != before
-
-
-def test_the_table_is_not_stale():
-    """docs/losses.md has every case, type and driver, measured on the sources as they are, and within the bounds."""
+def test_the_documented_table_has_these_cases_with_these_values_within_the_bounds():
     found = losses_table.read()
     assert list(found) == losses_table.rows(), "run `python -m benchmarks.losses_table`"
-    for row, line in found.items():
-        assert line[4] == losses_table.digest(row[0]), f"{row[0]} has changed: run `python -m benchmarks.losses_table`"
-        assert all(losses_table.within(losses_table.share(row, figure)) for figure in line[:4])
+    for row, (value, *cells) in found.items():
+        assert value == losses_table.value(row), f"{row[0]} has changed: run `python -m benchmarks.losses_table`"
+        assert len(cells) == len(DRIVERS) and all(losses_table.share(row, cell) <= 1 for cell in cells)

@@ -1,9 +1,12 @@
-"""Chains of convolutions and poolings written as data, and several side by side: Inception's blocks (Szegedy et al., 2015).
+"""Inception's blocks (Szegedy et al., 2015) from tables: chains of convolutions and poolings, and parallel branches of chains.
 
-A step is a tuple: (features, kernel_size[, stride[, padding]]) a convolution, whose padding keeps the size unless it is given;
-("max", size, stride, padding) and ("average", size, stride, padding) a pooling, "max_ceil" where windows may hang over the edge,
-"average_inside" where zeros beyond it do not count; ("response",) response normalisation; ("fork", step, step) two convolutions of the
-same map, one behind the other in the channels.
+A step of a chain is a tuple:
+
+* (features, kernel_size[, stride[, padding]]): a convolution; by default the padding keeps the size.
+* ("max", size, stride, padding), ("average", size, stride, padding): a pooling; "max_ceil" rounds the output size up, "average_inside"
+  does not count the padding.
+* ("response",): local response normalization.
+* ("fork", step, step): two convolutions of the same map, concatenated along the channels.
 """
 
 from collections.abc import Callable
@@ -12,15 +15,13 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvision.layers.conv_norm import ConvNorm
+from jaxvision.layers import ConvNorm, average_pool, local_response_norm, max_pool
 from jaxvision.layers.initializers import torch_default
-from jaxvision.layers.pooling import average_pool, max_pool
-from jaxvision.layers.response_norm import local_response_norm
 from jaxvision.typing import Array
 
 
-def _plain(x: Array, kind: str, size: int = 0, stride: int = 1, padding: int = 0) -> Array:
-    """A step that has no parameters."""
+def _without_parameters(x: Array, kind: str, size: int = 0, stride: int = 1, padding: int = 0) -> Array:
+    """A pooling or response normalization."""
     if kind == "response":
         return local_response_norm(x)
     if kind.startswith("max"):
@@ -29,7 +30,7 @@ def _plain(x: Array, kind: str, size: int = 0, stride: int = 1, padding: int = 0
 
 
 class Chain(nn.Module):
-    """Steps one after the other; the convolutions are ``conv1``, ``conv2``..., those of a fork ``conv2a`` and ``conv2b``."""
+    """Steps in sequence, x [B, H, W, C] -> [B, h, w, D]; convolutions are ``conv1``, ``conv2``..., in a fork ``conv2a`` and ``conv2b``."""
 
     steps: tuple[tuple, ...]
     use_norm: bool = True
@@ -44,7 +45,7 @@ class Chain(nn.Module):
         for step in self.steps:
             kind, *rest = step
             if isinstance(kind, str) and kind != "fork":
-                x = _plain(x, kind, *rest)
+                x = _without_parameters(x, kind, *rest)
                 continue
             count += 1
             fork = {f"conv{count}{letter}": row for letter, row in zip("ab", rest)} if kind == "fork" else {f"conv{count}": step}
@@ -53,7 +54,7 @@ class Chain(nn.Module):
 
 
 class Branches(nn.Module):
-    """Chains of the same map, side by side in the channels: ``branch1``, ``branch2``..."""
+    """Parallel chains ``branch1``, ``branch2``... of the same map, concatenated along the channels."""
 
     chains: tuple[tuple[tuple, ...], ...]
     use_norm: bool = True
@@ -64,5 +65,5 @@ class Branches(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         options = (self.use_norm, self.epsilon, self.dtype, self.kernel_init)
-        found = [Chain(steps, *options, name=f"branch{index}")(x, train=train) for index, steps in enumerate(self.chains, 1)]
-        return jnp.concatenate(found, axis=-1)
+        outputs = [Chain(steps, *options, name=f"branch{index}")(x, train=train) for index, steps in enumerate(self.chains, 1)]
+        return jnp.concatenate(outputs, axis=-1)
