@@ -17,7 +17,7 @@ from jaxvision.train import options, sharding, state
 from jaxvision.train.recorded_rate import never_updates
 
 
-def total_steps(source, *, epochs: float, batch_size: int) -> int:
+def total_steps(source: data.Source, *, epochs: float, batch_size: int) -> int:
     """The number of steps in which every example of a source is seen ``epochs`` times; the last batch continues into the next epoch.
 
     Raises ValueError unless ``epochs`` and ``batch_size`` are positive.
@@ -77,9 +77,9 @@ class Experiment:
     model: Any  # the Linen module that is evaluated and exported
     objective: Objective
     optimizer: Any  # an optax.GradientTransformation
-    train: Any
-    validation: Any = None
-    test: Any = None
+    train: data.Source
+    validation: data.Source | None = None
+    test: data.Source | None = None
     _: dataclasses.KW_ONLY
     epochs: int = 10
     batch_size: int = 128  # of one update, over all devices and micro-batches
