@@ -31,7 +31,7 @@ def documented(name: str, item: object) -> Iterator[tuple[str, str]]:
     yield name, item.__doc__ or ""
     if isinstance(item, type):
         for method, member in vars(item).items():
-            if not method.startswith("_") and callable(member):
+            if not method.startswith("_") and (getattr(member, "__module__", None) or "").startswith("jaxvision"):
                 yield f"{name}.{method}", member.__doc__ or ""
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import losses
-from jaxvision.data import Source
+from jaxvision.data.source import Source
 from jaxvision.evaluate.inference import collect
 from jaxvision.typing import Array, Batch, Float, Int, Shaped
 
