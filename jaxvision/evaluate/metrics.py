@@ -24,11 +24,10 @@ class Metric(NamedTuple):
     The form is that of kauldron's and clu's metrics.
 
     >>> import jax.numpy as jnp, jaxvision as jv
-    >>> errors = lambda outputs, batch: jnp.where(batch["valid"], jnp.abs(outputs - batch["target"]), 0)
-    >>> mae = jv.evaluate.Metric(
-    ...     init=lambda: {"sum": jnp.zeros(()), "count": jnp.zeros((), int)},
-    ...     update=lambda s, outputs, batch: {"sum": s["sum"] + errors(outputs, batch).sum(), "count": s["count"] + batch["valid"].sum()},
-    ...     compute=lambda s: {"mae": float(s["sum"] / s["count"])})
+    >>> def update(total, outputs, batch):
+    ...     error = jnp.where(batch["valid"], abs(outputs - batch["target"]), 0)
+    ...     return total[0] + error.sum(), total[1] + batch["valid"].sum()
+    >>> mae = jv.evaluate.Metric(lambda: (0.0, 0), update, lambda total: {"mae": float(total[0] / total[1])})
     >>> batch = {"target": jnp.array([1.0, 2.0, 0.0]), "valid": jnp.array([True, True, False])}
     >>> mae.compute(mae.update(mae.init(), jnp.array([3.0, 2.0, 9.0]), batch))
     {'mae': 1.0}

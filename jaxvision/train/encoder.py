@@ -36,6 +36,6 @@ def load_encoder(folder: str | Path, *, which: Literal["student", "teacher"] = "
     """
     checks.one_of("which", which, ("student", "teacher"))
     experiment, state = load(folder)
-    found = teacher(state) if which == "teacher" else variables(state)
+    found = teacher(state) if which == "teacher" else variables(state, experiment.evaluated)
     params = {name: tree for name, tree in found["params"].items() if name != "head"}
     return TrainedEncoder(experiment.model.clone(num_classes=0), found | {"params": params}, experiment.recipe, experiment)

@@ -77,9 +77,9 @@ class Experiment:
     model: Any  # the Linen module that is evaluated and exported
     objective: Objective
     optimizer: Any  # an optax.GradientTransformation
-    train: Any
-    validation: Any = None
-    test: Any = None
+    train: data.Source
+    validation: data.Source | None = None
+    test: data.Source | None = None
     _: dataclasses.KW_ONLY
     epochs: int = 10
     batch_size: int = 128  # of one update, over all devices and micro-batches
