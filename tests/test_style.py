@@ -19,7 +19,7 @@ SMALL_FILE = 40  # lines; shorter files join their siblings
 SMALL_FILES = 34  # that may remain, beside __init__.py and weights/layouts
 HOUSE_WORDS = ("twin", "judg", "door", "witness", "settled", "untold")  # beginnings of words that have a standard term
 # Rooms that do not yet meet the rules of annotations, words and dir().
-UNFINISHED = ("augment", "checks", "data", "evaluate", "kernels", "layers", "models", "objectives", "plots", "summary", "train", "weights")
+UNFINISHED = ("augment", "checks", "data", "evaluate", "layers", "models", "objectives", "plots", "summary", "train", "weights")
 UNFINISHED += ("cli", "core", "losses", "axis", "typing", "__init__")
 
 
