@@ -117,10 +117,11 @@ def test_depthwise_convolution_in_float64_is_the_plain_form(case):
 
 @built
 @pytest.mark.parametrize("own_filters", [True, False])
-def test_any_shape(own_filters):
+@pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_any_shape(own_filters, count):
     """Convolutions whose every size is drawn."""
     random = np.random.default_rng(1)
-    for _ in range(12):
+    for _ in range(count):
         batch, rows, columns, channels, features = (int(random.integers(1, high)) for high in (4, 24, 24, 40, 80))
         size, stride, padding = (tuple(map(int, random.integers(low, high, 2))) for low, high in ((1, 9), (1, 4), (0, 5)))
         if rows + 2 * padding[0] < size[0] or columns + 2 * padding[1] < size[1]:
