@@ -16,7 +16,10 @@ import jax
 import numpy as np
 
 import jaxvision.kernels
+from jaxvision._public import set_public_names
 from jaxvision.typing import Array
+
+__all__ = ["as_rows", "available", "call", "instructions", "library", "present", "targets"]
 
 _LIBRARY = "libjaxvision_kernels.so"
 _INSTRUCTIONS = ("avx512", "avx2", "portable")
@@ -93,3 +96,6 @@ def call(target: str, *shapes: tuple[int, ...], aliases: dict[int, int] | None =
     function = jax.ffi.ffi_call(target, results, input_output_aliases=aliases)
     given = {name: np.array(value, np.int64) if isinstance(value, tuple) else value for name, value in attributes.items()}
     return lambda *arrays: function(*arrays, **given)
+
+
+set_public_names(__name__, __all__)
