@@ -11,8 +11,7 @@ from jaxvision.typing import Array
 def residual_output(x: Array) -> Array:
     """Mark the output of a residual block, the sum of shortcut and branch; the values stay the same.
 
-    The compiler computes it once (``kernels.barrier``), and ``jax.checkpoint`` policies can save it under the name "shortcut", which
-    ``Experiment(remat=...)`` does.
+    An optimization barrier makes the compiler compute it once, and ``jax.checkpoint`` policies can save it under the name "shortcut".
 
     >>> import jaxvision as jv
     >>> import jax.numpy as jnp

@@ -132,9 +132,3 @@ def fuzzed(formats: tuple[str, ...], count: int, seed: int) -> dict:
 
 def test_mutated_files_are_pictures_or_clear_errors():
     fuzzed(ASKED, 5000, seed=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("formats", "count"), [(ASKED, 20_000), (OTHERS, 10_000)])
-def test_many_mutated_files_are_pictures_or_clear_errors(formats, count):
-    fuzzed(formats, count, seed=1)
