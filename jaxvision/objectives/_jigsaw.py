@@ -59,7 +59,7 @@ def _check_options(permutations: int, grid: int, tile_width: int, hidden: int) -
 
 
 def jigsaw(
-    encoder, *, permutations: int = 100, grid: int = 3, gap: int | None = None, tile_width: int = 512, hidden: int = 4096
+    encoder: nn.Module, *, permutations: int = 100, grid: int = 3, gap: int | None = None, tile_width: int = 512, hidden: int = 4096
 ) -> Objective:
     """Jigsaw puzzles: ``jv.losses.jigsaw`` of a head that reads the features of shuffled tiles.
 
