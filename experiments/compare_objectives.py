@@ -27,12 +27,13 @@ CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
 _PATCH = 4  # pixels
 _LOCAL_CROPS = 2  # of dino
-_DECODER, _TARGET = {"depth": 1, "width": 64, "heads": 2}, {"normalize_target": False}  # of mae
+_DECODER: dict[str, Any] = {"depth": 1, "width": 64, "heads": 2}  # of mae
+_TARGET: dict[str, Any] = {"normalize_target": False}  # of mae
 # Peak rates of AdamW for batches of 64 to 256, chosen on 3,000 of MNIST's test images with seed 0; that of supervised was not tuned.
 _RATES = {"simclr": 2e-3, "dino": 1e-3, "mae": 3e-3, "supervised": 1e-3}
 _FINE_TUNING_UPDATES = 400
 _SMOKE_LABELS = 2  # of each class, of 64 images in all
-_MOMENTS = {True: (0.13, 0.31), False: jv.augment.IMAGENET}  # mean and standard deviation of digits, of photographs
+_MOMENTS: dict[bool, Any] = {True: (0.13, 0.31), False: jv.augment.IMAGENET}  # mean and standard deviation of digits, of photographs
 
 
 def _views(method: str, size: int, *, digits: bool, small: int):
@@ -81,7 +82,7 @@ def _objective(method: str, encoder, steps: int):
     if method == "simclr":
         return jv.objectives.simclr(encoder, temperature=0.2)
     if method == "dino":  # a higher temperature, or no BatchNorm, ends with uniform predictions or features of rank 4
-        sizes = {"prototypes": 1024, "hidden": 256, "bottleneck": 64, "batch_norm": True}
+        sizes: dict[str, Any] = {"prototypes": 1024, "hidden": 256, "bottleneck": 64, "batch_norm": True}
         return jv.objectives.dino(encoder, **sizes, momentum=jv.train.cosine(0.99, 1.0, steps))
     if method == "mae":
         return jv.objectives.mae(encoder, **_DECODER, **_TARGET)

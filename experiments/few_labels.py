@@ -12,7 +12,7 @@ Expected: docs/results.md has figures for LeNet-5 after DINO on MNIST (1 % of th
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jaxvision as jv
 from experiments import fine_tune, run_each, seed_table
@@ -57,8 +57,15 @@ def config(
     """
     if smoke:
         only = 0.5  # of 64 images
-    start = {"run": run, "key": key, "weights": weights, "model": model, "moments": moments, "scratch": scratch}
-    options = {"data": data, "labels": only, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "flip": flip}
+    start: dict[str, Any] = {"run": run, "key": key, "weights": weights, "model": model, "moments": moments, "scratch": scratch}
+    options: dict[str, Any] = {
+        "data": data,
+        "labels": only,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "flip": flip,
+    }
     return fine_tune.config(**start, **options, seed=seed, smoke=smoke)
 
 

@@ -126,8 +126,9 @@ def optimizer_of(steps: int, batch_size: int, *, rate: float, bias_rate: float, 
         return jax.tree_util.tree_map_with_path(kind, params)
 
     def descend(rate: float, steps: int) -> optax.GradientTransformation:
-        rate, whole = rate * batch_size, {"beta": 0.85, "nesterov": True, "decay_mask": None}
-        return jv.train.momentum(optax.linear_schedule(rate, 0.0, steps), weight_decay=decay * batch_size / rate, **whole)
+        rate = rate * batch_size
+        schedule, weight_decay = optax.linear_schedule(rate, 0.0, steps), decay * batch_size / rate
+        return jv.train.momentum(schedule, beta=0.85, nesterov=True, weight_decay=weight_decay, decay_mask=None)
 
     turned = jv.train.muon(optax.linear_schedule(rate, 0.0, steps), beta=0.6, rms=None, weight_decay=0.0)
     parts = {"convolutions": optax.chain(turned, keep_norm()), "vectors": descend(bias_rate, steps), "head": descend(head_rate, steps)}

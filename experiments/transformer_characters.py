@@ -10,8 +10,9 @@ CPU cores shared with other work, jax 0.10.2.
 """
 
 import datetime
-from typing import Literal
+from typing import Any, Literal
 
+import flax.linen as nn
 import numpy as np
 
 import jaxvision as jv
@@ -130,8 +131,8 @@ def config(
     width, epochs, batch_size = (16, 2, 16) if smoke else (width, epochs, batch_size)
     length = test.labels.shape[1]
     if model == "transformer":
-        shape = {"width": width, "heads": 4, "hidden": 4 * width, "depths": (2, 2), "drop_rate": 0.0}
-        network = Transformer(VOCABULARY, VOCABULARY, max_length=length, **shape)
+        shape: dict[str, Any] = {"width": width, "heads": 4, "hidden": 4 * width, "depths": (2, 2), "drop_rate": 0.0}
+        network: nn.Module = Transformer(VOCABULARY, VOCABULARY, max_length=length, **shape)
     else:
         network = Recurrent(VOCABULARY, VOCABULARY, width, context=context, max_length=length)
     steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)

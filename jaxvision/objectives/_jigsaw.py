@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from jaxvision import axis, checks, losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
