@@ -66,6 +66,7 @@ def test_without_pytorch_a_comparison_says_so_before_it_measures(name, monkeypat
     assert left.value.code == 2 and line.startswith(f"{name}: this benchmark compares with PyTorch, which is not installed: ")
 
 
+@pytest.mark.slow
 def test_sides_that_differ_and_a_process_that_fails_are_one_line(tmp_path, capsys):
     def differ():
         side_by_side.check_equal({"x": 1.0}, {"x": 2.0}, bound=1e-3, what="trial")
@@ -108,6 +109,7 @@ def test_a_mistake_in_the_program_is_no_line(monkeypatch):
         command.run(lambda: side_by_side.check_equal({"x": 1.0}, {"x": 2.0}, bound=1e-3, what="trial"))
 
 
+@pytest.mark.slow
 @needs_torch
 def test_what_was_measured_before_ctrl_c_stays(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(side_by_side, "RESULTS", tmp_path)
@@ -131,6 +133,7 @@ def test_what_was_measured_before_ctrl_c_stays(monkeypatch, tmp_path, capsys):
     assert [(row["model"], row["side"]) for row in side_by_side.read(table)] == [("resnet18", "jaxvision"), ("resnet18", "PyTorch eager")]
 
 
+@pytest.mark.slow
 @needs_torch
 def test_a_benchmark_needs_only_the_core_packages_and_pytorch_s(tmp_path):
     """PyTorch's own libraries need two of the others."""

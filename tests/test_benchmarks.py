@@ -42,6 +42,7 @@ def eager(monkeypatch):
     monkeypatch.setattr(step_time, "forms", lambda: ["eager"])
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("mode", ["train", "infer"])
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
@@ -54,7 +55,7 @@ def test_both_sides_compute_the_same_step(eager, name, mode):
 
 
 @needs_torch
-@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("mode", [pytest.param("train", marks=pytest.mark.slow), "infer"])
 def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypatch, mode, capsys):
     def sabotaged(image, kernel, *, padding=0, **options):
         ours = kernels.plain_conv2d(image, kernel, padding=padding, **options)
@@ -89,6 +90,7 @@ def test_a_ratio_is_read_as_it_is_written():
     assert Ratio.of(str(Ratio(0.42, 0.4, 1.44, 6))) == Ratio(0.42, 0.4, 1.44, 6)
 
 
+@pytest.mark.slow
 @needs_torch
 def test_the_table_says_on_what_and_the_last_line_is_the_ratio(eager, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(side_by_side, "RESULTS", tmp_path)
@@ -135,18 +137,20 @@ def test_what_differs_is_named(theirs, told):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", loss_time.LOSSES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "nt_xent")) for name in loss_time.LOSSES])
 def test_losses_and_their_plain_writing_are_the_same(name):
     found = loss_time.compare(loss_time.LOSSES[name], 3, turns=1)
     assert list(found) == ["ours", "PyTorch"]
 
 
+@pytest.mark.slow
 def test_the_largest_batch_within_a_memory_is_the_last_that_fits():
     loss = loss_time.LOSSES["nt_xent"]
     found = loss_time.largest_within(loss, 4.0, start=64)
     assert found > 64 and loss_time.set_aside(loss, found) <= 4.0 < loss_time.set_aside(loss, 2 * found)
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("average", [False, True])
 def test_an_update_changes_every_weight_as_pytorch_s_does(average, monkeypatch):
@@ -158,6 +162,7 @@ def test_an_update_changes_every_weight_as_pytorch_s_does(average, monkeypatch):
         update_time.compare("mobilenet_v3_small", average=average, turns=1)
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("kind", operation_time.KINDS)
 def test_operations_equal_pytorch_and_their_reference(kind):
@@ -167,6 +172,7 @@ def test_operations_equal_pytorch_and_their_reference(kind):
         assert len(operation_time.compare(small, backward=backward, turns=1)) == 2 + (operation.reference is not None)
 
 
+@pytest.mark.slow
 def test_drivers_on_some_devices_make_the_same_step():
     found = scaling.compare("lenet5", drivers=("jit", "pmap"), devices=(1, 2), size=32, batch=4, turns=1)
     assert list(found) == ["jit, 1", "jit, 2", "pmap, 1", "pmap, 2"]
@@ -207,6 +213,7 @@ def test_pytorch_computes_where_it_is_told(monkeypatch):
     assert seen == [where] * 4
 
 
+@pytest.mark.slow
 def test_a_full_cache_compiles_faster():
     empty, full = compile_time.compare("resnet20", batch=2, size=32, times=1, alone=True)
     assert empty["PyTorch_seconds"] == full["ratio_over_PyTorch"] == ""
@@ -221,13 +228,15 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @needs_torch
-@pytest.mark.parametrize("method", ["simclr", *(pytest.param(method, marks=pytest.mark.slow) for method in ("mae", "dino"))])
+@pytest.mark.parametrize("method", TINY)
 def test_methods_and_their_plain_writing_learn_the_same(method):
     found, worst = ssl_step_time.compare(method, TINY[method], turns=1)
     assert list(found) == ["jaxvision", "PyTorch"] and worst < 1e-3
 
 
+@pytest.mark.slow
 @needs_torch
 def test_a_method_that_is_not_the_plain_one_is_refused(monkeypatch):
     honest = ssl_step_time._ours
@@ -237,6 +246,7 @@ def test_a_method_that_is_not_the_plain_one_is_refused(monkeypatch):
         ssl_step_time.compare("simclr", TINY["simclr"], turns=1)
 
 
+@pytest.mark.slow
 @needs_torch
 def test_the_speed_run_and_its_plain_writing_make_the_same_step(monkeypatch, capsys):
     from benchmarks import plain_speedrun

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_style import exported, finished, packages
+from tests.test_style import exported, packages
 
 LINES = 8  # of code, imports included
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -31,7 +31,7 @@ def documented(name: str, item: object) -> Iterator[tuple[str, str]]:
     yield name, item.__doc__ or ""
     if isinstance(item, type):
         for method, member in vars(item).items():
-            if not method.startswith("_") and callable(member):
+            if not method.startswith("_") and (getattr(member, "__module__", None) or "").startswith("jaxvision"):
                 yield f"{name}.{method}", member.__doc__ or ""
 
 
@@ -56,5 +56,5 @@ def test_examples_are_short():
 
 
 def test_every_public_name_has_an_example():
-    bare = sorted(name for name in PUBLIC if name not in EXAMPLES and finished(name))
+    bare = sorted(name for name in PUBLIC if name not in EXAMPLES)
     assert not bare, "no example:\n  " + "\n  ".join(bare)

@@ -1,7 +1,6 @@
 """The contract of every recipe in experiments/, in smoke mode, found by glob: what is not run here does not count as a recipe."""
 
 import importlib
-import json
 import re
 import sys
 from functools import cached_property
@@ -14,7 +13,7 @@ import pytest
 
 import experiments
 import jaxvision as jv
-from tests.recipes import RECIPES, TWINS
+from tests.recipes import RECIPES, RUN, TRACED, TWINS
 
 STILL = {  # leaves that get no gradient on purpose
     "fcmae_convnextv2_atto_cifar10": r"encoder/norm/",  # of what is pooled, which the decoder does not see
@@ -22,7 +21,7 @@ STILL = {  # leaves that get no gradient on purpose
     "mae_vit_b16_imagenet": r"encoder/stem/position",
     "mae_vit_tiny_cifar10": r"encoder/stem/position",
 }
-OTHERS = {*TWINS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes: they run in the long form
+OTHERS = {*TWINS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes
 
 
 class Prepared:
@@ -63,7 +62,12 @@ class Prepared:
         return jv.train.place(self.begin(), devices=jax.devices()[:1])
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in OTHERS else name for name in RECIPES])
+def some(names, fast) -> list:
+    """Names of recipes; those that are not for the fast tests are marked."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in fast)) for name in names]
+
+
+@pytest.fixture(scope="module", params=some([name for name in RECIPES if name not in OTHERS], RUN))
 def recipe(request) -> Prepared:
     return Prepared(request.param)
 
@@ -72,7 +76,7 @@ def leaves(tree) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def test_every_recipe_is_found_and_says_what_to_expect():
+def test_every_recipe_is_found_and_states_its_results():
     assert {"lenet_digits", "lenet_mnist", "resnet18_cifar10", "resnet50_imagenet", "vit_s16_imagenet"} <= set(RECIPES)
     for name in RECIPES:
         documentation = importlib.import_module(f"experiments.{name}").__doc__
@@ -110,11 +114,11 @@ def test_a_gradient_reaches_every_leaf_and_the_loss_falls_on_one_batch(recipe):
     assert np.mean(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_a_twin_has_a_step_that_keeps_the_state_s_structure(name):
-    twin = Prepared(name)
-    state = jax.eval_shape(twin.begin)
-    after, metrics = jax.eval_shape(twin.pure, state, twin.batch, twin.key)
+@pytest.mark.parametrize("name", some((*TRACED, *OTHERS), TRACED))
+def test_a_step_keeps_the_structure_of_the_state(name):
+    traced = Prepared(name)
+    state = jax.eval_shape(traced.begin)
+    after, metrics = jax.eval_shape(traced.pure, state, traced.batch, traced.key)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
     assert metrics["loss"].shape == () and metrics["loss"].dtype == jnp.float32
 
@@ -164,7 +168,7 @@ def test_save_restore_step_is_an_uninterrupted_step(recipe, tmp_path):
 def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch, tmp_path):
     comparison, folders = importlib.import_module("experiments.plain_vs_residual_cifar10"), []
 
-    def main(_, arguments):
+    def main(_, arguments, *, options):
         folders.append(arguments[arguments.index("--workdir") + 1])
         Path(folders[-1]).mkdir(parents=True)
         (Path(folders[-1]) / "summary.json").write_text("{}")
@@ -180,19 +184,19 @@ def test_one_network_of_a_comparison_has_a_folder_of_its_own(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("given", [["--seed", "1"], ["--seed=1"]])
-def test_what_tells_the_runs_of_a_comparison_apart_cannot_be_given_to_all(monkeypatch, given):
-    monkeypatch.setattr(jv.train, "main", lambda *_: pytest.fail("a run of another seed than its name says"))
+def test_the_option_that_differs_between_runs_cannot_be_given_to_all(monkeypatch, given):
+    monkeypatch.setattr(jv.train, "main", lambda *_, **options: pytest.fail("a run of another seed than its name says"))
     monkeypatch.setattr(sys, "argv", ["program", *given])
     config = importlib.import_module("experiments.few_labels").config
-    with pytest.raises(SystemExit, match="few_labels: the runs differ in --seed; give it with --only"):
+    with pytest.raises(SystemExit, match="few_labels: .*--seed.*--only"):
         experiments.run_each(config, {"a-0": ["--only", "a", "--seed", "0"]}, "only", lambda *_: None)
 
 
-def test_a_comparison_whose_runs_came_to_no_end_makes_no_table(monkeypatch, tmp_path):
-    monkeypatch.setattr(jv.train, "main", lambda *_: None)
+def test_a_comparison_whose_runs_is_not_finished_makes_no_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(jv.train, "main", lambda *_, **options: None)
     monkeypatch.setattr(sys, "argv", ["program", "--workdir", str(tmp_path)])
     config = importlib.import_module("experiments.few_labels").config
-    with pytest.raises(SystemExit, match="few_labels: first, second came to no end"):
+    with pytest.raises(SystemExit, match="few_labels: first, second"):
         experiments.run_each(config, {"first": [], "second": []}, "only", lambda *_: pytest.fail("a table of nothing"))
 
 
@@ -214,11 +218,3 @@ def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_thei
     assert np.any(after["stem"]["bias"] != 0) and np.any(after["head"]["kernel"] != before["head"]["kernel"])
     for stage, width in zip(("stage1", "stage2", "stage3"), speedrun.WIDTHS, strict=True):
         assert np.linalg.norm(after[stage]["conv2"]["kernel"]) == pytest.approx(width**0.5, rel=1e-4)
-
-
-@pytest.mark.slow
-def test_the_transformer_learns_to_write_dates(tmp_path):
-    """The whole experiment: 99 % of the strings of unseen days without a mistake."""
-    jv.train.run(importlib.import_module("experiments.transformer_characters").config(), tmp_path / "run")
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["top1"] >= 0.99

@@ -40,11 +40,13 @@ def test_the_composition_is_short():
     assert len([line for line in composing.source.splitlines() if line.strip()]) < 40
 
 
+@pytest.mark.slow
 def test_it_runs_and_shows_its_pictures(executed):
     pictures = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
     assert sum("image/png" in output["data"] for output in pictures) == 3
 
 
+@pytest.mark.slow
 def test_training_helps(executed):
     found = dict(re.findall(r"^(raw pixels|untrained|trained) +k-NN ([\d.]+)%", text_of(executed), re.MULTILINE))
     assert set(found) == {"raw pixels", "untrained", "trained"}

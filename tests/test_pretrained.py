@@ -37,7 +37,10 @@ def test_a_weight_file_of_gray_images_gets_its_own_normalisation(given):
         experiments.start(None, weights, "lenet5", data, smoke=False, moments="mnist")
 
 
-@pytest.mark.parametrize("recipe", [linear_probe, fine_tune, few_labels], ids=lambda module: module.__name__.rpartition(".")[2])
+OTHER_RECIPES = [pytest.param(recipe, marks=pytest.mark.slow) for recipe in (fine_tune, few_labels)]
+
+
+@pytest.mark.parametrize("recipe", [linear_probe, *OTHER_RECIPES], ids=lambda module: module.__name__.rpartition(".")[2])
 def test_a_weight_file_runs_through_every_recipe_that_evaluates(recipe, given, tmp_path):
     weights, data, _ = given
     options = {"only": 0.5} if recipe is few_labels else {}

@@ -64,7 +64,8 @@ def test_attention_is_drawn_on_enlarged_images(tmp_path, monkeypatch):
     assert drawn == [((64, 64, 3), (3, 8, 8), f"attention_{index}.png") for index in range(2)]
 
 
-@pytest.mark.parametrize("method, of", [pytest.param("simclr", jv.train.variables, marks=pytest.mark.slow), ("dino", jv.train.teacher)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method, of", [("simclr", jv.train.variables), ("dino", jv.train.teacher)])
 def test_the_encoder_that_the_papers_evaluate_is_evaluated(method, of, tmp_path, monkeypatch):
     """SimCLR's encoder is the one that is trained, DINO's is the teacher; k-NN by hand gives the figure of the table."""
     given = ["--smoke", "--method", method, "--workdir", str(tmp_path / "run")]

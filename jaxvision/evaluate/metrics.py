@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import losses
+from jaxvision.data.source import Source
 from jaxvision.evaluate.inference import collect
 from jaxvision.typing import Array, Batch, Float, Int, Shaped
 
@@ -23,15 +24,14 @@ class Metric(NamedTuple):
     The form is that of kauldron's and clu's metrics.
 
     >>> import jax.numpy as jnp, jaxvision as jv
-    >>> squared = lambda outputs, batch: jnp.where(batch["valid"], (outputs - batch["target"]) ** 2, 0)
-    >>> rmse = jv.evaluate.Metric(
+    >>> errors = lambda outputs, batch: jnp.where(batch["valid"], jnp.abs(outputs - batch["target"]), 0)
+    >>> mae = jv.evaluate.Metric(
     ...     init=lambda: {"sum": jnp.zeros(()), "count": jnp.zeros((), int)},
-    ...     update=lambda s, outputs, batch: {"sum": s["sum"] + squared(outputs, batch).sum(), "count": s["count"] + batch["valid"].sum()},
-    ...     compute=lambda s: {"rmse": float((s["sum"] / s["count"]) ** 0.5)},
-    ... )
+    ...     update=lambda s, outputs, batch: {"sum": s["sum"] + errors(outputs, batch).sum(), "count": s["count"] + batch["valid"].sum()},
+    ...     compute=lambda s: {"mae": float(s["sum"] / s["count"])})
     >>> batch = {"target": jnp.array([1.0, 2.0, 0.0]), "valid": jnp.array([True, True, False])}
-    >>> rmse.compute(rmse.update(rmse.init(), jnp.array([3.0, 2.0, 9.0]), batch))["rmse"] ** 2
-    2.0...
+    >>> mae.compute(mae.update(mae.init(), jnp.array([3.0, 2.0, 9.0]), batch))
+    {'mae': 1.0}
     """
 
     init: Callable[[], Any]
@@ -104,7 +104,7 @@ def _classification_compute(state: dict) -> dict[str, float]:
 classification = Metric(_classification_init, _classification_update, _classification_compute)
 
 
-def multilabel(infer: Callable, source) -> dict[str, float]:
+def multilabel(infer: Callable, source: Source) -> dict[str, float]:
     """``loss`` (binary cross-entropy) and ``map`` (mean average precision) of labels [N, K] in {0, 1}: an ``evaluate`` of ``Experiment``.
 
     It is a function and no ``Metric``, because average precision ranks all images: the logits of the whole source are held.

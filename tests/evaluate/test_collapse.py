@@ -104,28 +104,19 @@ def test_the_state_is_immutable():
 
 
 PROVOKED = [name for name, case in collapse_table.CASES.items() if case.expected]
-AGAIN = ("dead_byol", "identical_byol")  # the same collapse with a second method
+FEW = ("chance", "identical")  # one of each method
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in AGAIN)) for name in PROVOKED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in PROVOKED])
 def test_a_provoked_collapse_is_named_within_fifty_steps(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 50)
     assert findings and findings[0].name == collapse_table.CASES[name].expected
 
 
-@pytest.mark.parametrize("name", ["simclr", "dino_slow"])
+@pytest.mark.parametrize("name", ["simclr", pytest.param("dino_slow", marks=pytest.mark.slow)])
 def test_the_first_steps_are_not_reported(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 100)
     assert not findings
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in collapse_table.CASES if name not in PROVOKED])
-def test_a_healthy_run_is_not_reported(name):
-    findings, rows = collapse_table.watched(collapse_table.CASES[name], 1000)
-    assert not findings and len(rows) == 1000 and rows[-1]["rank"] > 2
-    if name in ("simclr", "dino"):  # it has learned something
-        assert rows[-1]["loss"] < 0.95 * rows[-1][{"simclr": "chance_loss", "dino": "uniform_loss"}[name]]
 
 
 class Linear(nn.Module):

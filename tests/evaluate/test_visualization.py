@@ -54,7 +54,9 @@ def torch_gradient(network, image, channel: int, backward: str) -> np.ndarray:
     return pixels.grad[0].permute(1, 2, 0).numpy()
 
 
-@pytest.mark.parametrize("backward", ["gradient", "deconvnet", "guided"])
+@pytest.mark.parametrize(
+    "backward", [pytest.param("gradient", marks=pytest.mark.slow), pytest.param("deconvnet", marks=pytest.mark.slow), "guided"]
+)
 def test_gradients_equal_pytorch(pair, backward):
     network, model, variables = pair
     image = DRAW.random((48, 40, 3)).astype(np.float32)

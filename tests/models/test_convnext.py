@@ -52,18 +52,6 @@ def test_timms_logits(name):
     check_logits(model, timm.create_model(name, num_classes=11, depths=(1, 1, 2, 1)), size=(65, 70), layout="timm", double=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("convnext_")])
-def test_whole_torchvision_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(71, 64))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "convnextv2_huge"])
-def test_whole_timm_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(71, 64), layout="timm")
-
-
 def test_training():
     widths, depths = (8, 12, 16, 24), (1, 1, 2, 1)
     model = jv.create_model("convnext_tiny", num_classes=3).clone(depths=depths, widths=widths)

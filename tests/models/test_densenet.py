@@ -7,18 +7,18 @@ from tests.oracles.parity import check_logits, check_training
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
-LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("densenet161", "densenet169", "densenet201")]
-
-
-@pytest.mark.parametrize("name", ["densenet121", *LARGE])
-def test_logits(name):
-    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
-def test_timms_logits(name):
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(64, 50), layout="timm")
+def test_logits():
+    """The other rows: ``python -m benchmarks.parity_table``."""
+    check_logits(jv.create_model("densenet121", num_classes=11), torchvision.models.densenet121(num_classes=11), size=(33, 45))
+
+
+@pytest.mark.slow
+def test_timms_logits():
+    model = jv.create_model("densenet121", num_classes=11)
+    check_logits(model, timm.create_model("densenet121", num_classes=11), size=(64, 50), layout="timm")
 
 
 def small(num_classes: int):

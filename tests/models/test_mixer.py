@@ -45,12 +45,6 @@ def test_timms_logits(name):
     check_logits(*small(name, 48, 11), size=(64, 64), layout="timm", double=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
-def test_whole_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(224, 224), layout="timm")
-
-
 @pytest.mark.parametrize("name", ["mixer_s16_224", "gmlp_s16_224"])
 def test_training(name):
     check_training(*small(name, 16, 3), size=(64, 64), layout="timm")

@@ -60,18 +60,6 @@ def test_timms_logits_at_an_odd_size(name):
     check_logits(model, network, size=(65, 70), layout="timm", double=double)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in COUNTS if "x" in name or "wide" in name])
-def test_whole_torchvision_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(65, 70))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in COUNTS if name.startswith(("seresnet", "resnetv2"))])
-def test_whole_timm_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(65, 70), layout="timm")
-
-
 @pytest.mark.parametrize("name", split(["seresnet18", "resnetv2_18"], {"resnetv2_18"}))
 def test_training(name):
     model = jv.create_model(name, num_classes=3).clone(depths=(1, 1, 1, 1))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.models.swin import MODELS
 from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import check_logits, check_training, image_of
@@ -43,18 +42,6 @@ def test_timms_logits():
     model = jv.create_model("swin_t", num_classes=11).clone(depths=(2, 1, 2, 1))
     network = timm.create_model("swin_tiny_patch4_window7_224", depths=(2, 1, 2, 1), num_classes=11)
     check_logits(model, network, size=(224, 224), layout="timm")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", COUNTS)
-def test_whole_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(150, 224))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
-def test_whole_timm_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(224, 224), layout="timm")
 
 
 def test_training():

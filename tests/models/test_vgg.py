@@ -13,7 +13,6 @@ from tests.oracles import papers
 from tests.oracles.parity import check_logits, check_training, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
-LARGE = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 
 
 WIDTHS, HIDDEN = (4, 8, 16, 24, 24), 32
@@ -46,12 +45,6 @@ def test_torchvisions_logits(narrow):
     network.features = torchvision.models.vgg.make_layers([one, "M", two, "M", three, three, "M", four, four, "M", five, five, "M"], True)
     network.classifier = papers.vgg("A", WIDTHS, HIDDEN, 11).classifier
     check_logits(jv.create_model("vgg11_bn", num_classes=11), network, size=(33, 45))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
-def test_whole_networks(name):
-    check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45))
 
 
 @pytest.mark.slow

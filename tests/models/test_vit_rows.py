@@ -55,13 +55,6 @@ def test_logits_at_its_own_and_another_size(name):
         check_logits(model, network, size=(rows * model.patch_size, columns * model.patch_size), layout="timm", double=rows == columns)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if "giant" not in name])
-def test_whole_networks(name):
-    size = (MODELS[name][2],) * 2
-    check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=size, layout="timm")
-
-
 @pytest.mark.parametrize("name", split(["vit_tiny_patch16_224", "vit_giant_patch14_reg4_dinov2"], FAMILIES))
 def test_training(name):
     model, network = small(name, 3, width=24, depth=1)

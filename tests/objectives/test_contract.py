@@ -1,7 +1,6 @@
 """The contract of every objective on every kind of net: one trace, finite gradients, none into memory, a falling loss, any device count.
 
-An objective joins with one row of ``ROWS``. The default suite runs each on one convolutional net and one transformer, the marker ``slow``
-the whole table.
+An objective joins with one row of ``ROWS``. The fast tests run each on the first of its nets, the slow ones on every net.
 """
 
 import functools
@@ -102,20 +101,19 @@ ROWS = {
     "autoencoder": Row(lambda make: jv.objectives.autoencoder(make(), width=8), plain),
     "vae": Row(lambda make: jv.objectives.autoencoder(make(), width=8, variational=True), plain, nets=("lenet",)),
 }
-# The default suite has the first two nets of a row; what depends on the net least, the first, and one memory under pmap.
-PAIRS, FIRST = (
-    [
-        pytest.param(name, net, marks=() if place < default else pytest.mark.slow, id=f"{name}-{net}")
-        for name, row in ROWS.items()
-        for place, net in enumerate(row.nets)
-    ]
-    for default in (2, 1)
-)
-EIGHT = [
-    pytest.param(*pair.values, driver, marks=pair.marks if by_default else pytest.mark.slow, id=f"{pair.id}-{driver}")
-    for pair in FIRST
-    for driver, by_default in (("shard_map", True), ("jit", False), ("pmap", pair.id == "byol-resnet"))
-]
+VARIANTS = ("supervised_contrastive", "dino_batch_norm", "vae")  # of another row
+# What shares anything over devices: negatives, a centre, a count of confident examples, statistics of hidden patches; a teacher under pmap.
+FAST_ON_EIGHT = ("simclr-shard_map", "dino-shard_map", "pseudo_label-shard_map", "mae-shard_map", "byol-pmap")
+
+
+def cell(*values: str, fast: bool):
+    return pytest.param(*values, marks=[] if fast else pytest.mark.slow, id="-".join(values))
+
+
+PAIRS = [cell(name, net, fast=net == row.nets[0] and name not in VARIANTS) for name, row in ROWS.items() for net in row.nets]
+FIRST = [cell(name, row.nets[0], fast=name not in VARIANTS) for name, row in ROWS.items()]
+DRIVERS = ("jit", "shard_map", "pmap")
+EIGHT = [cell(name, row.nets[0], driver, fast=f"{name}-{driver}" in FAST_ON_EIGHT) for name, row in ROWS.items() for driver in DRIVERS]
 
 
 class Setting(NamedTuple):

@@ -57,6 +57,7 @@ def average_instead(x, size, *, stride, **options):
     return average_pool(x, size, stride=stride)
 
 
+@pytest.mark.slow
 def test_the_last_pooling_of_vgg16_has_a_field_of_212_pixels(monkeypatch):
     assert row_of(jv.report(jv.create_model("vgg16")), "stage5/max_pool").field == (212, 212)
     monkeypatch.setattr(vgg, "_WIDTHS", (2,) * 5)
@@ -66,6 +67,7 @@ def test_the_last_pooling_of_vgg16_has_a_field_of_212_pixels(monkeypatch):
     assert last - first + 1 == 212
 
 
+@pytest.mark.slow
 def test_the_last_pooling_of_alexnet_has_a_field_of_195_pixels(monkeypatch):
     rows = jv.report(jv.create_model("alexnet"))
     assert (row_of(rows, "max_pool3").field, row_of(rows, "max_pool3").total_stride) == ((195, 195), (32, 32))
@@ -89,10 +91,11 @@ SWIN = {"width": 8, "depths": (2,), "heads": (1,)}
 @pytest.mark.parametrize(
     "name, side, stage, fields",
     [
-        ("resnet18", 160, "stage2", {"depths": (2, 2)}),  # a shortcut beside each branch
+        pytest.param("resnet18", 160, "stage2", {"depths": (2, 2)}, marks=pytest.mark.slow),  # a shortcut beside each branch
         ("resnet20", 40, "stage2", {"depths": (1, 2)}),
         ("convnext_tiny", 128, "stage1", {"depths": (3,), "widths": (8,)}),
-        ("swin_tiny_patch4_window7_224", 112, "stage1", SWIN),  # 28 x 28 patches: windows and shifted windows
+        # 28 x 28 patches: windows and shifted windows
+        pytest.param("swin_tiny_patch4_window7_224", 112, "stage1", SWIN, marks=pytest.mark.slow),
         ("swin_tiny_patch4_window7_224", 90, "stage1", SWIN),  # windows that extend beyond the edge
     ],
 )

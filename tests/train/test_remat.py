@@ -25,10 +25,13 @@ def begun(model, **options):
     return jv.train.init(objective, optimizer, BATCH, key=KEY), jv.train.make_step(objective, optimizer, **options)
 
 
+OTHER_CHOICES = (("vit", ("attention", "hidden")), ("resnet", ("shortcut",)), ("vit", ()))
+
+
 @pytest.mark.parametrize(
-    ("name", "remat"), [("vit", ("shortcut",)), ("vit", ("attention", "hidden")), ("resnet", ("shortcut",)), ("vit", ())]
+    ("name", "remat"), [("vit", ("shortcut",)), *(pytest.param(*row, marks=pytest.mark.slow) for row in OTHER_CHOICES)]
 )
-@pytest.mark.parametrize("options", [{}, {"accumulate": 2}], ids=["whole", "accumulated"])
+@pytest.mark.parametrize("options", [{}, pytest.param({"accumulate": 2}, marks=pytest.mark.slow)], ids=["whole", "accumulated"])
 def test_a_step_is_the_same_step(name, remat, options):
     state, plain = begun(MODELS[name], **options)
     _, light = begun(MODELS[name], remat=remat, **options)

@@ -117,6 +117,7 @@ def killed(folder: Path, moments: list[str], *, seed: int = 0) -> list[tuple[int
     return kills
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     whole = uninterrupted(tmp_path / "whole")
     killed(tmp_path / "killed", ["later", "save"])
@@ -127,18 +128,10 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert other.wait(120) == 2 and "started with epochs=12, now epochs=13" in output(tmp_path / "killed")
 
 
-@pytest.mark.slow
-def test_ten_kills(tmp_path, capsys):
-    """`python -m pytest -m long -n 0 -s tests/train/test_resume.py`: prints each kill's checkpoint and step."""
-    whole = uninterrupted(tmp_path / "whole")
-    moments = ["early", "early", "later", "later", "save", "later", "later", "save", "later", "later"]
-    kills = killed(tmp_path / "killed", moments, seed=1)
-    assert_same_run(whole, tmp_path / "killed")
-    with capsys.disabled():
-        print("\nmoment, newest checkpoint, last logged step:", *zip(moments, kills, strict=True), sep="\n  ")
-
-
-@pytest.mark.parametrize(("number", "steps_per_call"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 7)])
+@pytest.mark.parametrize(
+    ("number", "steps_per_call"),
+    [(signal.SIGTERM, 1), *(pytest.param(*row, marks=pytest.mark.slow) for row in ((signal.SIGINT, 1), (signal.SIGTERM, 7)))],
+)
 def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
     folder = tmp_path / "run"
     process = start(folder, "--steps-per-call", str(steps_per_call))
@@ -160,6 +153,7 @@ def start_two(folder: Path, *options: str) -> list[subprocess.Popen]:
     return [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
     """The whole run over two processes, stopped once by a signal to one of them: both stop at the same step, and go on together.
 
@@ -180,6 +174,7 @@ def test_two_processes_train_evaluate_draw_and_resume_together(tmp_path):
     assert steps == list(range(1, last + 1))
 
 
+@pytest.mark.slow
 def test_what_two_processes_cannot_read_is_summed(tmp_path):
     """14 broken examples are more than 1 % of them; each process has met less than that by the time that both stop."""
     folder = tmp_path / "run"

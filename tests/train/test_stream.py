@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks import stream_hash
 
+FAST = next(iter(stream_hash.RECIPES))
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
@@ -27,7 +29,7 @@ def short(monkeypatch):
     monkeypatch.setattr(stream_hash, "EXAMPLES", 160)
 
 
-@pytest.mark.parametrize("recipe", stream_hash.RECIPES)
+@pytest.mark.parametrize("recipe", [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in stream_hash.RECIPES])
 def test_threads_and_devices_change_no_bit(pictures, recipe):
     reference = stream_hash.hashes(pictures, recipe, threads=0, devices=jax.devices()[:1])
     # The compiler of jax 0.12 rounds a crop apart, by up to 9e-7, where few examples of simclr lie on a device.

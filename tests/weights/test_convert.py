@@ -57,10 +57,11 @@ def test_options_are_read_as_by_summary(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["a.npz", "b.npz", "--to", "timm"], "--model: "),
-        (["a.npz", "a.npz"], "a.npz: "),
+        (["a.npz", "a.npz"], "OUT: "),
         (["a.npz", "b.bin"], "path: "),
         (["missing.npz", "b.npz"], "IN: "),
         ([".", "b.npz"], "IN: "),
+        (["missing", "b.npz"], "IN: "),
         (["a.npz", "none/b.npz"], "OUT: "),
         (["a.npz", "b.npz", "--prefix", "zzz."], "prefix: "),
         (["a.npz", "b.npz", "--model", "resnet18", "--to", "timm", "--prefix", "zzz."], "prefix: "),
@@ -150,8 +151,8 @@ def test_a_wrong_suffix_is_an_error_before_the_run_is_loaded(tmp_path, monkeypat
 def test_the_classifier_of_a_supervised_run_can_be_dropped(tmp_path, monkeypatch, capsys):
     model, tensors = jv.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3), vit()
     (tmp_path / "config.json").touch()
-    monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model), None))
-    monkeypatch.setattr(jv.train, "variables", lambda state: jv.weights.from_torch(model, tensors))
+    monkeypatch.setattr(jv.train, "load", lambda *given, **options: (types.SimpleNamespace(model=model, evaluated=None), None))
+    monkeypatch.setattr(jv.train, "variables", lambda state, module: jv.weights.from_torch(model, tensors))
     for name, options in (("whole.npz", []), ("bare.npz", ["--drop-head"])):
         assert cli.main(["convert", str(tmp_path), str(tmp_path / name), *options]) == 0
     whole, bare = (set(jv.weights.read(tmp_path / name)) for name in ("whole.npz", "bare.npz"))

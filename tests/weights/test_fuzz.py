@@ -1,6 +1,6 @@
 """Thousands of damaged files of each kind: each is read or refused by the one clear error, nothing is run, memory stays small.
 
-Ten thousand of each kind: python -m pytest -m slow -n 0 tests/weights/test_fuzz.py
+Ten thousand of each kind: python -m benchmarks.full_checks weight_files
 """
 
 import codecs
@@ -142,11 +142,3 @@ def fuzz(kind: str, count: int, tmp_path) -> collections.Counter:
 @pytest.mark.parametrize("kind", BASES)
 def test_damaged_files(kind, tmp_path):
     fuzz(kind, 500, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", BASES)
-def test_ten_thousand_damaged_files(kind, tmp_path, capsys):
-    outcomes = fuzz(kind, 10_000, tmp_path)
-    with capsys.disabled():
-        print(f"\n{kind}: " + ", ".join(f"{name} {number:,}" for name, number in outcomes.items()))

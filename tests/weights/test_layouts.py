@@ -30,12 +30,3 @@ def check(name: str) -> list[str]:
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_names_and_shapes(name):
     assert check(name)
-
-
-@pytest.mark.slow
-def test_names_and_shapes_of_every_row(capsys):
-    found = {name: check(name) for name in jv.list_models()}
-    with capsys.disabled():
-        for name, layouts in found.items():
-            print(f"{name}: {', '.join(layouts) or 'no reference'}")
-    assert sum(map(len, found.values())) > 90
