@@ -7,7 +7,6 @@ import inspect
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from jaxvision import checks
 from jaxvision.models.catalog import ALIASES, FAMILIES
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in nam
 
 def check_common(options: dict) -> None:
     """Check the options that mean the same in every family; raise ValueError that names the wrong one."""
+    from jaxvision import checks  # imports numpy, which listing names does not need
+
     checks.integer("num_classes", options.get("num_classes", 0), at_least=0)
     if options.get("in_channels") is not None:
         checks.integer("in_channels", options["in_channels"])

@@ -96,7 +96,7 @@ SMALL = {
     "googlenet": ({"auxiliary_heads": False}, (2, 65, 70, 3), 1024, _top("stem", "block", 9)),
     "inception_v4": ({}, (2, 75, 80, 3), 1536, _top("stem", "block", 19)),
     "xception": ({}, (2, 65, 70, 3), 2048, _top("stem", "block", 14)),
-    "densenet121": ({}, (2, 33, 40, 3), 1024, _top("stem", "stage", 4, "norm")),
+    "densenet121": ({}, (2, 33, 40, 3), 68, _top("stem", "stage", 4, "norm")),
     "mobilenetv1_100": ({}, (2, 33, 40, 3), 1024, _top("stem", "block", 13)),
     "mobilenet_v3_small": ({}, (2, 33, 40, 3), 1024, _top("stem", "block", 13)),
     "efficientnet_b0": ({}, (2, 33, 40, 3), 1280, _top("stem", "stage", 8)),
