@@ -16,11 +16,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ALL_FILES = sorted(path for folder in ("jaxvision", "experiments", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 LINES_A_FILE, LINES_A_FUNCTION, COLUMNS, FIELDS_A_MODULE = 400, 60, 140, 12
 SMALL_FILE = 40  # lines; shorter files join their siblings
-SMALL_FILES = 34  # that may remain, beside __init__.py and weights/layouts
+SMALL_FILES = 16  # that may remain, beside __init__.py and weights/layouts
 HOUSE_WORDS = ("twin", "judg", "door", "witness", "settled", "untold")  # beginnings of words that have a standard term
-# Rooms that do not yet meet the rules of annotations, examples and words.
-UNFINISHED = ("augment", "checks", "data", "evaluate", "kernels", "layers", "models", "objectives", "plots", "summary", "train", "weights")
-UNFINISHED += ("cli", "core", "losses", "axis", "typing", "__init__")
+# Rooms that do not yet meet the rules of annotations, examples, words and lengths of functions.
+UNFINISHED = ("evaluate", "kernels", "layers", "objectives", "train")
 
 
 def name_of(path: Path) -> str:
@@ -94,7 +93,7 @@ def test_lines_are_short():
 def test_functions_are_short():
     lengths = [(path, node.name, node.end_lineno - node.lineno + 1) for path in ALL_FILES for node in functions(path)]
     long = [f"{name_of(path)}: {name} has {count}" for path, name, count in lengths if count > LINES_A_FUNCTION]
-    check(long, f"a function has at most {LINES_A_FUNCTION} lines")
+    check([*filter(finished, long)], f"a function has at most {LINES_A_FUNCTION} lines")
 
 
 def test_modules_have_few_fields():
@@ -187,7 +186,7 @@ def test_nothing_is_marked_as_unfinished():
 def test_public_text_uses_the_standard_words():
     """Names, docstrings and messages: what a user reads."""
     found = []
-    pattern = re.compile(rf"\b({'|'.join(HOUSE_WORDS)})\w*", re.IGNORECASE)
+    pattern = re.compile(rf"(?<!Barlow )\b({'|'.join(HOUSE_WORDS)})\w*", re.IGNORECASE)
     for path in FILES:
         for node in ast.walk(parse(path)):
             strings = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
