@@ -14,12 +14,20 @@ import jaxvision as jv
 from jaxvision.cli import literal
 
 
+def required(data: Path | None) -> Path:
+    """``data``; raises ValueError where the command line has no --data."""
+    if data is None:
+        raise ValueError("data: found none, expected a folder or file (--data FOLDER)")
+    return data
+
+
 def cifar10(data: Path | None, *, smoke: bool):
     """(train, test) of CIFAR-10 from a folder, an archive or an .npz file, or a few synthetic images for a smoke test."""
     if smoke:
         return jv.data.synthetic(64, seed=0), jv.data.synthetic(32, seed=1)
-    read = jv.data.npz if data is not None and data.suffix == ".npz" else jv.data.cifar
-    return read(data, "train"), read(data, "test")
+    path = required(data)
+    read = jv.data.npz if path.suffix == ".npz" else jv.data.cifar
+    return read(path, "train"), read(path, "test")
 
 
 def _imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
@@ -28,7 +36,7 @@ def _imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
         return tuple(jv.data.synthetic(count, image_shape=(size, size, 3), num_classes=4) for count in (64, 32))
     if tfds:
         return jv.data.tfds(tfds, "train"), jv.data.tfds(tfds, "validation")
-    return tuple(jv.data.image_folder(data, split) for split in ("train", "val"))
+    return tuple(jv.data.image_folder(required(data), split) for split in ("train", "val"))
 
 
 def imagenet(data: Path | None, tfds: str | None, size: int, *, smoke: bool):
@@ -144,7 +152,7 @@ def start(
     if run is not None or weights is None:
         raise ValueError("run, weights: expected one of the two, a run folder (--run) or a file (--weights, with --model)")
     encoder = _network(model)
-    train, test = jv.data.labelled(data, getattr(encoder, "image_size", 224))
+    train, test = jv.data.labelled(required(data), getattr(encoder, "image_size", 224))
     recipe = _normalization(moments, train[0]["image"].shape[2])
     return Start(encoder, jv.weights.load(encoder, weights, drop_head=True), recipe, train, test)
 

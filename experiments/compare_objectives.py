@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 import jaxvision as jv
-from experiments import fine_tune, run_each, seed_table, warmed_cosine, with_labels
+from experiments import fine_tune, required, run_each, seed_table, warmed_cosine, with_labels
 
 CONVOLUTIONAL = {"resnet": "resnet20", "lenet": "lenet5"}
 METHODS, SEEDS = ("simclr", "dino", "mae", "supervised"), (0, 1, 2)
@@ -122,7 +122,7 @@ def config(
         seed: Decides initialisation, data order, augmentation and which labels are kept.
         smoke: A few steps on synthetic images, to see that everything works.
     """
-    train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else jv.data.labelled(data, 32)
+    train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else jv.data.labelled(required(data), 32)
     if smoke:
         epochs, batch_size, labels = 1, 16, _SMOKE_LABELS
     train = train if images is None else _first(train, images)

@@ -77,8 +77,8 @@ def config(
 
 def run_options(experiment: jv.train.Experiment, *, scratch: bool, **_) -> jv.train.RunOptions:
     """The title says what begins from scratch."""
-    name, start = type(experiment.model).__name__, "from scratch" if scratch else "fine-tuned"
-    return jv.train.RunOptions(title=f"{name} on {len(experiment.train)} labelled images, {start}")
+    name, origin = type(experiment.model).__name__, "from scratch" if scratch else "fine-tuned"
+    return jv.train.RunOptions(title=f"{name} on {len(experiment.train)} labelled images, {origin}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Expected: eval top-1 96.9, 96.5, 96.4 % (seeds 0, 1, 2) after 10 epochs; 75 to 9
 from pathlib import Path
 
 import jaxvision as jv
+from experiments import required
 
 OPTIONS = jv.train.RunOptions(
     title="LeNet-5 on MNIST",
@@ -40,7 +41,7 @@ def config(
         train, test = (jv.data.synthetic(count, image_shape=(28, 28, 1), seed=seed) for count, seed in ((400, 0), (200, 1)))
         epochs = 2
     else:
-        train, test = jv.data.idx(data, "train"), jv.data.idx(data, "test")
+        train, test = jv.data.idx(required(data), "train"), jv.data.idx(required(data), "test")
     model = jv.create_model("lenet5", num_classes=10)
     resize = jv.augment.resize((32, 32))
     return jv.train.Experiment(

@@ -16,7 +16,7 @@ import jaxvision as jv
 from experiments import imagenet_views, warmed_cosine
 
 
-def _decoder(smoke: bool) -> dict[str, int]:
+def _decoder(smoke: bool) -> dict[str, Any]:
     return {"depth": 1, "width": 48, "heads": 3} if smoke else {"depth": 8, "width": 512, "heads": 16}
 
 

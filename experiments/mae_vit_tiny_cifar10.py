@@ -15,7 +15,7 @@ import jaxvision as jv
 from experiments import cifar10, warmed_cosine
 
 
-def _decoder(smoke: bool) -> dict[str, int]:
+def _decoder(smoke: bool) -> dict[str, Any]:
     return {"depth": 1 if smoke else 4, "width": 96, "heads": 3}
 
 

@@ -9,6 +9,7 @@ Expected: docs/results.md has 3,670 photographs of five kinds of flowers (short 
 from pathlib import Path
 
 import jaxvision as jv
+from experiments import required
 
 OPTIONS = jv.train.RunOptions(title="ResNet-18 on photographs", hint="`jaxvision predict {workdir} IMAGE`")
 
@@ -44,9 +45,9 @@ def config(
         train, test = jv.data.shapes(64, size=48), jv.data.shapes(32, size=48, seed=1)
         size, epochs, batch_size, learning_rate = 32, 1, 16, 0.01
     elif held_out:
-        train, test = jv.data.split(jv.data.image_folder(data), held_out, seed=seed)
+        train, test = jv.data.split(jv.data.image_folder(required(data)), held_out, seed=seed)
     else:
-        train, test = jv.data.image_folder(data, "train"), jv.data.image_folder(data, "val")
+        train, test = jv.data.image_folder(required(data), "train"), jv.data.image_folder(required(data), "val")
     model = jv.create_model("resnet18", num_classes=len(train.classes), dtype=dtype)
     steps = jv.train.total_steps(train, epochs=epochs, batch_size=batch_size)
     colors = jv.augment.color_jitter(brightness=0.3, contrast=0.3, saturation=0.3)

@@ -70,7 +70,8 @@ def dates(count: int, held_out: int, generator: np.random.Generator) -> tuple[li
     days = [datetime.date(1950, 1, 1) + datetime.timedelta(int(number)) for number in generator.permutation(36_525)]
     train, test = days[held_out:], days[:held_out]
     many = [train[index] for index in generator.integers(len(train), size=count)]
-    return tuple([(written(day, generator), day.isoformat()) for day in part] for part in (many, test))
+    pairs = [[(written(day, generator), day.isoformat()) for day in part] for part in (many, test)]
+    return pairs[0], pairs[1]
 
 
 def reversals(count: int, held_out: int, generator: np.random.Generator) -> tuple[list, list]:
@@ -83,9 +84,10 @@ def reversals(count: int, held_out: int, generator: np.random.Generator) -> tupl
 
 def sources(task: str, count: int, held_out: int) -> tuple[Pairs, Pairs]:
     """The pairs for training and those for evaluation, the same at every call."""
-    pairs = {"dates": dates, "reverse": reversals}[task](count, held_out, np.random.default_rng(0))
-    columns = [tokens([pair[side] for part in pairs for pair in part]) for side in (0, 1)]
-    return tuple(Pairs(*(column[part] for column in columns)) for part in (slice(None, len(pairs[0])), slice(len(pairs[0]), None)))
+    train, test = {"dates": dates, "reverse": reversals}[task](count, held_out, np.random.default_rng(0))
+    source, target = (tokens([pair[side] for pair in [*train, *test]]) for side in (0, 1))
+    first = len(train)
+    return Pairs(source[:first], target[:first]), Pairs(source[first:], target[first:])
 
 
 def exact_strings(infer, source) -> dict[str, float]:

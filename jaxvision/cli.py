@@ -1,4 +1,4 @@
-"""The command ``jaxvision``: models, summary, predict, convert, doctor. Its help and the list of models need neither jax nor a device."""
+"""The command ``jaxvision``: models, summary, predict, convert, doctor. Its help and the list of models do not import jax."""
 
 import argparse
 import ast
@@ -10,7 +10,7 @@ from typing import Any
 
 import jaxvision as jv
 
-_PREDICT = "Print the top classes of images. One that cannot be read is named on stderr, the others are answered (exit code 1)."
+_PREDICT = "Print the top classes of images. Files that cannot be read are named on stderr, and the exit code is 1."
 
 
 def _models(arguments: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def _summary(arguments: argparse.Namespace) -> int:
 
     try:
         print(command.text_of(arguments, _options(arguments.option)), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -81,14 +81,17 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.top < 1:
         raise ValueError(f"--top: found {arguments.top}, expected at least 1")
     run_folder, step = _split_run(arguments.run)
-    images = _readable(arguments.images)  # a wrong path is told before jax is loaded
+    images = _readable(arguments.images)  # before jax is loaded, so that a wrong path is reported at once
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
     if experiment.reads != ("image",):
-        raise ValueError(f"{arguments.run}: its model reads {', '.join(experiment.reads)}, expected a run whose model reads images alone")
+        fields = ", ".join(experiment.reads)
+        raise ValueError(
+            f"RUN_OR_CHECKPOINT: found {arguments.run}, whose model reads {fields}, expected a run whose model reads only images"
+        )
     shape = experiment.train[0]["image"].shape
     fit = getattr(experiment.test, "crop", None) or (lambda image: jv.data.fit_image(image, shape))
     fitted = [fit(image) for _, image in images]
-    variables = jv.train.variables(state)
+    variables = jv.train.variables(state, experiment.evaluated)
     probabilities = jv.evaluate.predict(experiment.model, variables, fitted, recipe=experiment.recipe)
     classes = list(experiment.train.classes)
     found = []
@@ -108,20 +111,23 @@ def _table(found: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def _check_target(layout: str | None, model) -> None:
+    """Raise ValueError where ``--to`` is no layout of the model, or is missing where there are several."""
+    known = list(jv.weights.rules.rules_of(model))
+    if layout not in known and not (layout is None and len(known) == 1):
+        found = "missing" if layout is None else f"found {layout!r}"
+        raise ValueError(f"--to: {found}, expected {' or '.join(map(repr, known)) or 'a model that another library has'}")
+
+
 def _renamed(arguments: argparse.Namespace, tensors: dict) -> dict:
-    """The tensors under another library's names, once they have been found to fit the model."""
+    """The tensors under another library's names, after a check that they fit the model."""
     try:
         model = jv.create_model(arguments.model, **_options(arguments.option))
     except TypeError as error:  # an option that the model lacks
-        raise ValueError(str(error)) from None
-    flag = "--layout: "
-    try:
-        variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, drop_head=arguments.drop_head)
-        flag = "--to: "
-        return jv.weights.to_torch(model, variables, layout=arguments.to)
-    except ValueError as error:  # one line of a list
-        told = "; ".join(line.strip() for line in str(error).splitlines()).replace("layout: found None", "layout: missing")
-        raise ValueError(flag + told.removeprefix("layout: ") if told.startswith("layout: ") else told) from None
+        raise ValueError(error) from None
+    variables = jv.weights.from_torch(model, tensors, layout=arguments.layout, drop_head=arguments.drop_head)
+    _check_target(arguments.to, model)
+    return jv.weights.to_torch(model, variables, layout=arguments.to)
 
 
 def _source(path: Path) -> Path:
@@ -134,10 +140,7 @@ def _source(path: Path) -> Path:
 def _read(arguments: argparse.Namespace) -> dict:
     """The tensors of a file, renamed where that is asked for."""
     tensors = jv.weights.read(_source(arguments.source), key=arguments.key)
-    try:
-        tensors = jv.weights.torch_names.behind(arguments.prefix, tensors)
-    except ValueError as error:
-        raise ValueError(f"--{error}") from None
+    tensors = jv.weights.torch_names.behind(arguments.prefix, tensors)
     return _renamed(arguments, tensors) if arguments.model else tensors
 
 
@@ -145,40 +148,29 @@ def _is_run(path: Path) -> bool:
     return (path / "config.json").is_file() or (path.name.isdigit() and path.parent.name == "checkpoints")
 
 
-def _learned(state, key: str | None) -> dict:
-    """Variables of a run's model or encoder: the one that is trained, or its "teacher" in an objective that keeps one."""
-    if key not in (None, "student", "teacher"):
-        raise ValueError(f"--key: found {key!r}, expected 'student' or 'teacher' of a run")
-    if key != "teacher":
-        return jv.train.variables(state)
-    try:
-        return jv.train.teacher(state)
-    except ValueError as error:
-        raise ValueError(f"--key {error}") from None
-
-
 def _exported(arguments: argparse.Namespace) -> dict:
-    """The encoder (or classifier) of a run folder under a library's names; what an objective trained beside it stays behind."""
+    """The encoder (or classifier) of a run folder under a library's names, without the objective's other modules."""
     for flag in ("model", "layout", "prefix"):
         if getattr(arguments, flag):
             raise ValueError(f"--{flag}: a run folder has its own model; leave it out")
+    if arguments.key not in (None, "student", "teacher"):
+        raise ValueError(f"--key: found {arguments.key!r}, expected 'student' or 'teacher' of a run")
     run_folder, step = _split_run(arguments.source)
     experiment, state = jv.train.load(run_folder, step=step, **_overrides(arguments.option))
-    variables = _learned(state, arguments.key)
+    of_teacher = arguments.key == "teacher"
+    variables = jv.train.teacher(state) if of_teacher else jv.train.variables(state, experiment.evaluated)
     if arguments.drop_head:
         variables = jv.models.drop_head(variables)
     known = list(jv.weights.rules.rules_of(experiment.model))
     layout = arguments.to or ("timm" if "timm" in known else next(iter(known), None))
-    try:
-        return jv.weights.to_torch(experiment.model, variables, layout=layout)
-    except ValueError as error:
-        raise ValueError(f"--to: {str(error).removeprefix('layout: ')}") from None
+    _check_target(layout, experiment.model)
+    return jv.weights.to_torch(experiment.model, variables, layout=layout)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
     if arguments.out.exists():
-        raise ValueError(f"{arguments.out}: it exists already; choose another name or remove it")
-    jv.weights.files.check_suffix(arguments.out)  # a run is long to load
+        raise ValueError(f"OUT: {arguments.out} exists already; choose another name or remove it")
+    jv.weights.files.check_suffix(arguments.out)  # before a run is loaded, which takes long
     of_run = _is_run(arguments.source)
     if (arguments.to or arguments.layout or arguments.drop_head) and not arguments.model and not of_run:
         raise ValueError("--model: missing; names of a layout can be changed only for a model, for example --model resnet50")
@@ -210,8 +202,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _add_summary(commands) -> None:
-    about = "Print a row a layer: output, parameters, MACs, memory, receptive field and total stride for one image. Nothing is computed."
-    summary = commands.add_parser("summary", help="print what a model is made of and costs, layer by layer", description=about)
+    about = "Print one row a layer: output, parameters, MACs, memory, receptive field and total stride for one image. The model is not run."
+    summary = commands.add_parser("summary", help="print the layers of a model and their cost", description=about)
     summary.add_argument("names", nargs="+", metavar="NAME", help="model names, see `jaxvision models`")
     summary.add_argument("--compare", action="store_true", help="the totals of several models side by side")
     summary.add_argument("--image-size", metavar="SIDE", help="224, or rows and columns as 224x320 (what the model was made for)")
@@ -229,19 +221,19 @@ def _add_summary(commands) -> None:
 
 def _add_convert(commands) -> None:
     about = (
-        "Write a file of weights in another format; with --model and --to, under another library's names. Of a run folder the encoder "
-        "alone is written (of a supervised run, the classifier)."
+        "Write a file of weights in another format; with --model and --to, under another library's names. Of a run folder only the "
+        "encoder is written (of a supervised run, the classifier)."
     )
     convert = commands.add_parser("convert", help="write a file of weights in another format or layout", description=about)
     convert.add_argument("source", type=Path, metavar="IN", help="a weights file, hf:owner/name, a run folder or RUN/checkpoints/STEP")
     convert.add_argument("out", type=Path, metavar="OUT", help="a new file; the end of its name is its format")
-    convert.add_argument("--model", help="the model that the weights must fit, for example resnet50")
+    convert.add_argument("--model", help="the model that the weights are for, for example resnet50")
     convert.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the model, or of the run")
-    convert.add_argument("--layout", help="whose names IN has (torchvision, timm, ...; seen by the names by default)")
-    convert.add_argument("--to", help="whose names OUT gets (of a run: timm's, where it has the model)")
+    convert.add_argument("--layout", help="the layout of IN (torchvision, timm, ...; found from the names by default)")
+    convert.add_argument("--to", help="the layout of OUT (of a run: timm, where it has the model)")
     convert.add_argument("--key", help="which of several state dicts in IN, for example student; of a run, teacher")
     convert.add_argument("--prefix", default="", help="only names that begin so, without it, for example module.")
-    convert.add_argument("--drop-head", action="store_true", help="leave the classifier behind (with --model, or of a run)")
+    convert.add_argument("--drop-head", action="store_true", help="leave the classifier out (with --model, or of a run)")
     convert.set_defaults(action=_convert)
 
 
@@ -270,8 +262,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(action=_predict)
 
     _add_convert(commands)
-    doctor = commands.add_parser("doctor", help="report devices, versions, disk and problems", description="Look for problems.")
-    doctor.add_argument("--data", type=Path, help="also say which data layouts a folder holds; none of the known ones is a problem")
+    doctor = commands.add_parser(
+        "doctor",
+        help="report devices, versions, disk and problems",
+        description="Report devices, versions and disk space, and look for problems.",
+    )
+    doctor.add_argument("--data", type=Path, help="also report the data layouts in a folder; a folder without a known layout is a problem")
     doctor.add_argument("--run", type=Path, help="also check a run folder: its files, rows and checkpoints")
     doctor.set_defaults(action=_doctor)
     return parser
@@ -286,7 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return parsed.action(parsed)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"jaxvision {parsed.command}: {error}", file=sys.stderr)
+        lines = [line.strip() for line in str(error).splitlines()]
+        print(f"jaxvision {parsed.command}: {'; '.join(lines)}", file=sys.stderr)
         return 2
 
 

@@ -10,12 +10,16 @@ parameters of any objective without knowing the method. A step does, in this ord
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxvision._public import set_public_names
 from jaxvision.typing import Array, Batch, Key
+
+__all__ = ["Aux", "Carry", "Objective", "combine", "fold_name", "unchanged"]
+set_public_names(__name__, __all__)
 
 
 class Carry(NamedTuple):
@@ -165,7 +169,7 @@ def _combined(terms: tuple[_Term, ...], share: tuple[str, ...]) -> Objective:
     return Objective(init, loss, after)
 
 
-def combine(*, share: tuple[str, ...] = (), **terms) -> Objective:
+def combine(*, share: tuple[str, ...] = (), **terms: Any) -> Objective:
     """The weighted sum of several training signals, itself an ``Objective``: L = sum_i weight_i(step) L_i.
 
     Each term is ``(weight, signal)``. The weight is a number or a schedule of ``step``. The signal is an ``Objective``, or a function with

@@ -4,6 +4,10 @@ import numpy as np
 
 
 def _finite_rows(name: str, features) -> np.ndarray:
+    """``features`` as a float array [N, D].
+
+    Raises ValueError that names the argument ``name`` for another shape and for rows that are not finite.
+    """
     features = np.asarray(features)
     if features.ndim != 2 or not features.size:
         raise ValueError(f"{name}: found shape {features.shape}, expected [N, D] with N and D of at least 1")

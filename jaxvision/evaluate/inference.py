@@ -101,7 +101,7 @@ def features(
 def predict(
     model: nn.Module,
     variables: dict,
-    images: Array,
+    images: np.ndarray | Array,
     *,
     recipe: Callable | None = None,
     transforms: tuple[Callable, ...] = (),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import losses
+from jaxvision.data.source import Source
 from jaxvision.evaluate.inference import collect
 from jaxvision.typing import Array, Batch, Float, Int, Shaped
 
@@ -103,7 +104,7 @@ def _classification_compute(state: dict) -> dict[str, float]:
 classification = Metric(_classification_init, _classification_update, _classification_compute)
 
 
-def multilabel(infer: Callable, source) -> dict[str, float]:
+def multilabel(infer: Callable, source: Source) -> dict[str, float]:
     """``loss`` (binary cross-entropy) and ``map`` (mean average precision) of labels [N, K] in {0, 1}: an ``evaluate`` of ``Experiment``.
 
     It is a function and no ``Metric``, because average precision ranks all images: the logits of the whole source are held.

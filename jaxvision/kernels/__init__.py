@@ -1,9 +1,9 @@
-"""Compiled fast paths, each with its plain twin: every layer computes through these, and no model knows which form ran."""
+"""Functions with compiled forms, each beside its reference implementation (``plain_*``); no model knows which form runs."""
 
 from jaxvision._public import set_public_names
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam
 from jaxvision.kernels._attention import attention, plain_attention, plain_self_attention, self_attention
-from jaxvision.kernels._barrier import settled
+from jaxvision.kernels._barrier import barrier
 from jaxvision.kernels._batch_norm import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.kernels._blur import blur, plain_blur
 from jaxvision.kernels._chunked_cross_entropy import (
@@ -27,6 +27,7 @@ __all__ = [
     "adam",
     "adam_is_compiled",
     "attention",
+    "barrier",
     "blur",
     "conv2d",
     "gelu",
@@ -56,7 +57,6 @@ __all__ = [
     "prototype_entropy",
     "rescaled",
     "self_attention",
-    "settled",
     "standardized",
     "unit_rows",
 ]

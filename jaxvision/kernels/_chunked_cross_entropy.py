@@ -1,4 +1,4 @@
-"""Softmax distributions over very many prototypes, compared without ever holding one distribution as a whole."""
+"""Cross-entropy between softmax distributions over very many prototypes, without a whole distribution in memory."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from jaxvision.kernels._chunked_logsumexp import in_blocks
 from jaxvision.kernels._unit_vectors import inverse_lengths
 from jaxvision.typing import Array, Float
 
-CHUNK = 4096  # prototypes held at a time, unless the caller says otherwise
+CHUNK = 4096  # prototypes at a time by default
 EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -18,14 +18,27 @@ def _scales(prototypes: Array, unit: bool) -> Array:
 
 
 def _scaled(student_prototypes: Array, teacher_prototypes: Array, unit: bool) -> tuple[Array, ...]:
-    """Each with its scales behind it."""
+    """Student and teacher prototypes, each followed by its scales."""
     return student_prototypes, _scales(student_prototypes, unit), teacher_prototypes, _scales(teacher_prototypes, unit)
 
 
 def plain_prototype_cross_entropy(
-    student: Array, teacher: Array, student_prototypes: Array, teacher_prototypes: Array, offset: Array, *, unit: bool = False
-) -> Array:
-    """``prototype_cross_entropy`` with all distributions in memory: the twin that it must equal."""
+    student: Float[Array, "V B D"],
+    teacher: Float[Array, "G B D"],
+    student_prototypes: Float[Array, "K D"],
+    teacher_prototypes: Float[Array, "K D"],
+    offset: Float[Array, "K"],
+    *,
+    unit: bool = False,
+) -> Float[Array, "G V B"]:
+    """The reference implementation of ``prototype_cross_entropy``, with all distributions in memory.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> views, prototypes = jnp.zeros((2, 3, 4)), jnp.ones((5, 4))
+    >>> kernels.plain_prototype_cross_entropy(views, views, prototypes, prototypes, jnp.zeros(5)).shape
+    (2, 2, 3)
+    """
     target = jax.nn.softmax(jnp.dot(teacher, teacher_prototypes.T, precision=EXACT) * _scales(teacher_prototypes, unit) - offset)
     logs = jax.nn.log_softmax(jnp.dot(student, student_prototypes.T, precision=EXACT) * _scales(student_prototypes, unit))
     return -jnp.einsum("gbk,vbk->gvb", target, logs, precision=EXACT)
@@ -37,19 +50,19 @@ def _products(rows: Array, block: Array, scale: Array, there: Array, offset: Arr
 
 
 def _higher(top: Array, total: Array, logits: Array) -> tuple[Array, Array, Array, Array]:
-    """The running maximum and the running total after one more block; its weights, and what earlier weights shrink by."""
+    """The running maximum and total after one more block, its weights, and the factor that earlier weights shrink by."""
     higher = jnp.maximum(top, jnp.max(logits, axis=-1))
     weights, shrink = jnp.exp(logits - higher[..., None]), jnp.exp(top - higher)
     return higher, total * shrink + jnp.sum(weights, axis=-1), weights, shrink
 
 
 def _begin(rows: Array) -> tuple[Array, Array]:
-    """The maximum and the total of no logits at all."""
+    """The running maximum and total before the first block."""
     return jnp.full(rows.shape[:-1], jnp.finfo(rows.dtype).min, rows.dtype), jnp.zeros(rows.shape[:-1], rows.dtype)
 
 
 def _blocks(chunk: int, *rows: Array) -> tuple[Array, ...]:
-    """Prototypes, scales, offsets ... in blocks, and the numbers of the prototypes."""
+    """Prototypes, scales and offsets in blocks, and the indices of the prototypes."""
     blocks = [in_blocks(one, chunk) for one in rows]
     return (*(block for block, _ in blocks), blocks[0][1])
 
@@ -63,7 +76,7 @@ def _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk
         ours, theirs, cross = carry
         logits = _products(student, student_block, student_scale, there)
         *higher, _, _ = _higher(*ours, logits)
-        # products are summed below the student's maximum, where the likely ones are small; what was summed moves down when that rises
+        # logits count from the student's running maximum; when it rises, the sum so far is corrected
         cross = cross - (higher[0] - ours[0]) * theirs[1][:, None]
         *theirs, weights, shrink = _higher(*theirs, _products(teacher, teacher_block, teacher_scale, there, offset_block))
         below = jnp.where(there, logits - higher[0][..., None], 0)
@@ -73,8 +86,8 @@ def _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk
     none = jnp.zeros((len(teacher), *student.shape[:2]), student.dtype)
     scaled = _scaled(student_prototypes, teacher_prototypes, unit)
     (ours, theirs, cross), _ = jax.lax.scan(add, (_begin(student), _begin(teacher), none), _blocks(chunk, *scaled, offset))
-    spread = jnp.log(ours[1])
-    return spread - cross / theirs[1][:, None], ours[0] + spread, theirs[0] + jnp.log(theirs[1])
+    log_total = jnp.log(ours[1])
+    return log_total - cross / theirs[1][:, None], ours[0] + log_total, theirs[0] + jnp.log(theirs[1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
@@ -83,11 +96,11 @@ def _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, off
 
 
 def _forward(student, teacher, student_prototypes, teacher_prototypes, offset, chunk: int, unit: bool) -> tuple[Array, tuple]:
-    result, *spreads = _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)
-    return result, (student, teacher, student_prototypes, teacher_prototypes, offset, *spreads)
+    result, *log_sums = _run(student, teacher, student_prototypes, teacher_prototypes, offset, chunk, unit)
+    return result, (student, teacher, student_prototypes, teacher_prototypes, offset, *log_sums)
 
 
-def _backward(chunk: int, unit: bool, kept: tuple, slope: Array) -> tuple:
+def _backward(chunk: int, unit: bool, kept: tuple, cotangent: Array) -> tuple:
     student, teacher, student_prototypes, teacher_prototypes, offset, ours, theirs = kept
 
     def add(gradient, blocks):
@@ -96,11 +109,11 @@ def _backward(chunk: int, unit: bool, kept: tuple, slope: Array) -> tuple:
         logits = _products(student, student_block, student_scale, there)
         guess = jnp.exp(logits - ours[..., None])  # [V, B, width]
         target = jnp.exp(_products(teacher, teacher_block, teacher_scale, there, offset_block) - theirs[..., None])  # [G, B, width]
-        # the difference first and the products after it: where student and teacher agree nothing is left to be rounded
-        excess = jnp.sum(slope, axis=0)[..., None] * guess - jnp.einsum("gvb,gbk->vbk", slope, target, precision=EXACT)
+        # the difference before the products: where student and teacher agree, no rounding error remains
+        excess = jnp.sum(cotangent, axis=0)[..., None] * guess - jnp.einsum("gvb,gbk->vbk", cotangent, target, precision=EXACT)
         scaled = excess * student_scale
         to_prototypes = jnp.einsum("vbk,vbd->kd", scaled, student, precision=EXACT)
-        if unit:  # a longer prototype is the same one: what lies along it is taken away
+        if unit:  # a prototype's length has no effect: the gradient has no component along it
             along = jnp.sum(scaled * jnp.where(there, logits, 0), axis=(0, 1))
             to_prototypes = to_prototypes - along[:, None] * (student_scale[:, None] * student_block)
         return gradient + jnp.dot(scaled, student_block, precision=EXACT), to_prototypes
@@ -133,15 +146,29 @@ def prototype_cross_entropy(
 ) -> Float[Array, "G V B"]:
     """-sum_k t_gbk log p_vbk with t = softmax(teacher . teacher_prototypes - offset), p = softmax(student . student_prototypes).
 
-    ``unit``: prototypes count as if each were of length 1; none is stored so. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a
-    time (4,096 unless given), and once more for the gradient. The teacher's three arrays get no gradient. Forward differentiation does
-    not work: take ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
+    With ``unit`` the prototypes are scaled to length 1, without a copy. Memory O((V + G) B chunk + K D): ``chunk`` prototypes at a time
+    (4,096 by default), and again for the gradient. The teacher's three arrays get no gradient. Forward-mode differentiation does not work:
+    use ``plain_prototype_cross_entropy`` there. Raises ValueError where ``chunk`` is below 1.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> views, prototypes = jnp.zeros((2, 3, 4)), jnp.ones((5, 4))
+    >>> kernels.prototype_cross_entropy(views, views, prototypes, prototypes, jnp.zeros(5)).shape
+    (2, 2, 3)
     """
     return _cross_entropy(student, teacher, student_prototypes, teacher_prototypes, offset, _width(chunk), unit)
 
 
-def plain_prototype_entropy(rows: Array, prototypes: Array, offset: Array, *, unit: bool = False) -> Array:
-    """``prototype_entropy`` with all distributions in memory: the twin that it must equal."""
+def plain_prototype_entropy(
+    rows: Float[Array, "... D"], prototypes: Float[Array, "K D"], offset: Float[Array, "K"], *, unit: bool = False
+) -> Float[Array, "..."]:
+    """The reference implementation of ``prototype_entropy``, with all distributions in memory.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> round(kernels.plain_prototype_entropy(jnp.zeros((1, 4)), jnp.ones((2, 4)), jnp.zeros(2)).item(), 3)  # log 2
+    0.693
+    """
     logs = jax.nn.log_softmax(jnp.dot(rows, prototypes.T, precision=EXACT) * _scales(prototypes, unit) - offset)
     return -jnp.sum(jnp.exp(logs) * logs, axis=-1)
 
@@ -154,9 +181,14 @@ def prototype_entropy(
     unit: bool = False,
     chunk: int | None = None,
 ) -> Float[Array, "..."]:
-    """The entropy of softmax(rows . prototypes - offset), ``chunk`` prototypes at a time; no gradient is meant to go through it.
+    """The entropy of softmax(rows . prototypes - offset), ``chunk`` prototypes at a time; it is a metric, not meant to be differentiated.
 
-    ``unit``: prototypes count as if each were of length 1. Raises ValueError where ``chunk`` is below 1.
+    With ``unit`` the prototypes are scaled to length 1. Raises ValueError where ``chunk`` is below 1.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> round(kernels.prototype_entropy(jnp.zeros((1, 4)), jnp.ones((2, 4)), jnp.zeros(2)).item(), 3)  # log 2
+    0.693
     """
 
     def add(carry, blocks):

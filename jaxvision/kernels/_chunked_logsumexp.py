@@ -1,4 +1,4 @@
-"""The log-sum-exp of every row of a matrix of similarities that is never held as a whole: the heart of contrastive losses."""
+"""The log-sum-exp of every row of a similarity matrix, as contrastive losses need it, without the whole matrix in memory."""
 
 from functools import partial
 
@@ -7,11 +7,21 @@ import jax.numpy as jnp
 
 from jaxvision.typing import Array, Float, Int
 
-CHUNK = 512  # columns held at a time, unless the caller says otherwise
+CHUNK = 512  # keys at a time by default
 
 
-def plain_log_sum_exp_of_others(queries: Array, keys: Array, own: Array, *, groups: Array | None = None) -> Array:
-    """``log_sum_exp_of_others`` with the whole matrix [M, N] in memory: the twin that it must equal where a query has others."""
+def plain_log_sum_exp_of_others(
+    queries: Float[Array, "M D"], keys: Float[Array, "N D"], own: Int[Array, "M"], *, groups: Int[Array, "N"] | None = None
+) -> Float[Array, "M"]:
+    """The reference implementation of ``log_sum_exp_of_others``, with the whole matrix [M, N] in memory.
+
+    The two differ only for a query without any other key, where this one gives minus infinity.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> kernels.plain_log_sum_exp_of_others(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.arange(2)).tolist()
+    [0.0, 0.0]
+    """
     scores = jnp.dot(queries, keys.T, precision=jax.lax.Precision.HIGHEST)
     groups = jnp.arange(len(keys)) if groups is None else groups
     return jax.nn.logsumexp(jnp.where(groups == own[:, None], -jnp.inf, scores), axis=-1)
@@ -45,7 +55,7 @@ def _of_others(queries: Array, keys: Array, own: Array, groups: Array, chunk: in
         higher = jnp.maximum(top, jnp.max(scores, axis=-1))
         return (higher, total * jnp.exp(top - higher) + jnp.sum(jnp.exp(scores - higher[:, None]), axis=-1)), None
 
-    # the lowest finite number, and the smallest total, keep a row without any other key finite, its gradient zero
+    # starting from the lowest finite number, and with a smallest total, a row without any other key stays finite and has no gradient
     lowest = jnp.full(len(queries), jnp.finfo(queries.dtype).min, queries.dtype)
     (top, total), _ = jax.lax.scan(add, (lowest, jnp.zeros_like(lowest)), _blocks(keys, groups, chunk))
     return top + jnp.log(jnp.maximum(total, jnp.finfo(queries.dtype).tiny))
@@ -56,11 +66,11 @@ def _forward(queries: Array, keys: Array, own: Array, groups: Array, chunk: int)
     return result, (queries, keys, own, groups, result)
 
 
-def _backward(chunk: int, kept: tuple, slope: Array) -> tuple[Array, Array, None, None]:
+def _backward(chunk: int, kept: tuple, cotangent: Array) -> tuple[Array, Array, None, None]:
     queries, keys, own, groups, result = kept
 
     def add(gradient, block):
-        weights = jnp.exp(_scores(queries, *block, own, len(keys)) - result[:, None]) * slope[:, None]
+        weights = jnp.exp(_scores(queries, *block, own, len(keys)) - result[:, None]) * cotangent[:, None]
         to_keys = jnp.dot(weights.T, queries, precision=jax.lax.Precision.HIGHEST)
         return gradient + jnp.dot(weights, block[0], precision=jax.lax.Precision.HIGHEST), to_keys
 
@@ -79,14 +89,19 @@ def log_sum_exp_of_others(
     groups: Int[Array, "N"] | None = None,
     chunk: int | None = None,
 ) -> Float[Array, "M"]:
-    """log of the sum over all j with groups_j != own_i of exp(queries_i . keys_j), for every i.
+    """log sum over all j with groups_j != own_i of exp(queries_i . keys_j), for every i.
 
-    A query leaves out the keys of its own group (none where there is no such group); without ``groups`` each key j is its own group j.
+    Each query ignores the keys of the group ``own``. Without ``groups`` key j is its own group j.
 
-    Exact, in memory O(M chunk + N D): the products are made ``chunk`` keys at a time (512 unless given), and once more for the gradient.
-    A query without any other key gives the lowest finite number and no gradient. Reverse differentiation, once or more, works; forward
-    differentiation (jax.jvp, jax.jacfwd, jax.hessian) does not: take ``plain_log_sum_exp_of_others`` there.
-    Raises ValueError where the shapes do not fit or ``chunk`` is below 1.
+    Exact, with O(M chunk + N D) memory: it computes ``chunk`` keys at a time (512 by default), and again for the gradient. A query without
+    any other key gives the lowest finite number and has no gradient. Reverse-mode differentiation works, repeatedly too; forward mode
+    (jax.jvp, jax.jacfwd, jax.hessian) does not: use ``plain_log_sum_exp_of_others`` there. Raises ValueError where the shapes do not fit or
+    ``chunk`` is below 1.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> kernels.log_sum_exp_of_others(jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.arange(2)).tolist()
+    [0.0, 0.0]
     """
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or own.shape != queries.shape[:1]:
         raise ValueError(f"queries, keys, own: found shapes {queries.shape}, {keys.shape} and {own.shape}, expected [M, D], [N, D] and [M]")

@@ -1,4 +1,4 @@
-"""The exact GELU: its gradient is at hand in the forward pass and costs one multiplication on the way back."""
+"""The exact GELU. The forward pass computes and keeps its derivative, so that the backward pass is one multiplication."""
 
 import math
 
@@ -8,8 +8,14 @@ import jax.numpy as jnp
 from jaxvision.typing import Array, Float, at_least_float32
 
 
-def plain_gelu(x: Array) -> Array:
-    """JAX's own, through erfc: the twin that the fast form must equal."""
+def plain_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The reference implementation of ``gelu``: JAX's own, by erfc.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> round(kernels.plain_gelu(jnp.ones(())).item(), 3)
+    0.841
+    """
     return jax.nn.gelu(x, approximate=False)
 
 
@@ -26,13 +32,18 @@ def _gelu(x: Array) -> Array:
 def _(primals, tangents):
     (x,), (tangent,) = primals, tangents
     cdf = _cdf(x)
-    slope = cdf + x * jnp.exp(-0.5 * jnp.square(x)) / math.sqrt(2 * math.pi)  # does not depend on the tangent: it is what is kept
+    slope = cdf + x * jnp.exp(-0.5 * jnp.square(x)) / math.sqrt(2 * math.pi)  # independent of the tangent: the forward pass keeps it
     return x * cdf, slope * tangent
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x times the share of a standard normal distribution below x (Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016), not tanh's.
+    """x Phi(x), with Phi the distribution function of a standard normal variable, exact and not by tanh.
 
-    Computed in float32 or wider; the dtype of ``x`` comes back.
+    Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016. Computed in at least float32; the result has the dtype of ``x``.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> round(kernels.gelu(jnp.ones(())).item(), 3)
+    0.841
     """
     return _gelu(at_least_float32(x)).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Layer normalisation: XLA reads and writes a row several times, forward and back; the compiled kernel of CPUs once."""
+"""Layer normalisation: XLA reads and writes a row several times in each pass, the compiled kernel once."""
 
 import math
 
@@ -7,15 +7,24 @@ import jax.numpy as jnp
 
 from jaxvision import axis
 from jaxvision.kernels import native
-from jaxvision.kernels._differentiable import compiled, compiled_function
+from jaxvision.kernels._derivatives import Gradient, differentiable
+from jaxvision.kernels._partitioning import in_parts
+from jaxvision.kernels._primitive import Form, Kernel, always
 from jaxvision.typing import Array, Float
 
 
-def standardized(x: Array, over: tuple[int, ...], epsilon: float, *, unbiased: bool = False, global_batch: bool = False) -> Array:
+def standardized(
+    x: Float[Array, "..."], over: tuple[int, ...], epsilon: float, *, unbiased: bool = False, global_batch: bool = False
+) -> Float[Array, "..."]:
     """(x - mean) / sqrt(variance + epsilon) along the axes ``over``, in two passes.
 
     ``unbiased`` divides the squares by their number less one (without ``global_batch``). ``global_batch``: mean and variance are those of
     all shards; ``over`` then has the axis of the batch.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> kernels.standardized(jnp.array([1.0, 3.0]), (0,), 0.0).tolist()
+    [-1.0, 1.0]
     """
     average = axis.mean if global_batch else lambda local: local
     centered = x - average(jnp.mean(x, axis=over, keepdims=True))
@@ -26,30 +35,53 @@ def standardized(x: Array, over: tuple[int, ...], epsilon: float, *, unbiased: b
     return centered * jax.lax.rsqrt(variance + epsilon)
 
 
-def plain_layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-6) -> Array:
-    """As XLA reads it: the twin that the compiled form must equal."""
+def plain_layer_norm(
+    x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float = 1e-6
+) -> Float[Array, "... C"]:
+    """The reference implementation of ``layer_norm``, which the compiled form must equal.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> kernels.plain_layer_norm(jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2)).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
     return standardized(x, (-1,), epsilon) * scale + bias
 
 
-def _forward(x: Array, scale: Array, bias: Array, *, epsilon: float) -> list[Array]:
-    call = compiled("jaxvision_layer_norm", (0,), "br, r, r -> br", epsilon=epsilon)
-    return [call(native.as_rows(x), scale, bias)[0].reshape(x.shape)]
+def _available(x: Array, *others: Array, epsilon: float) -> bool:
+    return x.ndim > 1 and x.size > 0 and native.available(x, *others)
 
 
-def _gradients(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
-    call = compiled("jaxvision_layer_norm_gradients", (0, 1, 2), "br, r, r, br -> br, r, r", epsilon=epsilon)
-    to_x, *rest = call(native.as_rows(x), scale, bias, native.as_rows(gradient))
-    return [to_x.reshape(x.shape), *rest]
+def _by_kernel(x: Array, scale: Array, bias: Array, *, epsilon: float) -> Array:
+    def part(x, scale, bias):
+        rows = native.as_rows(x)
+        return native.call("jaxvision_layer_norm", rows.shape, epsilon=epsilon)(rows, scale, bias)[0].reshape(x.shape)
+
+    return in_parts(part, "b...r, r, r -> b...r")(x, scale, bias)
 
 
-_normalize = compiled_function("layer_norm", plain_layer_norm, _forward, _gradients, joins=False)
+def _gradients_by_kernel(x: Array, scale: Array, bias: Array, gradient: Array, *, epsilon: float) -> list[Array]:
+    def part(x, scale, bias, gradient):
+        rows = native.as_rows(x)
+        call = native.call("jaxvision_layer_norm_gradients", rows.shape, scale.shape, bias.shape, epsilon=epsilon)
+        to_x, to_scale, to_bias = call(rows, scale, bias, native.as_rows(gradient))
+        return [to_x.reshape(x.shape), to_scale, to_bias]
+
+    return in_parts(part, "b...r, r, r, b...r -> b...r, r, r")(x, scale, bias, gradient)
+
+
+_normalize = Kernel("layer_norm", Form("cpu", _available, _by_kernel), Form(None, always, plain_layer_norm), batched=(True, False, False))
+differentiable(_normalize, gradients=Gradient((Form("cpu", _available, _gradients_by_kernel),)))
 
 
 def layer_norm(x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float) -> Float[Array, "... C"]:
-    """x less its mean, over its deviation (the root of its variance and ``epsilon``), times ``scale`` plus ``bias``, along the last axis.
+    """Layer normalisation along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
 
     Ba et al., "Layer Normalization", 2016, equations 3 and 4.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> kernels.layer_norm(jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2), epsilon=1e-6).round(3).tolist()
+    [[-1.0, 1.0]]
     """
-    if x.ndim > 1 and x.size and native.wanted(x, scale, bias):
-        return _normalize(x, scale, bias, epsilon=float(epsilon))
-    return plain_layer_norm(x, scale, bias, epsilon=epsilon)
+    return _normalize(x, scale, bias, epsilon=float(epsilon))

@@ -1,52 +1,82 @@
-"""Max pooling: XLA's gradient of it is a scalar loop on CPU; where compiled kernels were built they compute both."""
+"""Max pooling: XLA's gradient of it is a scalar loop on a CPU; the compiled kernels compute both passes."""
+
+from typing import Any
 
 import jax
 import numpy as np
-from jax.interpreters import ad
 
 from jaxvision.kernels import native
-from jaxvision.kernels._primitive import bind, primitive
+from jaxvision.kernels._derivatives import Gradient, differentiable, linear_in_last
+from jaxvision.kernels._partitioning import in_parts
+from jaxvision.kernels._primitive import Form, Kernel, always
 from jaxvision.typing import Array, Float
 
-# The other image's values where each window of the image has its largest, and the inverse of that. Both are linear in what they carry, and
-# constant in the image, as long as its order does not change.
-_pick = primitive("jaxvision_pool", "bijc, bijc -> bpqc")
-_spread = primitive("jaxvision_pool_spread", "bijc, bpqc -> bijc")
+Pair = tuple[int, int]
 
 
-def _linear_in_the_second(found, transposed) -> None:
-    ad.primitive_jvps[found] = lambda primals, tangents, **static: (
-        found.bind(*primals, **static),
-        ad.Zero.from_primal_value(primals[0]) if type(tangents[1]) is ad.Zero else found.bind(primals[0], tangents[1], **static),
-    )
-    ad.primitive_transposes[found] = lambda g, image, carried, shape, **static: (
-        None,
-        transposed.bind(image, g, shape=carried.aval.shape, **static),
-    )
+def plain_max_pool(image: Float[Array, "B H W C"], *, size: Pair, stride: Pair, padding: tuple[Pair, Pair]) -> Float[Array, "B h w C"]:
+    """The reference implementation of ``max_pool``, XLA's own, which the compiled form must equal.
 
-
-_linear_in_the_second(_pick, _spread)
-_linear_in_the_second(_spread, _pick)
-
-
-def plain_max_pool(
-    image: Array, *, size: tuple[int, int], stride: tuple[int, int], padding: tuple[tuple[int, int], tuple[int, int]]
-) -> Array:
-    """XLA's own: the twin that the compiled form must equal."""
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> image = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    >>> kernels.plain_max_pool(image, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0))).item()
+    3.0
+    """
     lowest = np.array(-np.inf, image.dtype)
     return jax.lax.reduce_window(image, lowest, jax.lax.max, (1, *size, 1), (1, *stride, 1), ((0, 0), *padding, (0, 0)))
 
 
-def max_pool(
-    image: Float[Array, "B H W C"], *, size: tuple[int, int], stride: tuple[int, int], padding: tuple[tuple[int, int], tuple[int, int]]
-) -> Float[Array, "B h w C"]:
-    """The largest of each window of ``size`` pixels; ``padding`` (before, after) rows and columns, which are never the largest.
+def _pool(image: Array, other: Array, **options: Any) -> Array:
+    """The value of ``other`` where each window of ``image`` has its maximum. ``other`` is the image itself, or its tangent."""
+    attributes = options | {"padding": (*options["padding"][0], *options["padding"][1])}
 
-    h = floor((H + before + after - size) / stride) + 1. Of pixels that are equally large the gradient goes to the first.
+    def part(image, other):
+        result = jax.eval_shape(lambda image: plain_max_pool(image, **options), image)
+        return native.call("jaxvision_pool", result.shape, **attributes)(image, other)[0]
+
+    return in_parts(part, "bijc, bijc -> bpqc")(image, other)
+
+
+def _pool_gradient(image: Array, gradient: Array, **options: Any) -> Array:
+    """The sum of the windows' gradients at their maxima, zero elsewhere."""
+    attributes = options | {"padding": (*options["padding"][0], *options["padding"][1])}
+
+    def part(image, gradient):
+        return native.call("jaxvision_pool_spread", image.shape, **attributes)(image, gradient)[0]
+
+    return in_parts(part, "bijc, bpqc -> bijc")(image, gradient)
+
+
+def _available(*arrays: Array, **options: Any) -> bool:
+    return native.available(*arrays)
+
+
+_max_pool = Kernel(
+    "jaxvision_pool",
+    Form("cpu", _available, lambda image, **options: _pool(image, image, **options)),
+    Form(None, always, plain_max_pool),
+    batched=True,
+)
+_tangent, _gradient = differentiable(
+    _max_pool,
+    tangent=Gradient((Form("cpu", _available, _pool),), batched=True),
+    gradients=Gradient((Form("cpu", _available, _pool_gradient),), batched=True),
+)
+linear_in_last(_tangent, _gradient)
+linear_in_last(_gradient, _tangent)
+
+
+def max_pool(image: Float[Array, "B H W C"], *, size: Pair, stride: Pair, padding: tuple[Pair, Pair]) -> Float[Array, "B h w C"]:
+    """The maximum of each window of ``size`` pixels; ``padding`` (before, after) of rows and of columns never is the maximum.
+
+    h = floor((H + before + after - size) / stride) + 1, likewise w. Among equal maxima the gradient goes to the first.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxvision import kernels
+    >>> image = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    >>> kernels.max_pool(image, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0))).ravel().tolist()
+    [5.0, 7.0, 13.0, 15.0]
     """
-    if not native.wanted(image):
-        return plain_max_pool(image, size=size, stride=stride, padding=padding)
-    sizes = zip(image.shape[1:3], padding, size, stride, strict=True)
-    rows, columns = ((extent + before + after - taps) // step + 1 for extent, (before, after), taps, step in sizes)
-    shape = (image.shape[0], rows, columns, image.shape[3])
-    return bind(_pick, jax.lax.stop_gradient(image), image, shape, size=size, stride=stride, padding=(*padding[0], *padding[1]))
+    rows, columns = padding
+    return _max_pool(image, size=tuple(size), stride=tuple(stride), padding=(tuple(rows), tuple(columns)))

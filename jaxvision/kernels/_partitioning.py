@@ -1,92 +1,93 @@
-"""Compiled kernels on several devices: XLA cannot see into a foreign function, so it is told here what each device may compute alone.
+"""Compiled kernels on several devices: XLA cannot partition a foreign function, so this file tells it what each device computes by itself.
 
-Without this a split batch would be gathered, and every device would compute all of it. Besides ``train/sharding.py`` this is the only file
-that names shardings: it chooses none, it says which ones a kernel keeps.
+Without it XLA would gather a sharded batch, and every device would compute all of it. This is the only file besides ``train/sharding.py``
+that names shardings. It chooses none: it keeps those of a kernel's arrays.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-
-def _axes(split: object) -> set:
-    return set(split) if isinstance(split, tuple) else {split}
+from jaxvision.typing import Array
 
 
-def _splits(arrays: tuple, letters: list[str]) -> dict[str, object]:
-    """{letter: mesh axes} that batch (b) and channels (c) are split along; other dimensions never are.
+def axis_names(rule: str, *arrays: Any) -> tuple[list[list[str]], list[list[str]]]:
+    """The axis names of the arguments and of the results, by a rule as in ``jnp.einsum``.
 
-    Where both are split along one axis (channels of parameters that are spread over the devices of the batch), it is the batch's.
+    "b...k, kn -> b...n" for arrays of rank 3 and 2 gives [["b", "1", "k"], ["k", "n"]] and [["b", "1", "n"]] with other names for the
+    axes that an ellipsis stands for. A term of an ellipsis alone stands for all axes of an elementwise function.
     """
-    found: dict[str, object] = {}
-    for array, names in zip(arrays, letters, strict=True):
+    given, results = ([term.strip() for term in side.split(",")] for side in rule.split("->"))
+    further = next((array.ndim - len(term.replace("...", "")) for term, array in zip(given, arrays) if "..." in term), 0)
+
+    def names(term: str) -> list[str]:
+        before, dots, behind = term.partition("...")
+        kind = "inner" if before or behind else "every"
+        return [*before, *(f"{kind}{place}" for place in range(further if dots else 0)), *behind]
+
+    return [names(term) for term in given], [names(term) for term in results]
+
+
+def fitted(shape: tuple[int, ...], rule: str, *arrays: Any) -> tuple[int, ...]:
+    """``shape`` of a result, with the extents that the arrays have along its axes.
+
+    These differ from ``shape`` for a shard, and for a batch that ``jax.vmap`` joined with another axis.
+    """
+    given, (result,) = axis_names(rule, *arrays)
+    extents = {name: extent for array, names in zip(arrays, given) for name, extent in zip(names, array.shape)}
+    return tuple(extents.get(name, extent) for name, extent in zip(result, shape, strict=True))
+
+
+def _shards(arrays: tuple, names: list[list[str]]) -> dict[str, Any]:
+    """{axis name: mesh axes} for the axes that may be sharded: the batch (b), channels (c) and all axes of an elementwise function.
+
+    The first array that is sharded along an axis decides. Where two axes share a mesh axis, as with channels of parameters that are sharded
+    over the devices of the batch, the batch keeps it.
+    """
+    found: dict[str, Any] = {}
+    for array, own in zip(arrays, names, strict=True):
         spec = array.sharding.spec if isinstance(array.sharding, NamedSharding) else ()
-        found = {letter: split for letter, split in zip(names, spec) if letter in "bc" and split is not None} | found
-    if {"b", "c"} <= set(found) and _axes(found["b"]) & _axes(found["c"]):
-        del found["c"]
-    return found
+        allowed = {name: axes for name, axes in zip(own, spec) if axes is not None and (name in "bc" or name.startswith("every"))}
+        found = allowed | found
+    used: set = set()
+    kept: dict[str, Any] = {}
+    for name in sorted(found, key=lambda name: name != "b"):
+        axes = set(found[name]) if isinstance(found[name], tuple) else {found[name]}
+        if not axes & used:
+            kept[name], used = found[name], used | axes
+    return kept
 
 
-def in_parts(function: Callable, rule: str, *, summed: bool = False) -> Callable:
-    """``function(a, b, shape, options)`` on each device's part of the batch and of the channels; ``shape`` is of the result.
+def in_parts(function: Callable, rule: str) -> Callable:
+    """``function(*arrays)``, computed on each device for its shard of the batch and of the channels.
 
-    ``rule`` names the dimensions as in einsum: b of the batch, c of the channels. ``summed``: the result lacks the batch, over whose parts
-    it is a sum.
+    ``rule`` names the axes of arguments and results (see ``axis_names``). A result that lacks the batch is summed over its shards.
     """
-    letters = rule.replace(" ", "").replace("->", ",").split(",")
 
-    def partition(shape, options, mesh, given, result):
-        split = _splits((*given, result), letters)
-        shardings = [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in letters]
-        part = shardings[-1].shard_shape(shape)
+    def call(*arrays: Array) -> Any:
+        given, results = axis_names(rule, *arrays)
 
-        def lower(a, b):
-            found = function(a, b, part, options)
-            return jax.lax.psum(found, split["b"]) if summed and "b" in split else found
+        def partition(mesh, arguments, found):
+            shards = _shards((*arguments, *found), given + results)
+            shardings = [
+                [NamedSharding(mesh, PartitionSpec(*(shards.get(name) for name in names))) for names in side] for side in (results, given)
+            ]
 
-        return mesh, lower, shardings[-1], tuple(shardings[:-1])
+            def compute(*parts):
+                sums = [name for name in ("b",) if name in shards]
+                return [
+                    jax.lax.psum(part, shards["b"]) if sums and "b" not in names else part for part, names in zip(listed(*parts), results)
+                ]
 
-    whole = custom_partitioning(function, static_argnums=(2, 3))
-    spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (letters[:-1], letters[-1:]))
-    whole.def_partition(partition=partition, sharding_rule=spaced)
-    return whole
+            return mesh, compute, shardings[0], tuple(shardings[1])
 
+        listed = lambda *parts: jax.tree.leaves(function(*parts))  # noqa: E731
+        whole = custom_partitioning(listed)
+        spaced = " -> ".join(", ".join(" ".join(names) for names in side) for side in (given, results))
+        whole.def_partition(partition=partition, sharding_rule=spaced)
+        return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, *arrays)), whole(*arrays))
 
-def in_parts_of(function: Callable, rule: str) -> Callable:
-    """``function(*arrays)``, which lists its results, on each device's part of the batch and of the channels; ``rule`` as above.
-
-    The shapes of its results follow from the arrays' alone; those that lack the batch are sums over its parts.
-    """
-    given_letters, result_letters = (side.split(",") for side in rule.replace(" ", "").split("->"))
-
-    def partition(mesh, given, results):
-        split = _splits((*given, *results), given_letters + result_letters)
-        shardings = [
-            [NamedSharding(mesh, PartitionSpec(*(split.get(letter) for letter in axes))) for axes in side]
-            for side in (result_letters, given_letters)
-        ]
-
-        def lower(*arrays):
-            found = zip(function(*arrays), result_letters)
-            return [one if "b" in axes or "b" not in split else jax.lax.psum(one, split["b"]) for one, axes in found]
-
-        return mesh, lower, shardings[0], tuple(shardings[1])
-
-    whole = custom_partitioning(function)
-    spaced = " -> ".join(", ".join(" ".join(axes) for axes in side) for side in (given_letters, result_letters))
-    whole.def_partition(partition=partition, sharding_rule=spaced)
-    return whole
-
-
-def in_parts_alike(function: Callable, results: int) -> Callable:
-    """``function(*arrays, row)``, which lists so many results, element by element; every array is split as the second is, the row never."""
-
-    def partition(mesh, given, _):
-        split = given[1].sharding
-        return mesh, function, [split] * results, (*[split] * (len(given) - 1), NamedSharding(mesh, PartitionSpec()))
-
-    whole = custom_partitioning(function)
-    whole.def_partition(partition=partition, sharding_rule=", ".join(["..."] * (results + 1)) + ", n -> " + ", ".join(["..."] * results))
-    return whole
+    return call

@@ -1,114 +1,145 @@
-"""Compiled kernels as primitives of JAX: differentiable in either direction as often as one likes, mapped, and split over devices."""
+"""Kernels as JAX primitives: each has one reference implementation and any number of faster forms.
+
+A kernel is a table of forms. Each row says for which platform the form is (``None``: all), whether it is available for given arrays, and
+which function computes it. The last row is the reference. The choice is made when a program is lowered, by the platform that it is lowered
+for: ``jax.export`` for another platform never contains a kernel of this one. A form for another accelerator is one function and one row.
+"""
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxvision.kernels import native
 from jaxvision.kernels._partitioning import in_parts
 from jaxvision.typing import Array
 
-
-def _mapped(primitive: Primitive, folded: bool) -> Callable:
-    """The rule of ``jax.vmap``: mapped images join the batch where the kernel is one (``folded``), else one call follows the other."""
-
-    def rule(arguments, places, *, shape, **static):
-        sizes = {argument.shape[place] for argument, place in zip(arguments, places, strict=True) if place is not None}
-        (count,) = sizes
-        images, other = arguments
-        if folded and places[1] is None:
-            images = jnp.moveaxis(images, places[0], 0)
-            joined = images.reshape(-1, *images.shape[2:])  # [N B, h, w, C]
-            found = primitive.bind(joined, other, shape=(count * shape[0], *shape[1:]), **static)
-            return found.reshape(count, *shape), 0
-        each = [
-            jnp.broadcast_to(argument, (count, *argument.shape)) if place is None else jnp.moveaxis(argument, place, 0)
-            for argument, place in zip(arguments, places, strict=True)
-        ]
-        return jax.lax.map(lambda pair: primitive.bind(*pair, shape=shape, **static), tuple(each)), 0
-
-    return rule
+_REFERENCES: dict[Primitive, Callable] = {}
 
 
-def run_alone(found: Primitive) -> None:
-    """Makes a primitive outside of any program a program of its own, under ``jax.disable_jit`` too."""
+class Form(NamedTuple):
+    """One way to compute a kernel; ``available(*arrays, **options)`` looks at shapes and dtypes alone."""
 
-    @cache
-    def program(**static) -> Callable:
-        return jax.jit(partial(found.bind, **static))
-
-    def run(*arrays: Array, **static):
-        with jax.disable_jit(False):
-            return program(**static)(*arrays)
-
-    found.def_impl(run)
+    platform: str | None  # "cpu", "cuda", "rocm" or "tpu"; None: all
+    available: Callable[..., bool]
+    function: Callable
 
 
-def primitive(target: str, rule: str, *, summed: bool = False) -> Primitive:
-    """The compiled kernel ``target`` of two arrays; ``rule`` as ``parts.in_parts`` wants it. Call it by ``bind``."""
-    alone = lambda a, b, shape, options: native.call(target, shape, a, b, **dict(options))  # noqa: E731
-    called, found = in_parts(alone, rule, summed=summed), Primitive(target)
-
-    def compute(a: Array, b: Array, *, shape, options, within) -> Array:
-        return called(a, b, shape, options)
-
-    run_alone(found)
-    found.def_abstract_eval(lambda a, b, *, shape, **static: jax.core.ShapedArray(shape, a.dtype))
-    mlir.register_lowering(found, mlir.lower_fun(compute, multiple_results=False))
-    batching.primitive_batchers[found] = _mapped(found, folded=not summed)
-    return found
+def always(*arrays: Array, **options: Any) -> bool:
+    """The condition of a form that takes all arrays."""
+    return True
 
 
-def bind(found: Primitive, a: Array, b: Array, shape: tuple[int, ...], **numbers: tuple[int, ...]) -> Array:
-    """A float32 array of ``shape`` from ``a`` and ``b``, by a primitive and the integers by name that its kernel wants."""
-    options = tuple((name, tuple(given)) for name, given in sorted(numbers.items()))
-    return found.bind(a, b, shape=shape, options=options, within=split_program())
+def reference_of(primitive: Primitive) -> Callable[..., list[Array]] | None:
+    """The reference implementation of a kernel's primitive, a function of its arrays and parameters; None for JAX's own primitives."""
+    return _REFERENCES.get(primitive)
 
 
 @cache
-def split_program():
-    """Any program that is split over devices: as a parameter ``within`` of a primitive it tells JAX that the primitive's must be known."""
-    one = jax.ShapeDtypeStruct((), jnp.float32)
-    return jax.make_jaxpr(in_parts(lambda a, b, *static: a * b, ", ->"), static_argnums=(2, 3))(one, one, (), ())
+def _partitioned_program():
+    """A program that contains a partitioned function.
 
-
-def compiled_convolution(target: str, letters: str) -> Callable[..., Array]:
-    """``convolve(image, kernel, stride, padding)`` by the kernel ``target``, ``target``_image_gradient and ``target``_kernel_gradient.
-
-    [B, H, W, C], [kh, kw, c, D] -> [B, h, w, D], float32, stride and padding two integers each. ``letters`` names the dimensions of image,
-    kernel and output as ``parts.in_parts`` wants them.
+    As a parameter of a primitive it tells JAX that lowering the primitive needs to know the devices.
     """
-    image, kernel, output = letters.split()
-    forward = primitive(target, f"{image}, {kernel} -> {output}")
-    to_image = primitive(f"{target}_image_gradient", f"{output}, {kernel} -> {image}")
-    to_kernel = primitive(f"{target}_kernel_gradient", f"{image}, {output} -> {kernel}", summed=True)
+    one = jax.ShapeDtypeStruct((), jnp.float32)
+    return jax.make_jaxpr(in_parts(lambda x: x, "... -> ..."))(one)
 
-    # Three functions that are linear in either argument, of which each one's derivatives are the other two. Of each: the gradients by its
-    # first and by its second argument, from the gradient g of its result.
-    ad.defbilinear(
-        forward,
-        lambda g, image, kernel, shape, **static: to_image.bind(g, kernel, shape=image.aval.shape, **static),
-        lambda g, image, kernel, shape, **static: to_kernel.bind(image, g, shape=kernel.aval.shape, **static),
-    )
-    ad.defbilinear(
-        to_image,
-        lambda g, gradient, kernel, shape, **static: forward.bind(g, kernel, shape=gradient.aval.shape, **static),
-        lambda g, gradient, kernel, shape, **static: to_kernel.bind(g, gradient, shape=kernel.aval.shape, **static),
-    )
-    ad.defbilinear(
-        to_kernel,
-        lambda g, image, gradient, shape, **static: to_image.bind(gradient, g, shape=image.aval.shape, **static),
-        lambda g, image, gradient, shape, **static: forward.bind(image, g, shape=gradient.aval.shape, **static),
-    )
 
-    def convolve(image: Array, kernel: Array, stride: tuple[int, int], padding: tuple[int, int]) -> Array:
-        sizes = zip(image.shape[1:3], padding, kernel.shape, stride)
-        rows, columns = ((extent + 2 * pad - taps) // step + 1 for extent, pad, taps, step in sizes)
-        shape = (image.shape[0], rows, columns, kernel.shape[3])
-        return bind(forward, image, kernel, shape, stride=stride, padding=padding, images=image.shape[:1])
+@cache
+def _outline(function: Callable, structs: tuple, options: tuple) -> Any:
+    return jax.eval_shape(partial(function, **dict(options)), *structs)
 
-    return convolve
+
+class Kernel:
+    """A primitive with the given forms, the reference last.
+
+    ``batched`` says of which arguments the first axis is a batch (True: of all), when the first axis of every result is one too:
+    ``jax.vmap`` then joins the mapped axis with the batch. Otherwise ``jax.vmap`` maps the reference; with ``loops`` a program for the CPU
+    calls the kernel once for each example instead. The derivatives are those of the reference; ``_derivatives.py`` has other rules.
+    """
+
+    def __init__(self, name: str, *forms: Form, batched: tuple[bool, ...] | bool = False, loops: bool = False):
+        self.forms, self.reference, self.batched, self.loops = forms, forms[-1].function, batched, loops
+        self.primitive = Primitive(name)
+        self.primitive.multiple_results = True
+        self.primitive.def_impl(self._evaluate)
+        self.primitive.def_abstract_eval(self._shapes)
+        for platform in {form.platform for form in forms}:
+            mlir.register_lowering(
+                self.primitive, mlir.lower_fun(partial(self._choose, platform), multiple_results=True), platform=platform
+            )
+        batching.primitive_batchers[self.primitive] = self._map
+        ad.primitive_jvps[self.primitive] = self._differentiate
+        _REFERENCES[self.primitive] = self._referred
+
+    def __call__(self, *arrays: Array, **options: Any) -> Any:
+        """The result, structured as the reference's; the reference itself where no other form is available on any platform."""
+        if not any(form.available(*arrays, **options) for form in self.forms[:-1]):
+            return self.reference(*arrays, **options)
+        return jax.tree.unflatten(jax.tree.structure(self._like(arrays, options)), self.bind(*arrays, **options))
+
+    def bind(self, *arrays: Array, **options: Any) -> list[Array]:
+        """The results by the primitive; ``options`` are hashable."""
+        return self.primitive.bind(*arrays, program=_partitioned_program(), **options)
+
+    def _choose(self, platform: str | None, *arrays: Array, program: Any, **options: Any) -> list[Array]:
+        """The results by the first form for the platform that is available: the one place where a form is chosen."""
+        rows = (form for form in self.forms if form.platform in (platform, None) and form.available(*arrays, **options))
+        return jax.tree.leaves(next(rows).function(*arrays, **options))
+
+    def _referred(self, *arrays: Array, program: Any = None, **options: Any) -> list[Array]:
+        return jax.tree.leaves(self.reference(*arrays, **options))
+
+    def _like(self, arrays: tuple[Array, ...], options: dict) -> Any:
+        structs = tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays)
+        return _outline(self.reference, structs, tuple(sorted(options.items())))
+
+    def _shapes(self, *arrays: Any, program: Any, **options: Any) -> list[jax.core.ShapedArray]:
+        return [jax.core.ShapedArray(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(self._like(arrays, options))]
+
+    def _evaluate(self, *arrays: Array, **parameters: Any) -> list[Array]:
+        """Outside of a program the primitive is compiled by itself, under ``jax.disable_jit`` too."""
+        with jax.disable_jit(False):
+            return _compiled(self.primitive, tuple(sorted(parameters.items())))(*arrays)
+
+    def _differentiate(self, primals: tuple, tangents: tuple, *, program: Any, **options: Any) -> tuple[list, list]:
+        moving = tuple(map(ad.instantiate_zeros, tangents))
+        return self.bind(*primals, **options), jax.jvp(partial(self._referred, **options), tuple(primals), moving)[1]
+
+    def _map(self, arrays: tuple, axes: tuple, *, program: Any, **options: Any) -> tuple[list, list]:
+        batched = (self.batched,) * len(arrays) if isinstance(self.batched, bool) else self.batched
+        if any(batched) and all(batch or axis is None for batch, axis in zip(batched, axes, strict=True)):
+            results = self._join(arrays, axes, batched, options)
+        else:
+            whole = jax.vmap(partial(self._referred, **options), in_axes=axes)
+            each = partial(self._loop, axes, options)
+            results = jax.lax.platform_dependent(*arrays, cpu=each, default=whole) if self.loops else whole(*arrays)
+        return results, [0] * len(results)
+
+    def _join(self, arrays: tuple, axes: tuple, batched: tuple[bool, ...], options: dict) -> list[Array]:
+        """The mapped axis becomes part of the batch."""
+        count = next(array.shape[axis] for array, axis in zip(arrays, axes) if axis is not None)
+        joined, size = list(arrays), 0
+        for index, (array, axis) in enumerate(zip(arrays, axes)):
+            if batched[index]:
+                rows = jnp.broadcast_to(array, (count, *array.shape)) if axis is None else jnp.moveaxis(array, axis, 0)
+                size, joined[index] = rows.shape[1], rows.reshape(count * rows.shape[1], *rows.shape[2:])
+        return [result.reshape(count, size, *result.shape[1:]) for result in self.bind(*joined, **options)]
+
+    def _loop(self, axes: tuple, options: dict, *arrays: Array) -> list[Array]:
+        """One call for each mapped example."""
+        mapped = [jnp.moveaxis(array, axis, 0) for array, axis in zip(arrays, axes) if axis is not None]
+
+        def one(examples: list[Array]) -> list[Array]:
+            examples = iter(examples)
+            return self.bind(*(array if axis is None else next(examples) for array, axis in zip(arrays, axes)), **options)
+
+        return jax.lax.map(one, mapped)
+
+
+@cache
+def _compiled(primitive: Primitive, parameters: tuple) -> Callable:
+    return jax.jit(partial(primitive.bind, **dict(parameters)))

@@ -11,8 +11,7 @@ from jaxvision.typing import Array
 def residual_output(x: Array) -> Array:
     """Mark the output of a residual block, the sum of shortcut and branch; the values stay the same.
 
-    The compiler computes it once (``kernels.settled``), and ``jax.checkpoint`` policies can save it under the name "shortcut", which
-    ``Experiment(remat=...)`` does.
+    An optimization barrier makes the compiler compute it once, and ``jax.checkpoint`` policies can save it under the name "shortcut".
 
     >>> import jaxvision as jv
     >>> import jax.numpy as jnp
@@ -20,7 +19,7 @@ def residual_output(x: Array) -> Array:
     >>> jv.layers.residual_output(shortcut + branch).tolist()
     [1.0, 2.0]
     """
-    return checkpoint_name(kernels.settled(x), "shortcut")
+    return checkpoint_name(kernels.barrier(x), "shortcut")
 
 
 class LayerScale(nn.Module):

@@ -73,6 +73,16 @@ def _sample(key: Key, mean: Array, log_variance: Array) -> Array:
     return mean + jnp.exp(log_variance / 2) * noise
 
 
+def _draw(key: Key, code: Array) -> tuple[Array, Array]:
+    """(latent vectors [B, L], divergence from the standard normal distribution) of mean and log-variance [B, 2 L]."""
+    mean, log_variance = jnp.split(code, 2, axis=-1)
+    return _sample(key, mean, log_variance), losses.gaussian_kl(mean, log_variance)
+
+
+def _read(batch: Batch) -> Array:
+    return _modules.read(batch, "autoencoder", "image", recipe="any source of images")[0]
+
+
 def _reconstruction_error(made: Array, image: Array, *, binary: bool) -> Array:
     if not binary:
         return losses.mean_squared_error(made, image)
@@ -80,7 +90,7 @@ def _reconstruction_error(made: Array, image: Array, *, binary: bool) -> Array:
 
 
 def autoencoder(
-    encoder,
+    encoder: nn.Module,
     *,
     latent: int | None = None,
     variational: bool = False,
@@ -105,16 +115,12 @@ def autoencoder(
     >>> import jaxvision as jv  # slow
     >>> import jax, jax.numpy as jnp
     >>> objective = jv.objectives.autoencoder(jv.create_model("lenet5", num_classes=0), latent=4, width=8, variational=True)
-    >>> batch = {"image": jnp.zeros((2, 32, 32, 1))}
-    >>> params, carry = objective.init(jax.random.key(0), batch)
-    >>> sorted(objective.loss(params, carry, batch, key=jax.random.key(1), step=0)[1].metrics)
-    ['kl', 'loss', 'reconstruction']
+    >>> params, carry = objective.init(jax.random.key(0), {"image": jnp.zeros((2, 32, 32, 1))})
+    >>> sorted(params), params["decoder"]["narrow"]["bias"].shape  # 4 means, 4 log-variances
+    (['decoder', 'encoder'], (8,))
     """
     _modules.check_encoder(encoder)
     checks.counts(width=width, **({} if latent is None else {"latent": latent}))
-
-    def read(batch: Batch) -> Array:
-        return _modules.read(batch, "autoencoder", "image", recipe="any source of images")[0]
 
     def decoder_of(image: Array, features: int) -> Decoder:
         narrowed = features if variational and latent is None else latent
@@ -122,7 +128,7 @@ def autoencoder(
 
     def init(key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
         _modules.check_given("autoencoder", given, "encoder", "decoder")
-        image = read(batch)
+        image = _read(batch)
         encoded, stats = _modules.start_encoder(key, encoder, image, given=given)
         params, stats = {"encoder": encoded}, _modules.with_stats({}, "encoder", stats)
         pooled = jax.eval_shape(lambda: _siamese.embed(encoder, params, stats, image[:1], key=key)[0])
@@ -131,16 +137,12 @@ def autoencoder(
         return params, Carry(stats, {})
 
     def value(params: dict, carry: Carry, batch: Batch, *, key: Key, step: Array) -> tuple[Array, Aux]:
-        image = read(batch)
+        image = _read(batch)
         pooled, stats = _siamese.embed(encoder, params, carry.stats, image, key=fold_name(key, "encoder"))
         decoder, options = decoder_of(image, pooled.shape[-1]), {"key": fold_name(key, "decoder")}
         code, _ = _modules.apply(decoder, params["decoder"], {}, pooled, method="code", **options)
-        divergence = jnp.zeros((), jnp.float32)
-        if variational:
-            mean, log_variance = jnp.split(code, 2, axis=-1)
-            divergence = losses.gaussian_kl(mean, log_variance)
-            code = _sample(fold_name(key, "latent"), mean, log_variance)
-        made, _ = _modules.apply(decoder, params["decoder"], {}, code, method="decode", **options)
+        latent_vector, divergence = _draw(fold_name(key, "latent"), code) if variational else (code, 0.0)
+        made, _ = _modules.apply(decoder, params["decoder"], {}, latent_vector, method="decode", **options)
         error = _reconstruction_error(made, image, binary=binary)
         loss = error + (_modules.value_at(beta, step) * divergence / math.prod(image.shape[1:]) if variational else 0)
         metrics = {"loss": loss, "reconstruction": error} | ({"kl": divergence} if variational else {})
@@ -150,7 +152,7 @@ def autoencoder(
 
 
 def autoencoder_reconstruction(
-    encoder,
+    encoder: nn.Module,
     params: dict,
     image: Array,
     *,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 
 from jaxvision import checks, losses
@@ -13,7 +14,7 @@ from jaxvision.typing import Array, Batch, Key
 _TEACHER_MODULES = ("encoder", "projector")  # the predictor is the student's alone
 
 
-def byol(encoder, *, momentum: float | Callable = 0.996, hidden: int = 4096, projection: int = 256) -> Objective:
+def byol(encoder: nn.Module, *, momentum: float | Callable = 0.996, hidden: int = 4096, projection: int = 256) -> Objective:
     """BYOL of two views: ``jv.losses.byol`` between the student's predictions and the teacher's projections.
 
         L = byol(q(z1), z2') + byol(q(z2), z1'), with z the student's and z' the teacher's projections of both views, q the predictor

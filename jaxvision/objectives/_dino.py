@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -37,7 +38,7 @@ def _freeze_last_layer(params: dict, frozen: Array) -> dict:
     return params | {"head": params["head"] | {_LAST_LAYER: jnp.where(frozen, jax.lax.stop_gradient(prototypes), prototypes)}}
 
 
-def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottleneck: int, batch_norm: bool) -> PrototypeHead:
+def _head(encoder: nn.Module, freeze_steps: int, *, prototypes: int, hidden: int, bottleneck: int, batch_norm: bool) -> PrototypeHead:
     """The head. Raises ValueError for options that are out of range."""
     _modules.check_encoder(encoder)
     checks.counts(prototypes=prototypes, hidden=hidden, bottleneck=bottleneck)
@@ -45,13 +46,13 @@ def _head(encoder, freeze_steps: int, *, prototypes: int, hidden: int, bottlenec
     return PrototypeHead(prototypes, hidden, bottleneck, getattr(encoder, "dtype", None), batch_norm)
 
 
-def _start(encoder, head: PrototypeHead, key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
+def _start(encoder: nn.Module, head: PrototypeHead, key: Key, batch: Batch, given: Mapping = {}) -> tuple[dict, Carry]:
     _modules.check_given("dino", given, *_MODULES)
     params, stats = _siamese.start_all(key, encoder, _view_groups(batch)[0][:, 0], given=given, head=head)
     return params, Carry(stats, _teacher.start(params, stats, _MODULES) | {"center": jnp.zeros(head.count, jnp.float32)})
 
 
-def _forward(encoder, head: PrototypeHead, params: dict, stats: dict, groups: list[Array], *, key: Key):
+def _forward(encoder: nn.Module, head: PrototypeHead, params: dict, stats: dict, groups: list[Array], *, key: Key):
     """(pooled features of the first view [B, D], (unit embeddings [V, B, d], prototypes [K, d]), running statistics) of all views."""
     pooled = []
     for index, group in enumerate(groups):
@@ -61,7 +62,9 @@ def _forward(encoder, head: PrototypeHead, params: dict, stats: dict, groups: li
     return pooled[0][0], (unit_rows(embeddings), at_least_float32(prototypes)), stats
 
 
-def _dino_loss(encoder, head: PrototypeHead, loss: Callable, teacher_temperature, center_momentum: float, freeze_steps: int) -> Callable:
+def _dino_loss(
+    encoder: nn.Module, head: PrototypeHead, loss: Callable, teacher_temperature, center_momentum: float, freeze_steps: int
+) -> Callable:
     """The ``loss`` of the objective, with ``loss`` already given the student's temperature."""
     teacher = _teacher.without_drop(encoder)
 
@@ -88,7 +91,7 @@ def _dino_loss(encoder, head: PrototypeHead, loss: Callable, teacher_temperature
 
 
 def dino(
-    encoder,
+    encoder: nn.Module,
     *,
     prototypes: int = 65536,
     hidden: int = 2048,

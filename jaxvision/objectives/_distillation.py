@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -30,7 +31,9 @@ def _mixture(student: Array, teacher: Array, batch: Batch, *, temperature: float
     return total, {"loss": total} | metrics
 
 
-def distill(model, teacher, teacher_variables: Mapping, *, temperature: float = 4.0, weight: float = 0.9) -> Objective:
+def distill(
+    model: nn.Module, teacher: nn.Module, teacher_variables: Mapping, *, temperature: float = 4.0, weight: float = 0.9
+) -> Objective:
     """Distillation of ``teacher`` into ``model``.
 
         L = weight T^2 KL(softmax(teacher / T) || softmax(model / T)) + (1 - weight) cross_entropy(model, label), T the temperature

@@ -43,7 +43,7 @@ def _last_map(features: Features) -> Array:
     return min(features.maps.values(), key=lambda leaf: leaf.shape[1] * leaf.shape[2])
 
 
-def _patches_of(encoder, image: Array) -> tuple[int, tuple[int, ...]]:
+def _patches_of(encoder: nn.Module, image: Array) -> tuple[int, tuple[int, ...]]:
     """(side of the pixel patch that one place of the last map covers, shape of that map) for images.
 
     Raises ValueError for an encoder without maps, or where the stride of the last map does not divide H and W.
@@ -59,11 +59,13 @@ def _patches_of(encoder, image: Array) -> tuple[int, tuple[int, ...]]:
     return side, shape
 
 
-def _decoder(encoder, side: int, image: Array, **sizes) -> Decoder:
+def _decoder(encoder: nn.Module, side: int, image: Array, **sizes) -> Decoder:
     return Decoder(side**2 * image.shape[-1], dtype=getattr(encoder, "dtype", None), **sizes)
 
 
-def _predict(encoder, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool, grid):
+def _predict(
+    encoder: nn.Module, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool, grid
+):
     """(prediction [B, N, P], mask [B, N], running statistics of the encoder) of images, N places on the ``grid`` of the last map."""
     count = grid[0] * grid[1]
     _, mask = draw_kept(fold_name(key, "mask"), len(image), count, kept_count(count, mask_ratio))
@@ -74,7 +76,7 @@ def _predict(encoder, decoder: Decoder, params: dict, stats: dict, image: Array,
     return prediction, mask, stats
 
 
-def fcmae(encoder, *, mask_ratio: float = 0.6, width: int = 512, depth: int = 1, normalize_target: bool = True) -> Objective:
+def fcmae(encoder: nn.Module, *, mask_ratio: float = 0.6, width: int = 512, depth: int = 1, normalize_target: bool = True) -> Objective:
     """FCMAE: a convolutional network sees part of each image; a decoder of one block predicts the pixels of the rest.
 
         L = jv.losses.masked_mse(decoder(encoder(image, mask)), patches, mask)

@@ -59,11 +59,11 @@ class Decoder(nn.Module):
         return Dense(self.outputs, name="predict", **dense)(LayerNorm(dtype=self.dtype, name="norm")(x))
 
 
-def _decoder(encoder, image: Array, **sizes) -> Decoder:
+def _decoder(encoder: nn.Module, image: Array, **sizes) -> Decoder:
     return Decoder(encoder.patch_size**2 * image.shape[-1], dtype=getattr(encoder, "dtype", None), **sizes)
 
 
-def _token_width(encoder, key: Key, image: Array) -> int:
+def _token_width(encoder: nn.Module, key: Key, image: Array) -> int:
     """The width of an encoder's tokens. Raises ValueError for one without tokens, or that cannot leave some of them out."""
     run = lambda image, **options: encoder.init_with_output(key, image, method="features", **options)  # noqa: E731
     kind, (features, _) = type(encoder).__name__, jax.eval_shape(run, image[:1])
@@ -95,7 +95,7 @@ def _paper_init(key: Key, params: Mapping) -> dict:
     return jax.tree_util.tree_map_with_path(draw, params)
 
 
-def _with_position(encoder, params: Mapping, change) -> dict:
+def _with_position(encoder: nn.Module, params: Mapping, change) -> dict:
     """``params`` with ``change`` applied to ``stem/position``. Raises ValueError for an encoder that has none."""
     if "position" not in params.get("stem", {}):
         kind = type(encoder).__name__
@@ -103,14 +103,25 @@ def _with_position(encoder, params: Mapping, change) -> dict:
     return dict(params) | {"stem": dict(params["stem"]) | {"position": change(params["stem"]["position"])}}
 
 
-def _fixed_table(encoder, table: Array) -> Array:
+def _fixed_table(encoder: nn.Module, table: Array) -> Array:
     """A position table like ``table`` [P + N, D]: zeros for the first P tokens, sines and cosines of the grid for the N patches."""
     side = encoder.image_size // encoder.patch_size
     grid = blocked_grid_position(side, side, table.shape[-1])
     return jnp.zeros_like(table).at[len(table) - len(grid) :].set(grid)
 
 
-def _predict(encoder, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool) -> tuple:
+def _start_encoder(encoder, key: Key, image: Array, given: Mapping, *, fixed_position: bool) -> tuple[dict, dict]:
+    """(parameters, running statistics) of the encoder as the paper initialises it, with the leaves of ``given["encoder"]`` reused."""
+    fresh, stats = _modules.start_encoder(key, encoder, image)
+    fresh = jax.jit(_paper_init)(fold_name(key, "encoder"), fresh)
+    if fixed_position:
+        fresh = _with_position(encoder, fresh, lambda table: _fixed_table(encoder, table))
+    return _modules.with_given("encoder", {"params": fresh, "batch_stats": stats}, given)
+
+
+def _predict(
+    encoder: nn.Module, decoder: Decoder, params: dict, stats: dict, image: Array, *, key: Key, mask_ratio: float, train: bool
+) -> tuple:
     """(prediction [B, m, P] of the hidden patches, their places [B, m], mask [B, N], running statistics of the encoder) of images."""
     grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
     count = grid[0] * grid[1]
@@ -125,7 +136,7 @@ def _predict(encoder, decoder: Decoder, params: dict, stats: dict, image: Array,
 
 
 def mae(
-    encoder,
+    encoder: nn.Module,
     *,
     mask_ratio: float = 0.75,
     depth: int = 8,
@@ -153,8 +164,7 @@ def mae(
     >>> import jax
     >>> encoder = jv.create_model("vit_tiny_patch16_224", num_classes=0, image_size=32, patch_size=8)
     >>> objective = jv.objectives.mae(encoder, depth=1, width=16, heads=2)
-    >>> params, carry = objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})
-    >>> sorted(params)
+    >>> sorted(objective.init(jax.random.key(0), {"image": jax.numpy.zeros((2, 32, 32, 3))})[0])
     ['decoder', 'encoder']
     """
     _modules.check_encoder(encoder)
@@ -165,11 +175,7 @@ def mae(
         _modules.check_given("mae", given, "encoder", "decoder")
         (image,) = _modules.read(batch, "mae", "image", recipe="any source of images")
         width_of_tokens = _token_width(encoder, key, image)
-        fresh, stats = _modules.start_encoder(key, encoder, image)
-        fresh = jax.jit(_paper_init)(fold_name(key, "encoder"), fresh)
-        if fixed_position:
-            fresh = _with_position(encoder, fresh, lambda table: _fixed_table(encoder, table))
-        encoder_params, stats = _modules.with_given("encoder", {"params": fresh, "batch_stats": stats}, given)
+        encoder_params, stats = _start_encoder(encoder, key, image, given, fixed_position=fixed_position)
         params, stats = {"encoder": encoder_params}, _modules.with_stats({}, "encoder", stats)
         grid = (image.shape[1] // encoder.patch_size, image.shape[2] // encoder.patch_size)
         place = jnp.zeros((1, 1), jnp.int32)
@@ -192,7 +198,7 @@ def mae(
 
 
 def mae_reconstruction(
-    encoder,
+    encoder: nn.Module,
     params: dict,
     image: Array,
     *,

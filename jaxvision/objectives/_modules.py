@@ -10,13 +10,13 @@ from jaxvision.core import fold_name
 from jaxvision.typing import Array, Batch, Features, Key, to_float
 
 
-def check_model(name: str, model) -> None:
+def check_model(name: str, model: nn.Module) -> None:
     """Raise ValueError unless ``model`` is a Linen module."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name}: found {repr(model):.60}, expected a Linen module, for example from jv.create_model")
 
 
-def check_encoder(encoder) -> None:
+def check_encoder(encoder: nn.Module) -> None:
     """Raise ValueError unless ``encoder`` is a Linen module with a method ``features``."""
     check_model("encoder", encoder)
     if not callable(getattr(encoder, "features", None)):  # flax.linen.Dense has an integer field of that name
@@ -114,7 +114,9 @@ def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Cal
     return with_given(name, variables, given)
 
 
-def start_encoder(key: Key, encoder, image: Array, *, given: Mapping = {}, name: str = "encoder", **options) -> tuple[dict, dict]:
+def start_encoder(
+    key: Key, encoder: nn.Module, image: Array, *, given: Mapping = {}, name: str = "encoder", **options
+) -> tuple[dict, dict]:
     """``start`` of an encoder from the first of images [B, H, W, C]; heads that features do not need get no parameters."""
     return start(name, encoder, key, image[:1], given=given, method="features", **options)
 
@@ -127,7 +129,9 @@ def apply(module, params: dict, stats: dict, *inputs, key: Key, train: bool = Tr
     return outputs, (moved["batch_stats"] if stats else stats)
 
 
-def encode(encoder, params: dict, stats: dict, image: Array, *, key: Key, train: bool = True, **options) -> tuple[Features, dict]:
+def encode(
+    encoder: nn.Module, params: dict, stats: dict, image: Array, *, key: Key, train: bool = True, **options
+) -> tuple[Features, dict]:
     """(features, new running statistics) of images [B, H, W, C]; ``options`` such as ``keep`` or ``mask`` go to the encoder."""
     return apply(encoder, params, stats, image, key=key, train=train, method="features", **options)
 

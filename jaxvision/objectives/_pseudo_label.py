@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -44,7 +45,7 @@ def _separate(logits: Array, labelled: int, unlabelled: int) -> tuple[Array, Arr
     return grouped[:, : labelled // groups].reshape(labelled, -1), views[:, 0], views[:, 1]
 
 
-def pseudo_label(model, *, threshold: float = 0.95, weight: float = 1.0) -> Objective:
+def pseudo_label(model: nn.Module, *, threshold: float = 0.95, weight: float = 1.0) -> Objective:
     """Pseudo-labels with a confidence threshold (FixMatch).
 
         L = cross_entropy(model(image), label) + weight pseudo_label(model(weak), model(strong), threshold)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -30,7 +31,7 @@ def _pooled(features: Features | Array) -> Array:
     return pooled
 
 
-def embed(encoder, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
+def embed(encoder: nn.Module, params: dict, stats: dict, image: Array, *, key: Key) -> tuple[Array, dict]:
     """(pooled features [B, D], new running statistics by module name) of images [B, H, W, C], in training mode.
 
     Calls ``pooled(image, train=)`` where the encoder's class has it, else ``features``: a ViT then computes only its class token in the
@@ -47,7 +48,7 @@ def project(name: str, head, params: dict, stats: dict, rows: Array, *, key: Key
     return outputs, _modules.with_stats(stats, name, moved)
 
 
-def start_all(key: Key, encoder, image: Array, *, given: Mapping = {}, **heads) -> tuple[dict, dict]:
+def start_all(key: Key, encoder: nn.Module, image: Array, *, given: Mapping = {}, **heads) -> tuple[dict, dict]:
     """(parameters, running statistics) by module name of an encoder and the heads behind it; each head reads the outputs of the one before.
 
     Modules without running statistics have no entry among them.
@@ -66,7 +67,7 @@ def first_view_rank(pooled: Array) -> Array:
     return losses.effective_rank(jax.lax.stop_gradient(_modules.by_view(pooled, 2)[0]))
 
 
-def siamese(method: str, encoder, loss: Callable, **heads) -> Objective:
+def siamese(method: str, encoder: nn.Module, loss: Callable, **heads) -> Objective:
     """An objective of two views: both pass ``encoder`` and ``heads`` in a row as one batch, and ``loss`` compares what the heads return.
 
     ``loss(*outputs, batch) -> (scalar, metrics)``: for every head its outputs by view, [2, B, D]. Modules: ``encoder`` and the names of the

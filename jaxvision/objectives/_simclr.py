@@ -2,6 +2,7 @@
 
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -31,14 +32,14 @@ def _nearest_is_other_view(z1: Array, z2: Array) -> Array:
     return jnp.mean(jax.lax.map(correct, rows, batch_size=min(_ROWS_AT_ONCE, 2 * count)).astype(jnp.float32))
 
 
-def _projector(encoder, hidden: int | None, projection: int, temperature: float) -> Projector:
+def _projector(encoder: nn.Module, hidden: int | None, projection: int, temperature: float) -> Projector:
     """The projector of both methods. Raises ValueError for options that are out of range."""
     checks.counts(projection=projection, **({} if hidden is None else {"hidden": hidden}))
     checks.positive(temperature=temperature)
     return Projector(projection, hidden, True, getattr(encoder, "dtype", None))
 
 
-def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, projection: int = 128) -> Objective:
+def simclr(encoder: nn.Module, *, temperature: float = 0.5, hidden: int | None = None, projection: int = 128) -> Objective:
     """SimCLR: ``jv.losses.nt_xent`` of a projector's outputs for two views.
 
     Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``
@@ -66,7 +67,7 @@ def simclr(encoder, *, temperature: float = 0.5, hidden: int | None = None, proj
     return _siamese.siamese("simclr", encoder, loss, projector=_projector(encoder, hidden, projection, temperature))
 
 
-def supervised_contrastive(encoder, *, temperature: float = 0.1, hidden: int | None = None, projection: int = 128) -> Objective:
+def supervised_contrastive(encoder: nn.Module, *, temperature: float = 0.1, hidden: int | None = None, projection: int = 128) -> Objective:
     """SimCLR with labels: ``jv.losses.supervised_contrastive``, all views of a class are positives.
 
     Reads ``views`` [B, 2, H, W, C] and ``label`` [B]. Options and modules as in ``simclr``. Metrics: ``top1`` and ``rank`` as there.

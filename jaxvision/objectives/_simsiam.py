@@ -1,5 +1,7 @@
 """SimSiam: a predictor and a stopped gradient are enough to compare two views without negatives, teacher or large batches."""
 
+import flax.linen as nn
+
 from jaxvision import checks, losses
 from jaxvision.core import Objective
 from jaxvision.layers import Projector
@@ -7,10 +9,11 @@ from jaxvision.objectives import _siamese
 from jaxvision.typing import Array, Batch
 
 
-def simsiam(encoder, *, hidden: int = 512, projection: int = 2048, depth: int = 3) -> Objective:
+def simsiam(encoder: nn.Module, *, hidden: int = 512, projection: int = 2048, depth: int = 3) -> Objective:
     """SimSiam of two views: the negative cosine between predictions of one view and projections of the other.
 
-        L = 1/2 D(p1, stop_gradient(z2)) + 1/2 D(p2, stop_gradient(z1)), with D(p, z) = -mean_b cos(p_b, z_b)
+        L = 1/2 D(p1, stop_gradient(z2)) + 1/2 D(p2, stop_gradient(z1))
+        D(p, z) = -mean_b cos(p_b, z_b)
 
     Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``
     gives pooled [B, D]. z are outputs of the projector, of ``depth`` layers of width ``projection`` (the paper has 2 for CIFAR-10), p

@@ -1,7 +1,9 @@
 """Supervised learning: a classifier, its labels, and any loss between them."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import flax.linen as nn
 import jax
 
 from jaxvision import losses
@@ -29,7 +31,7 @@ def _only_head(params: dict) -> dict:
 
 
 def supervised(
-    model, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, frozen: bool = False, **options
+    model: nn.Module, *, loss: Callable = losses.cross_entropy, auxiliary_weight: float = 0.3, frozen: bool = False, **options: Any
 ) -> Objective:
     """A classifier trained on labels.
 

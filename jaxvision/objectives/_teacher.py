@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -10,7 +11,7 @@ from jaxvision.objectives import _modules
 from jaxvision.typing import Array
 
 
-def without_drop(encoder):
+def without_drop(encoder: nn.Module):
     """The encoder without dropout and stochastic depth, as a teacher in training mode uses it (with batch statistics)."""
     return encoder.clone(**{name: 0.0 for name in ("drop_rate", "drop_path_rate") if hasattr(encoder, name)})
 

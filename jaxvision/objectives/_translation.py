@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -18,7 +19,7 @@ def _read(batch: Batch) -> tuple[Array, Array]:
     return batch["source"], batch["target"]
 
 
-def translation(model, *, label_smoothing: float = 0.0, padding: int = 0) -> Objective:
+def translation(model: nn.Module, *, label_smoothing: float = 0.0, padding: int = 0) -> Objective:
     """Sequence to sequence: ``jv.losses.sequence_cross_entropy`` of a model's next tokens.
 
     Reads ``source`` [B, N] and ``target`` [B, M], integers. ``model``: a Linen module with

@@ -1,5 +1,7 @@
 """VICReg: variance and covariance terms keep the features of two views from collapsing, without negatives or a teacher."""
 
+import flax.linen as nn
+
 from jaxvision import checks, losses
 from jaxvision.core import Objective
 from jaxvision.layers import Expander
@@ -7,7 +9,9 @@ from jaxvision.objectives import _siamese
 from jaxvision.typing import Array, Batch
 
 
-def vicreg(encoder, *, width: int = 8192, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Objective:
+def vicreg(
+    encoder: nn.Module, *, width: int = 8192, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
+) -> Objective:
     """VICReg of two views: ``jv.losses.vicreg`` of an expander's outputs.
 
     Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``

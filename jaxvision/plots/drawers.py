@@ -32,12 +32,14 @@ def draw_reconstructions(
     >>> [path.name for path in folder.iterdir()]
     ['reconstruction_honest.png']
     """
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    mean_array, std_array = np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
     def draw(state, image: Array, folder: Path) -> None:
         for mode in modes:
-            parts = jax.jit(partial(reconstruct, honest=mode == "honest"))(state.params, (image - mean) / std, key=jax.random.key(0))
-            masked, reconstruction, original = (np.asarray(part * std + mean) for part in parts)
+            parts = jax.jit(partial(reconstruct, honest=mode == "honest"))(
+                state.params, (image - mean_array) / std_array, key=jax.random.key(0)
+            )
+            masked, reconstruction, original = (np.asarray(part * std_array + mean_array) for part in parts)
             reconstructions(masked, reconstruction, original, folder / f"reconstruction_{mode}.png", mode=mode)
 
     return draw
@@ -59,12 +61,12 @@ def draw_attention(attend: Callable, variables: Callable, mean: Channels, std: C
     >>> [path.name for path in folder.iterdir()]
     ['attention_0.png']
     """
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    mean_array, std_array = np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
     def draw(state, image: Array, folder: Path) -> None:
         count, height, width, channels = image.shape
         large = jax.image.resize(image, (count, scale * height, scale * width, channels), "bicubic")
-        maps = jax.jit(attend)(variables(state), (large - mean) / std)[:, -1]  # [n, heads, h, w]
+        maps = jax.jit(attend)(variables(state), (large - mean_array) / std_array)[:, -1]  # [n, heads, h, w]
         for index in range(min(_MOST_IMAGES, count)):
             attention(np.clip(large[index], 0, 1), np.asarray(maps[index]), folder / f"attention_{index}.png")
 

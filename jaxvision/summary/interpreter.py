@@ -1,12 +1,13 @@
 """Interprets a traced program and lists its layers: modules with parameters, poolings, and products outside such modules."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
-from jaxvision import kernels
+from jaxvision.kernels._primitive import reference_of
 from jaxvision.layers import Conv, WindowAttention
 from jaxvision.summary.propagation import (
     Spatial,
@@ -49,9 +50,10 @@ def _convolution_of(module: Conv) -> Window:
 
 
 def _inner(equation) -> Any:
-    """The jaxpr that an equation calls; None if it calls none."""
-    if equation.primitive.name in _SPELLED_OUT:
-        return jax.make_jaxpr(_SPELLED_OUT[equation.primitive.name])(*(variable.aval for variable in equation.invars)).jaxpr
+    """The jaxpr that an equation calls, for a kernel that of its reference implementation; None if it calls none."""
+    reference = reference_of(equation.primitive)
+    if reference is not None:
+        return jax.make_jaxpr(partial(reference, **equation.params))(*(variable.aval for variable in equation.invars)).jaxpr
     if equation.primitive.name not in _CALL_PRIMITIVES:
         return None
     found = [value for value in equation.params.values() if isinstance(value, core.Jaxpr | core.ClosedJaxpr)]
@@ -158,8 +160,6 @@ class Interpreter:
             return self._convolution(equation, ins)
         if name == "dot_general":
             return self._product(equation, ins)
-        if name in _COMPILED:
-            return self._compiled(equation, ins)
         if isinstance(first, Spatial):
             if name.startswith("reduce_window"):
                 return self._pooling(equation, first)
@@ -215,20 +215,6 @@ class Interpreter:
         axes[numbers.out_spec[1]] = frozenset()
         spatial = spatial._replace(axes=tuple(axes[axis] for axis in range(len(shape)))).summed_over(sides)
         self._add_layer("Conv", equation, spatial, uses, window, input_size)
-        return spatial
-
-    def _compiled(self, equation, ins: list) -> Spatial:
-        """A convolution [B, H, W, C], [kh, kw, c, D] or a pooling [B, H, W, C] by one of the compiled kernels of CPUs."""
-        (_, *input_size, _), other = (variable.aval.shape for variable in equation.invars)
-        shape, options, kind = equation.outvars[0].aval.shape, dict(equation.params["options"]), _COMPILED[equation.primitive.name]
-        size = options.get("size", other[:2])
-        edges = options["padding"]  # the same before and after of a convolution, four numbers of a pooling
-        padding = tuple((edge, edge) for edge in edges) if kind == "Conv" else (edges[:2], edges[2:])
-        uses = math.prod(shape) * math.prod(other[:3]) if kind == "Conv" else 0
-        window = Window(size, options["stride"], padding, (1, 1), shape[3] if equation.primitive.name == "jaxvision_depthwise" else 1)
-        spatial = next(value for value in ins if isinstance(value, Spatial))
-        spatial = through_window(spatial, (1, 2), tuple(input_size), shape[1:3], window)
-        self._add_layer(kind, equation, spatial, uses, window, tuple(input_size))
         return spatial
 
     def _product(self, equation, ins: list) -> Spatial:
@@ -298,13 +284,6 @@ _CALL_PRIMITIVES = (
     "scan",
 )
 _STANDALONE_KINDS = ("MaxPool", "AveragePool", "Pool", "MatMul")  # rows of their own, even inside a module that has parameters
-_SPELLED_OUT = {  # fast forms: what they do, operation by operation
-    "attention": kernels.plain_attention,
-    "self_attention": kernels.plain_self_attention,
-    "layer_norm": kernels.plain_layer_norm,
-    "jaxvision_product": kernels.plain_product,
-}
-_COMPILED = {"jaxvision_dense": "Conv", "jaxvision_depthwise": "Conv", "jaxvision_pool": "MaxPool"}
 _REDUCTIONS = {
     "reduce_sum": "GlobalMean",
     "reduce_max": "GlobalMax",

@@ -10,7 +10,7 @@ def keep_memory() -> bool:
     """Let the allocator keep freed memory for the next step. Returns whether the allocator supports it (glibc does).
 
     XLA allocates the temporaries of each step anew. By default glibc returns such large blocks to the system at once, so that every step
-    pays for page faults on all of them (docs/performance.md has the cost). The setting is for the whole process: its memory does not
+    pays for page faults on all of them (docs/kernels/runtime.md has the cost). The setting is for the whole process: its memory does not
     shrink any more. It applies to threads that start later, so call it before JAX computes anything. ``jv.train.main`` calls it.
 
     >>> import jaxvision as jv

@@ -17,7 +17,7 @@ from jaxvision.train import options, sharding, state
 from jaxvision.train.recorded_rate import never_updates
 
 
-def total_steps(source, *, epochs: float, batch_size: int) -> int:
+def total_steps(source: data.Source, *, epochs: float, batch_size: int) -> int:
     """The number of steps in which every example of a source is seen ``epochs`` times; the last batch continues into the next epoch.
 
     Raises ValueError unless ``epochs`` and ``batch_size`` are positive.

@@ -5,7 +5,7 @@ are float32, and the chain of optax's transformations elsewhere. The optimizer s
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,9 +88,9 @@ def _by_leaf(mask, params: dict) -> dict:
     return jax.tree.map(lambda flag, part: jax.tree.map(lambda _: flag, part), mask, params)
 
 
-def _advanced(chain: AdamChain, states: dict) -> tuple[dict, dict[str, Array]]:
+def _advanced(chain: AdamChain, states: dict) -> tuple[dict, dict[str, Any]]:
     """(the next states of the chain's parts without the moments, the scalars of this update)."""
-    unit, scalars = jnp.float32(1), {"weight_decay": 0.0}
+    unit, scalars = jnp.float32(1), dict[str, Any](weight_decay=0.0)
     adam = states["direction0"]._replace(count=optax.safe_increment(states["direction0"].count))
     scalars["first"], scalars["second"] = (1 / (1 - beta**adam.count) for beta in chain.betas)
     negative, rate = chain.parts["rate"].update(unit, states["rate"])

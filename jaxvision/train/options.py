@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from jaxvision import checks
 from jaxvision.train import sharding
 
+if TYPE_CHECKING:  # experiment.py imports this file
+    from jaxvision.train.experiment import Experiment
 
-def _option(default, meaning: str, *, command_line: bool = True) -> dataclasses.Field:
+
+def _option(default, meaning: str, *, command_line: bool = True) -> Any:
     return dataclasses.field(default=default, metadata={"meaning": meaning, "command_line": command_line})
 
 
@@ -54,11 +58,11 @@ class RunOptions:
             checks.integer("save_every", self.save_every)
         checks.fraction(broken_share=self.broken_share)
 
-    def save_interval(self, experiment) -> int:
+    def save_interval(self, experiment: "Experiment") -> int:
         """The number of steps that a kill may lose at most."""
         return self.save_every or min(max(100, -(-len(experiment.train) // experiment.batch_size)), 1000)
 
-    def calls(self, experiment, start: int) -> Iterator[tuple[int, int]]:
+    def calls(self, experiment: "Experiment", start: int) -> Iterator[tuple[int, int]]:
         """The (first, last) step, counted from 1, of every call after step ``start``.
 
         A call has ``steps_per_call`` steps. It has fewer where an epoch ends, and at most half of ``save_interval``.

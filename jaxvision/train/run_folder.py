@@ -231,7 +231,7 @@ def _arguments_of(function: Callable, stored: dict, replaced: dict) -> dict:
 
 
 def load(
-    run_folder: str | os.PathLike, *, step: int | None = None, options: RunOptions = RunOptions(), **arguments
+    run_folder: str | os.PathLike, *, step: int | None = None, options: RunOptions = RunOptions(), **arguments: typing.Any
 ) -> tuple[Experiment, state.TrainState]:
     """``(experiment, state)`` of a run that an experiment file made: its best step if it has one, else its newest, or ``step``.
 

@@ -1,13 +1,12 @@
 """Schedules: functions from the update count to a learning rate, a momentum or a weight decay."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
 
-from jaxvision.typing import Array
-
-Schedule = Callable[[Array], Array]
+Schedule = Callable[[Any], Any]  # update count -> number
 Rate = float | Schedule
 
 

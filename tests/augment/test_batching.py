@@ -21,6 +21,7 @@ BATCH = {
 }
 WITHOUT_PLACES = {name: BATCH[name] for name in ("image", "label")}
 RECIPE = jv.augment.chain(jv.augment.random_resized_crop(8), jv.augment.cifar_train(8, padding=2))
+AUGMENT = jax.jit(jv.augment.each(RECIPE))
 EVERYTHING = jv.augment.chain(jv.augment.each(RECIPE), jv.augment.mixup_or_cutmix(num_classes=5))
 
 
@@ -35,7 +36,7 @@ def assert_same(found: dict, expected: dict) -> None:
 
 @pytest.fixture(scope="module")
 def whole() -> dict:
-    return jax.jit(jv.augment.each(RECIPE))(KEY, BATCH)
+    return AUGMENT(KEY, BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +46,9 @@ def mixed() -> tuple[dict, dict]:
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_the_batch_size_does_not_matter(whole, size):
-    augment = jax.jit(jv.augment.each(RECIPE))
     for first in (0, 35, 40, 57):
         chosen = slice(first, first + size)
-        assert_same(augment(KEY, rows(BATCH, chosen)), rows(whole, chosen))
+        assert_same(AUGMENT(KEY, rows(BATCH, chosen)), rows(whole, chosen))
 
 
 def test_compilation_does_not_matter(whole):
@@ -57,8 +57,8 @@ def test_compilation_does_not_matter(whole):
 
 def test_the_order_does_not_matter_but_the_epoch_does(whole):
     order = RNG.permutation(64)
-    assert_same(jax.jit(jv.augment.each(RECIPE))(KEY, rows(BATCH, order)), rows(whole, order))
-    later = jax.jit(jv.augment.each(RECIPE))(KEY, BATCH | {"epoch": BATCH["epoch"] + 1})
+    assert_same(AUGMENT(KEY, rows(BATCH, order)), rows(whole, order))
+    later = AUGMENT(KEY, BATCH | {"epoch": BATCH["epoch"] + 1})
     assert np.all(np.any(later["image"] != whole["image"], axis=(1, 2, 3)))
 
 
@@ -68,7 +68,12 @@ def test_one_image_alone_is_its_row_of_the_batch(whole):
 
 
 @pytest.mark.parametrize(
-    ("driver", "shards", "places"), [("shard_map", 8, True), ("shard_map", 2, False), ("pmap", 2, True), ("pmap", 8, False)]
+    ("driver", "shards", "places"),
+    [
+        ("shard_map", 8, True),
+        ("pmap", 2, False),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("shard_map", 2, False), ("pmap", 8, True))),
+    ],
 )
 def test_the_number_of_devices_does_not_matter(mixed, driver, shards, places):
     """With the places in the data set in the batch, and without them, where the position in the batch decides."""
@@ -94,5 +99,5 @@ def test_without_places_the_position_decides():
 def test_bytes_become_floats_and_other_integers_are_refused():
     identity = jv.augment.each(lambda key, image: image)
     np.testing.assert_allclose(identity(KEY, BATCH)["image"], np.asarray(BATCH["image"]) / 255, rtol=1e-6)
-    with pytest.raises(TypeError, match="image: found dtype int32, expected uint8"):
+    with pytest.raises(TypeError, match="^image"):
         identity(KEY, {"image": jnp.zeros((2, 4, 4, 3), jnp.int32)})

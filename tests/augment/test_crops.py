@@ -10,7 +10,7 @@ from scipy import stats
 
 import jaxvision as jv
 from jaxvision.augment.crops import draw_rectangle
-from tests.augment.test_draws import KEYS, judge, same_amounts, same_choices, theirs_of
+from tests.augment.test_draws import KEYS, check_pvalue, same_amounts, same_choices, theirs_of
 
 pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -47,7 +47,7 @@ def test_flips(probability):
         flip = getattr(jv.augment, f"random_{name}_flip")(probability=probability)
         flipped = np.asarray(jax.jit(jax.vmap(flip, (0, None)))(KEYS, image))[:, 0, 0, 0] == image[place][0]
         expected = [probability * len(KEYS), (1 - probability) * len(KEYS)]
-        judge(f"{name} flip {probability}: share", stats.chisquare([flipped.sum(), (~flipped).sum()], expected).pvalue)
+        check_pvalue(f"{name} flip {probability}: share", stats.chisquare([flipped.sum(), (~flipped).sum()], expected).pvalue)
 
 
 def test_places_of_random_crop():

@@ -26,20 +26,21 @@ SHAPE = (40, 64)
 IMAGE = jnp.zeros((*SHAPE, 3))
 
 
-def judge(what: str, pvalue: float) -> None:
+def check_pvalue(what: str, pvalue: float) -> None:
     print(f"{what:45s} p = {pvalue:.3f}")
     assert pvalue > 0.01, what
 
 
 def same_amounts(what: str, ours, theirs) -> None:
     """Kolmogorov-Smirnov on two samples."""
-    judge(what, stats.ks_2samp(np.asarray(ours, float), np.asarray(theirs, float)).pvalue)
+    check_pvalue(what, stats.ks_2samp(np.asarray(ours, float), np.asarray(theirs, float)).pvalue)
 
 
 def same_choices(what: str, ours, theirs) -> None:
     """Chi-square on the counts of two samples of whole numbers."""
     values = np.union1d(ours, theirs)
-    judge(what, stats.chi2_contingency([[np.sum(np.asarray(sample) == value) for value in values] for sample in (ours, theirs)]).pvalue)
+    counts = [[np.sum(np.asarray(sample) == value) for value in values] for sample in (ours, theirs)]
+    check_pvalue(what, stats.chi2_contingency(counts).pvalue)
 
 
 def theirs_of(transform, shape=SHAPE) -> list[dict]:

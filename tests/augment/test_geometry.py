@@ -102,7 +102,7 @@ def test_quarter_turns_are_exact(turns):
     np.testing.assert_array_equal(jv.augment.quarter_turns(turns)(None, jnp.asarray(image)), np.rot90(image, turns))
     square = image[:, :6]
     np.testing.assert_array_equal(jv.augment.quarter_turns((turns, turns))(None, jnp.asarray(square)), np.rot90(square, turns))
-    np.testing.assert_allclose(jv.augment.rotate(90 * turns)(None, jnp.asarray(square)), np.rot90(square, turns), atol=1e-5)
+    np.testing.assert_allclose(jax.jit(jv.augment.rotate(90 * turns))(None, square), np.rot90(square, turns), atol=1e-5)
 
 
 def test_quarter_turns_are_drawn_alike():
@@ -112,7 +112,7 @@ def test_quarter_turns_are_drawn_alike():
     assert sum(counts) == 2000 and np.abs(np.array(counts) - 500).max() < 4 * np.sqrt(500)
 
 
-def test_moves_keep_shape_and_precision_and_draw_anew():
+def test_geometry_keeps_shape_and_dtype_and_draws_for_each_image():
     images = jnp.asarray(RNG.random((4, 12, 9, 1)), jnp.bfloat16)
     operations = (
         jv.augment.rotate((-30, 30)),
@@ -129,21 +129,21 @@ def test_moves_keep_shape_and_precision_and_draw_anew():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.rotate((30, -30)), r"degrees: found \(30, -30\), expected a number or \(low, high\)"),
-        (lambda: jv.augment.rotate(5, method="bicubic"), "method: found 'bicubic', expected one of bilinear, nearest"),
-        (lambda: jv.augment.affine(5, scale=0), "scale: found 0, expected a number"),
-        (lambda: jv.augment.affine(5, translate=(0.1, -0.1)), r"translate: found \(0.1, -0.1\), expected the largest shares"),
-        (lambda: jv.augment.affine(5, shear=90), "shear: found 90, expected .* from -89 to 89"),
-        (lambda: jv.augment.shear((0, 95)), r"x: found \(0, 95\)"),
-        (lambda: jv.augment.quarter_turns(0.5), "turns: found 0.5, expected a whole number"),
-        (lambda: jv.augment.quarter_turns()(KEY, jnp.ones((4, 5, 3))), "image: 4 x 5 is not square"),
-        (lambda: jv.augment.quarter_turns()(None, jnp.ones((4, 4, 3))), "key: found None"),
-        (lambda: jv.augment.rotate((0, 9))(None, jnp.ones((4, 5, 3))), "key: found None"),
-        (lambda: jv.augment.rotate(9, fill=(0.1, 0.2))(None, jnp.ones((4, 5, 3))), r"fill: found shape \(2,\), expected .* 3 channels"),
-        (lambda: jv.augment.rotate(9)(None, jnp.ones((2, 4, 5, 3))), r"image: found shape \(2, 4, 5, 3\)"),
+        (lambda: jv.augment.rotate((30, -30)), "^degrees"),
+        (lambda: jv.augment.rotate(5, method="bicubic"), "^method"),
+        (lambda: jv.augment.affine(5, scale=0), "^scale"),
+        (lambda: jv.augment.affine(5, translate=(0.1, -0.1)), "^translate"),
+        (lambda: jv.augment.affine(5, shear=90), "^shear"),
+        (lambda: jv.augment.shear((0, 95)), "^x"),
+        (lambda: jv.augment.quarter_turns(0.5), "^turns"),
+        (lambda: jv.augment.quarter_turns()(KEY, jnp.ones((4, 5, 3))), "^image: .*4 x 5"),
+        (lambda: jv.augment.quarter_turns()(None, jnp.ones((4, 4, 3))), "^key"),
+        (lambda: jv.augment.rotate((0, 9))(None, jnp.ones((4, 5, 3))), "^key"),
+        (lambda: jv.augment.rotate(9, fill=(0.1, 0.2))(None, jnp.ones((4, 5, 3))), "^fill"),
+        (lambda: jv.augment.rotate(9)(None, jnp.ones((2, 4, 5, 3))), "^image"),
     ],
 )
-def test_what_moves_refuse(make, message):
+def test_wrong_geometry_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -153,7 +153,7 @@ def test_a_number_is_exact_and_a_pair_draws(make):
     """What their first lines say: a number needs no key, a pair does and differs from key to key."""
     image, (fixed, range_) = jnp.eye(12)[..., None], (0.3, (-0.4, 0.4)) if make is jv.augment.translate else (30.0, (-30.0, 30.0))
     assert make(fixed)(None, image).shape == image.shape
-    with pytest.raises(ValueError, match="key: found None"):
+    with pytest.raises(ValueError, match="^key"):
         make(range_)(None, image)
     first, second = (make(range_)(jax.random.key(seed), image) for seed in (0, 1))
     assert (first != second).any()

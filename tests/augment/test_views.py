@@ -48,10 +48,10 @@ def test_a_view_does_not_depend_on_its_neighbours_recipes():
     np.testing.assert_array_equal(together[:, ::2], apart[:, ::2])
 
 
-def test_what_views_refuse():
-    with pytest.raises(ValueError, match="recipes: found none, expected at least one"):
+def test_wrong_views_are_refused():
+    with pytest.raises(ValueError, match="^recipes"):
         jv.augment.views(crops=(add_noise,))
-    with pytest.raises(ValueError, match=r"found views of \(8, 8, 3\) and \(24, 28, 3\), expected one shape"):
+    with pytest.raises(ValueError, match=r"^recipes: .*\(8, 8, 3\).*\(24, 28, 3\)"):
         jv.augment.views(add_noise, jv.augment.center_crop(8))(KEY, BATCH)
 
 
@@ -65,7 +65,7 @@ def test_on_reaches_the_batch_inside_the_batch():
     assert all(some.min() >= -1e-6 and some.max() <= 1 for some in noise) and np.abs(noise[0] - noise[1]).mean() > 0.2
     two = [jv.augment.on(name, noisy)(KEY, {name: rows(BATCH, slice(1))})[name]["image"] for name in ("weak", "strong")]
     assert np.abs(np.asarray(two[0] - two[1])).mean() > 0.2
-    with pytest.raises(KeyError, match="unlabelled: no such stream in a batch of image, index, epoch"):
+    with pytest.raises(KeyError, match="unlabelled"):
         jv.augment.on("unlabelled", noisy)(KEY, BATCH)
 
 
@@ -99,12 +99,18 @@ def compare(name: str, counts: tuple[int, ...], devices: tuple[int, ...]) -> Non
             np.testing.assert_allclose(value, whole[key], rtol=0, atol=tolerance, err_msg=f"{name}, {number} devices")
 
 
-@pytest.mark.parametrize("name", ["simclr", "imagenet_train"])
-def test_the_same_bits_for_any_batch_and_any_devices(name):
-    compare(name, counts=(1, 7), devices=(8,))
+def test_the_same_bits_for_any_batch_and_any_devices():
+    compare("simclr", counts=(1, 7), devices=(8,))
 
 
-@pytest.mark.parametrize("name", ["imagenet_train", pytest.param("three_augment", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_bits_for_any_batch_and_any_devices_in_full(name):
+    compare(name, counts=(1, 5, 7), devices=(1, 2, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["imagenet_train", "three_augment"])
 def test_nearly_the_same_without_jit(name):
     """Operation by operation, products and sums are rounded apart that a compiled program rounds once: bits differ, grays do not."""
     augment, few = RECIPES[name](), rows(BATCH, slice(2))

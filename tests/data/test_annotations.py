@@ -10,15 +10,10 @@ import pytest
 from jaxvision import data
 from jaxvision.data import BrokenImage, coco, mask_pairs, shapes, voc
 from jaxvision.data.readers.coco import run_length_mask, run_lengths
+from tests.data.errors import one_line
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: annotated pictures are NOT checked here")
 RANDOM = np.random.default_rng(0)
-
-
-def one_line(call, kind, message):
-    with pytest.raises(kind, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 def png(pixels, **options) -> bytes:
@@ -94,12 +89,10 @@ def test_voc_options(tmp_path):
     few = voc(folder, "train", classes=["dog"], max_boxes=3, origin=1)
     assert few.classes == ["dog"] and few[0]["boxes"].tolist() == [[2, 3, 20, 25], [4, 5, 5, 9], [0] * 4]  # a pixel wide
     assert few.dropped_boxes == 0 and few.labels.tolist() == [[1], [0]]
-    one_line(lambda: voc(folder, "train", max_boxes=1), ValueError, "max_boxes: found 1, but .*a.png has 2, expected at least")
-    one_line(
-        lambda: voc(folder, "train", classes=["dog", "horse"]), ValueError, "classes: found horse, unknown in .* some of cat, dog, fish"
-    )
-    one_line(lambda: voc(folder, "train", classes=["dog", "dog"]), ValueError, "found a name twice")
-    one_line(lambda: voc(folder, "train", background=(0, 0)), ValueError, "background: found")
+    one_line(lambda: voc(folder, "train", max_boxes=1), ValueError, "max_boxes", "a.png")
+    one_line(lambda: voc(folder, "train", classes=["dog", "horse"]), ValueError, "classes", "horse")
+    one_line(lambda: voc(folder, "train", classes=["dog", "dog"]), ValueError, "classes")
+    one_line(lambda: voc(folder, "train", background=(0, 0)), ValueError, "background")
     masked = voc(folder, "train", masks=True)[0]
     assert masked["mask"].shape == (30, 40) and masked["mask"].dtype == np.uint8 and set(np.unique(masked["mask"])) == {1, 255}
     for name in ("ImageSets/Main/train.txt", "ImageSets/Main/cat_val.txt", "ImageSets/Main/val.txt"):
@@ -107,37 +100,35 @@ def test_voc_options(tmp_path):
     assert len(voc(folder)) == 3
 
 
-def test_what_is_wrong_with_voc_files_is_said_in_one_line(tmp_path):
+def test_errors_in_voc_files_are_one_line(tmp_path):
     folder = write(tmp_path, voc_files())
-    one_line(lambda: voc(folder), FileNotFoundError, "split: found None, .* has cat_val, train, val")
-    one_line(lambda: voc(folder, "test"), FileNotFoundError, "split: found 'test'")
-    one_line(lambda: voc(folder / "JPEGImages", "train"), FileNotFoundError, r"has no Annotations/, only a\.png, .*expected Annotations")
-    one_line(lambda: voc(folder / "none", "train"), FileNotFoundError, "none does not exist")
+    one_line(lambda: voc(folder), FileNotFoundError, "split")
+    one_line(lambda: voc(folder, "test"), FileNotFoundError, "split")
+    one_line(lambda: voc(folder / "JPEGImages", "train"), FileNotFoundError, "a.png")
+    one_line(lambda: voc(folder / "none", "train"), FileNotFoundError, "none")
     write(folder, {"ImageSets/Main/more.txt": "a\nd\ne\n", "ImageSets/Main/empty.txt": "\n"})
-    one_line(lambda: voc(folder, "more"), FileNotFoundError, "2 of 3 have no annotation in Annotations/: d, e")
-    one_line(lambda: voc(folder, "empty"), ValueError, "empty.txt is empty")
+    one_line(lambda: voc(folder, "more"), FileNotFoundError, "Annotations/", "d, e")
+    one_line(lambda: voc(folder, "empty"), ValueError, "empty.txt")
     (folder / "JPEGImages/c.png").unlink()
-    one_line(lambda: voc(folder, "train"), FileNotFoundError, "1 of 2 have no picture in JPEGImages/: c")
+    one_line(lambda: voc(folder, "train"), FileNotFoundError, "JPEGImages/", "c")
     bomb = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><annotation><object>&c;</object></annotation>'
     whole = xml([("dog", (1, 2, 3, 4), 0)])
-    for content, message in (
-        (bomb, "it declares a DOCTYPE"),
-        (bomb.encode("utf-16"), "it declares a DOCTYPE"),
-        (whole[:-20], "no XML: no element found|no XML: unclosed token"),
-        (b"\xff\xd8\xff", "no XML"),
-        (whole.replace("<xmin>1</xmin>", ""), "<bndbox> without <xmin>"),
-        (whole.replace("<xmin>1<", "<xmin>one<"), "could not convert string to float: 'one'"),
-        (whole.replace("<xmin>1<", "<xmin>nan<"), "<xmin> is nan"),
-        (whole.replace("<name>dog</name>", "<name> </name>"), "<object> without <name>"),
+    for content, name in (
+        (bomb, "DOCTYPE"),
+        (bomb.encode("utf-16"), "DOCTYPE"),
+        (whole[:-20], "XML"),
+        (b"\xff\xd8\xff", "XML"),
+        (whole.replace("<xmin>1</xmin>", ""), "<xmin>"),
+        (whole.replace("<xmin>1<", "<xmin>one<"), "one"),
+        (whole.replace("<xmin>1<", "<xmin>nan<"), "<xmin>"),
+        (whole.replace("<name>dog</name>", "<name> </name>"), "<name>"),
     ):
         write(folder, {"Annotations/b.xml": content})
-        one_line(lambda: voc(folder, "val"), ValueError, rf"b\.xml: cannot be read as a VOC annotation \(({message})")
+        one_line(lambda: voc(folder, "val"), ValueError, "b.xml", name)
     write(folder, {"Annotations/b.xml": xml([], height=31)})
-    one_line(
-        lambda: voc(folder, "val")[0], BrokenImage, r"b\.jpg: wrong annotation \(it is of 40 x 31 pixels, the upright picture of 40 x 30"
-    )
+    assert one_line(lambda: voc(folder, "val")[0], BrokenImage, "b.jpg", "40 x 31", "40 x 30").reason == "wrong annotation"
     two = write(tmp_path / "kit", {f"{year}/{name}": content for year in ("2007", "2012") for name, content in voc_files().items()})
-    one_line(lambda: voc(two, "train"), ValueError, "has Annotations/ in 2007/, 2012/, .*: give one of them")
+    one_line(lambda: voc(two, "train"), ValueError, "folder", "2007/, 2012/")
 
 
 def test_annotations_are_of_the_upright_picture(tmp_path):
@@ -146,7 +137,7 @@ def test_annotations_are_of_the_upright_picture(tmp_path):
     files = voc_files() | {"JPEGImages/b.jpg": png(picture(40, 30), exif=exif)}  # stored 30 wide and 40 high, shown 40 wide and 30 high
     assert voc(write(tmp_path, files), "val")[0]["image"].shape == (30, 40, 3)
     write(tmp_path, {"JPEGImages/b.jpg": png(picture(), exif=exif)})
-    one_line(lambda: voc(tmp_path, "val")[0], BrokenImage, "the upright picture of 30 x 40 pixels")
+    one_line(lambda: voc(tmp_path, "val")[0], BrokenImage, "30 x 40")
 
 
 def coco_files() -> dict:
@@ -196,7 +187,7 @@ def test_coco_masks_are_drawn_in_the_order_of_the_classes(tmp_path):
     found = coco_files()
     found["annotations"][1]["segmentation"]["size"] = [40, 30]
     del found["images"][0]["height"]
-    one_line(lambda: coco(coco_folder(tmp_path, found), masks=True)[0], BrokenImage, r"a\.png: wrong annotation \(a mask of 30 x 40 pixels")
+    one_line(lambda: coco(coco_folder(tmp_path, found), masks=True)[0], BrokenImage, "a.png")
 
 
 def encoded(mask: np.ndarray) -> str:
@@ -230,44 +221,42 @@ def test_run_lengths_in_both_forms():
     np.testing.assert_array_equal(run_length_mask(run_lengths(";540d0LE"), (9, 7)), mask)
 
 
-def test_what_is_wrong_with_coco_files_is_said_in_one_line(tmp_path):
+def test_errors_in_coco_files_are_one_line(tmp_path):
     def broken(change):
         found = coco_files()
         change(found)
         return lambda: coco(coco_folder(tmp_path, found), masks=True)
 
     cases = [
-        (lambda found: found.pop("categories"), "holds annotations, images, expected a JSON file of images"),
-        (lambda found: found["images"][1].pop("file_name"), r"images\[1\] has no usable file_name: "),
-        (lambda found: found["annotations"].append(7), r"annotations\[4\] has no usable image_id: 7"),
-        (lambda found: found["annotations"][2].update(bbox=[1, 2, 3]), r"annotations\[2\] has no usable bbox: "),
-        (lambda found: found["annotations"][2].update(bbox=[1, 2, float("nan"), 3]), r"annotations\[2\] has no usable bbox: "),
-        (lambda found: found["annotations"][2].update(image_id=4), r"1 of 4 annotations have a image_id that is not there \(first: 4\)"),
-        (lambda found: found["annotations"][0].update(category_id=1), "a category_id that is not there"),
-        (lambda found: found["images"][1].update(id=70), "2 images and 1 values of id, expected one each"),
-        (lambda found: found["categories"][1].update(name="cat"), "3 categories and 2 values of name"),
-        (lambda found: found["images"].clear(), "0 images and 0 values of id"),
-        (lambda found: found["annotations"][0].update(segmentation=[]), "annotation 1 has no usable segmentation"),
-        (lambda found: found["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "annotation 1 has no usable segmentation"),
-        (lambda found: found["annotations"][1]["segmentation"].update(counts="0"), "run lengths of 0 pixels for 40 x 30"),
-        (lambda found: found["annotations"][1]["segmentation"].pop("size"), "annotation 2 has no usable segmentation"),
+        (lambda found: found.pop("categories"), "annotations, images"),
+        (lambda found: found["images"][1].pop("file_name"), "images[1]"),
+        (lambda found: found["annotations"].append(7), "annotations[4]"),
+        (lambda found: found["annotations"][2].update(bbox=[1, 2, 3]), "annotations[2]"),
+        (lambda found: found["annotations"][2].update(bbox=[1, 2, float("nan"), 3]), "annotations[2]"),
+        (lambda found: found["annotations"][2].update(image_id=4), "image_id"),
+        (lambda found: found["annotations"][0].update(category_id=1), "category_id"),
+        (lambda found: found["images"][1].update(id=70), "images"),
+        (lambda found: found["categories"][1].update(name="cat"), "categories"),
+        (lambda found: found["images"].clear(), "images"),
+        (lambda found: found["annotations"][0].update(segmentation=[]), "annotation 1"),
+        (lambda found: found["annotations"][0].update(segmentation=[[1, 2, 3, 4]]), "annotation 1"),
+        (lambda found: found["annotations"][1]["segmentation"].update(counts="0"), "40 x 30"),
+        (lambda found: found["annotations"][1]["segmentation"].pop("size"), "annotation 2"),
     ]
-    for change, message in cases:
-        one_line(broken(change), ValueError, message)
-    one_line(
-        broken(lambda found: found["images"][1].update(file_name="../a.png")), FileNotFoundError, r"1 of 2 have no picture.*\.\./a\.png"
-    )
+    for change, name in cases:
+        one_line(broken(change), ValueError, "annotations: ", name)
+    one_line(broken(lambda found: found["images"][1].update(file_name="../a.png")), FileNotFoundError, "../a.png", "folder=")
     path = coco_folder(tmp_path)
-    one_line(lambda: coco(path, classes=["dog"]), ValueError, "classes: found dog, unknown in .* expected some of car, cat, bear")
-    one_line(lambda: coco(path, max_boxes=1), ValueError, r"max_boxes: found 1, but .*b\.png has 2")
-    one_line(lambda: coco(tmp_path / "none.json"), FileNotFoundError, "annotations: .*none.json does not exist")
+    one_line(lambda: coco(path, classes=["dog"]), ValueError, "classes")
+    one_line(lambda: coco(path, max_boxes=1), ValueError, "max_boxes", "b.png")
+    one_line(lambda: coco(tmp_path / "none.json"), FileNotFoundError, "annotations", "none.json")
     many = coco_files() | {"categories": [{"id": number, "name": f"class {number}"} for number in range(300)]}
-    one_line(lambda: coco(coco_folder(tmp_path, many), masks=True), ValueError, "masks: found 300 classes, expected at most 254")
+    one_line(lambda: coco(coco_folder(tmp_path, many), masks=True), ValueError, "masks")
     assert coco(coco_folder(tmp_path, many))[0]["box_label"][0] == 88
     path.write_text("[1, 2]")
-    one_line(lambda: coco(path), ValueError, "holds a list, expected a JSON")
+    one_line(lambda: coco(path), ValueError, "annotations: ", "JSON")
     path.write_text('{"images": [')
-    one_line(lambda: coco(path), ValueError, "cannot be read as JSON")
+    one_line(lambda: coco(path), ValueError, "annotations: ", "JSON")
 
 
 def pair_files(split="train/") -> dict:
@@ -297,27 +286,27 @@ def test_mask_pairs_keep_the_values_of_the_files(tmp_path):
     assert next(data.batches(source, 2))["mask"].shape == (2, 30, 40)
 
 
-def test_what_is_wrong_with_mask_pairs_is_said_in_one_line(tmp_path):
+def test_errors_in_mask_pairs_are_one_line(tmp_path):
     folder = write(tmp_path, pair_files() | {"train/images/c.png": png(picture()), "train/images/d.png": png(picture())})
-    one_line(lambda: mask_pairs(folder, "train"), FileNotFoundError, "2 of 4 have no mask in labels/: c, d")
-    one_line(lambda: mask_pairs(folder, "val"), FileNotFoundError, "split: .* has no val/images/, only train/")
+    one_line(lambda: mask_pairs(folder, "train"), FileNotFoundError, "labels/", "c, d")
+    one_line(lambda: mask_pairs(folder, "val"), FileNotFoundError, "split")
     write(folder, {"train/labels/c.png": png(np.zeros((29, 40))), "train/labels/d.png": b"text"})
     source = mask_pairs(folder, "train", classes=["a", "b", "c"])
-    one_line(lambda: source[0], BrokenImage, r"a\.png: wrong annotation \(the mask has the values 11, expected 0\.\.2, or 255 for none\)")
+    one_line(lambda: source[0], BrokenImage, "a.png")
     assert source[1]["mask"].max() == 1
-    one_line(lambda: source[2], BrokenImage, "the mask is of 40 x 29 pixels, its picture of 40 x 30 pixels")
-    one_line(lambda: source[3], BrokenImage, r"labels/d\.png: no image")
-    one_line(lambda: mask_pairs(folder, "train", void=256), ValueError, "void, classes: found 256")
+    one_line(lambda: source[2], BrokenImage, "40 x 29", "40 x 30")
+    one_line(lambda: source[3], BrokenImage, "labels/d.png")
+    one_line(lambda: mask_pairs(folder, "train", void=256), ValueError, "void, classes")
 
 
 def test_a_broken_mask_is_one_example_and_not_the_set(tmp_path):
     folder = write(tmp_path, pair_files() | {"train/images/0.png": png(picture()), "train/labels/0.png": b"text"})
     source = mask_pairs(folder, "train", void=11)
     assert source.classes == ["0", "1", "2"] and source.labels.tolist() == [[0, 0, 0], [1, 0, 1], [0, 1, 0]]
-    one_line(lambda: source[0], BrokenImage, r"labels/0\.png: no image")
+    one_line(lambda: source[0], BrokenImage, "labels/0.png")
     assert source[1]["label"].tolist() == [1, 0, 1]
     write(folder, {"train/labels/a.png": b"", "train/labels/b.png": b""})
-    one_line(lambda: mask_pairs(folder, "train", void=11), BrokenImage, r"labels/0\.png: no image")
+    one_line(lambda: mask_pairs(folder, "train", void=11), BrokenImage, "labels/0.png")
 
 
 def test_a_view_takes_boxes_and_masks_along(tmp_path):

@@ -66,22 +66,22 @@ def test_any_start_joins_the_same_stream_and_shards_agree():
     np.testing.assert_array_equal(np.concatenate(shards, 1).reshape(-1), whole["index"])
 
 
-def test_each_is_named_once_and_counted_by_reason():
+def test_each_broken_example_is_reported_once_and_counted_by_reason():
     _, lines, breakage = read(Fragile(20, {3, 5}), steps=20)  # four epochs
-    assert sorted(lines) == [f"train: example {i} cannot be read and is left out: {i}.jpg: the file is empty" for i in (3, 5)]
+    assert len(lines) == 2 and all(any(f"example {i} " in line and f"{i}.jpg" in line for line in lines) for i in (3, 5))
     assert sum(breakage.counts.values()) == 2
 
 
 def test_too_many_stop_with_one_line_and_not_one_fewer():
     read(Fragile(200, {3, 5}), steps=50, share=0.01)
-    with pytest.raises(data.TooManyBroken, match=r"train: 3 of 200 examples cannot be read .*share of 0\.01: .*5\.jpg") as error:
+    with pytest.raises(data.TooManyBroken, match=r"^train: .*3 of 200.*5\.jpg") as error:
         read(Fragile(200, {3, 5, 9}), steps=50, share=0.01)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
 def test_a_source_without_any_readable_example_stops_at_once(share):
-    with pytest.raises(data.TooManyBroken, match="of 30 examples cannot be read"):
+    with pytest.raises(data.TooManyBroken, match="^train: .* of 30 "):
         read(Fragile(30, range(30)), steps=1, share=share)
     with pytest.raises(data.TooManyBroken):
         list(data.padded_batches(Fragile(30, range(30)), 4, breakage=data.Breakage(30, share=share, report=lambda line: None)))
@@ -89,13 +89,13 @@ def test_a_source_without_any_readable_example_stops_at_once(share):
 
 def test_the_default_share_is_one_percent_and_warns(caplog):
     next(data.batches(Fragile(100, {int(data.order(100, seed=0, epoch=0)[0])}), 4))
-    assert "left out" in caplog.text
+    assert len(caplog.records) == 1 and ".jpg" in caplog.text
     with pytest.raises(data.TooManyBroken):
         list(data.batches(Fragile(99, {0}), 9, steps=11))
 
 
-def test_a_share_that_is_none_is_refused():
-    with pytest.raises(ValueError, match=r"share: found 1\.5"):
+def test_a_share_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="^share"):
         data.Breakage(10, share=1.5)
 
 
@@ -139,13 +139,13 @@ def test_streams_split_over_processes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data.together(Fragile(3), image=(Fragile(3), 1)), "image: a batch has a field"),
-        (lambda: data.together(Fragile(3), more=(Fragile(3), 0)), "more: found 3 examples and ratio 0"),
-        (lambda: data.together(Fragile(3), more=(Fragile(3), np.inf)), "more: found 3 examples and ratio inf"),
-        (lambda: data.batches(data.together(Fragile(3), more=(Fragile(3), 0.3)), 2), "more: 0.3 times 2 rows is no whole number"),
+        (lambda: data.together(Fragile(3), image=(Fragile(3), 1)), "^image: "),
+        (lambda: data.together(Fragile(3), more=(Fragile(3), 0)), "^more: "),
+        (lambda: data.together(Fragile(3), more=(Fragile(3), np.inf)), "^more: .*inf"),
+        (lambda: data.batches(data.together(Fragile(3), more=(Fragile(3), 0.3)), 2), "^more: .*0.3"),
     ],
 )
-def test_streams_that_make_no_sense_are_refused(call, message):
+def test_wrong_streams_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -165,4 +165,4 @@ def test_streams_that_make_no_sense_are_refused(call, message):
 def test_a_stream_is_a_source_and_a_ratio(stream, found):
     with pytest.raises(TypeError) as error:
         data.together(Fragile(3), more=stream)
-    assert str(error.value) == f"more: found ({found}), expected a source and a ratio, such as more=(source, 7)"
+    assert str(error.value).startswith("more: ") and found in str(error.value)

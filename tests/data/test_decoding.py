@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data import decoding
+from jaxvision.data import read_image
 from jaxvision.data.decoding import BrokenImage, decode, decode_mask, decode_part
 from tests.data.test_fuzz import peak
 from tests.oracles.pictures import pillow_alone
@@ -27,6 +27,9 @@ def encoded(pixels, kind: str, **options) -> bytes:
     file = io.BytesIO()
     (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file, kind, **options)
     return file.getvalue()
+
+
+REASONS = {"gone", "not readable", "empty", "not an image", "truncated", "damaged", "too large", "out of range"}
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -45,7 +48,7 @@ def test_the_photographs_are_read_or_refused_as_their_manifest_says(data_folder)
         if not entry["pillow_decodes"]:
             with pytest.raises(BrokenImage, match=entry["file"]) as error:
                 decode(content, entry["file"])
-            assert error.value.reason in decoding._REASONS and "\n" not in str(error.value)
+            assert error.value.reason in REASONS and "\n" not in str(error.value)
             continue
         image = decode(content, entry["file"])
         assert image.dtype == np.uint8 and image.shape[2] == 3
@@ -206,34 +209,35 @@ def test_palettes_cmyk_frames_and_profiles():
     np.testing.assert_array_equal(decode(encoded(color, "PNG", icc_profile=profile), ""), color)
 
 
-def test_formats_are_told_by_content_and_programs_are_never_run():
+def test_formats_are_recognised_by_content_and_programs_are_never_run():
     png = encoded(smooth(5, 5), "PNG")
     np.testing.assert_array_equal(decode(png, "photo.jpg"), smooth(5, 5))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     for content in (script, b"%PDF-1.4\n", b"hello", bytes(100)):
-        with pytest.raises(BrokenImage, match="no image that Pillow can read") as error:
+        with pytest.raises(BrokenImage, match="a.jpg") as error:
             decode(content, "a.jpg")
         assert error.value.reason == "not an image" and error.value.path == "a.jpg"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF"])
-def test_cut_files_say_so(kind):
+def test_truncated_files_are_recognised(kind):
     content = encoded(RANDOM.integers(0, 256, (40, 40, 3), np.uint8), kind)
     if kind != "TIFF":  # whose directory may lie at its end
-        with pytest.raises(BrokenImage, match="photo: the image is cut off") as error:
+        with pytest.raises(BrokenImage, match="^photo: ") as error:
             decode(content[: len(content) * 2 // 3], "photo")
         assert error.value.reason == "truncated"
-    with pytest.raises(BrokenImage, match="^photo: the file is empty$"):
+    with pytest.raises(BrokenImage, match="^photo"):
         decode(b"", "photo")
     for length in range(1, 60):
         with pytest.raises(BrokenImage):
             decode(content[:length], "photo")
 
 
-def test_values_that_are_no_picture_are_refused():
+def test_values_out_of_range_are_refused():
     for wrong in ([[-1.0, 0.5]], [[0.0, np.nan]], [[0.0, 1e6]]):
-        with pytest.raises(BrokenImage, match=r"the values are no picture \(F from .*expected 0..1, 0..255 or 0..65535\)"):
+        with pytest.raises(BrokenImage, match="^heights.tif: ") as error:
             decode(encoded(np.array(wrong, np.float32), "TIFF"), "heights.tif")
+        assert error.value.reason == "out of range"
 
 
 def test_damaged_exif_does_not_lose_the_picture():
@@ -241,7 +245,7 @@ def test_damaged_exif_does_not_lose_the_picture():
     assert decode(content, "").shape == (8, 8, 3)
 
 
-def test_a_fault_of_the_caller_is_no_broken_image():
+def test_errors_of_the_caller_are_not_broken_images():
     def choose(height, width):
         raise RuntimeError("mine")
 
@@ -259,7 +263,7 @@ def test_masks_keep_their_numbers():
     np.testing.assert_array_equal(decode_mask(gray_png(numbers % 4, 2), ""), numbers % 4)
     np.testing.assert_array_equal(decode_mask(gray_png(numbers % 16, 4), ""), numbers % 16)
     np.testing.assert_array_equal(decode_mask(encoded(Image.fromarray(numbers > 5), "PNG"), ""), numbers > 5)
-    with pytest.raises(BrokenImage, match="mode RGB, expected palette or gray values"):
+    with pytest.raises(BrokenImage, match="^mask.png: "):
         decode_mask(encoded(smooth(4, 4), "PNG"), "mask.png")
 
 
@@ -313,7 +317,7 @@ def bombs() -> dict[str, bytes]:
 def test_bombs_are_refused(kind):
     content = bombs()[kind]
     for read in (decode, decode_mask, lambda *file: decode_part(*file, lambda height, width: ((0, 0, 8, 8), (8, 8)))):
-        with pytest.raises(BrokenImage, match=f"{kind}: the image is too large") as error:
+        with pytest.raises(BrokenImage, match=f"^{kind}: ") as error:
             read(content, kind)
         assert error.value.reason == "too large"
 
@@ -341,24 +345,24 @@ def test_bombs_are_refused_before_there_is_room_for_them():
 def test_the_limit_can_be_set_and_pillow_keeps_its_own():
     content = encoded(np.zeros((20, 30), np.uint8), "PNG")
     assert decode(content, "", max_pixels=600).shape == (20, 30, 3)
-    with pytest.raises(BrokenImage, match=r"a: the image is too large \(30 x 20 pixels, expected at most max_pixels, 599\)"):
+    with pytest.raises(BrokenImage, match="^a: "):
         decode(content, "a", max_pixels=599)
     for wrong in (0, 2 * Image.MAX_IMAGE_PIXELS + 1):
-        with pytest.raises(ValueError, match=f"max_pixels: found {wrong}, expected 1..178956970"):
-            decoding.check_decoding("test", (0, 0, 0), wrong)
+        with pytest.raises(ValueError, match=f"^max_pixels: .*{wrong}"):
+            read_image("a.png", max_pixels=wrong)
     for wrong in ((0, 0), (0, 0, 256), (0.5, 0, 0)):
-        with pytest.raises(ValueError, match="background: found .* expected .red, green, blue., each 0..255"):
-            decoding.check_decoding("test", wrong, 1)
+        with pytest.raises(ValueError, match="^background"):
+            read_image("a.png", background=wrong)
 
 
-def test_a_broken_image_is_one_line_and_travels():
+def test_a_broken_image_is_one_line_and_can_be_pickled():
     error = BrokenImage("a\nb\udc80.jpg", "damaged", "two\nlines")
-    assert str(error) == r"a\nb\udc80.jpg: the image is damaged (two lines)" and str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert str(BrokenImage("frame 3", "no frame", "of 2")) == "frame 3: no frame (of 2)"
+    assert str(error).startswith(r"a\nb\udc80.jpg: ") and "two lines" in str(error) and str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert "no frame" in str(BrokenImage("frame 3", "no frame", "of 2"))
     assert isinstance(error, ValueError)
 
 
-def test_pillow_does_not_chatter():
+def test_pillow_prints_no_warnings():
     tag = struct.pack("<HHII", 0x0112, 3, 500, 1 << 20)  # more values than the file has
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + bytes(4)
     content = encoded(smooth(8, 8), "JPEG", exif=exif)

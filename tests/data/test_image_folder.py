@@ -15,15 +15,10 @@ from jaxvision import data
 from jaxvision.data._order import uniforms
 from jaxvision.data.cropping import rectangle
 from jaxvision.data.detect import survey
+from tests.data.errors import one_line
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: image files are NOT checked here")
 RANDOM = np.random.default_rng(0)
-
-
-def one_line(call, kind, message):
-    with pytest.raises(kind, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 def save(path, height=6, width=4, **options):
@@ -69,31 +64,31 @@ def test_exif_orientation_is_applied(tmp_path, orientation, quarter_turns):
 def test_a_broken_file_is_named_where_it_is_read(pets):
     folder, _ = pets
     whole = (folder / "cat" / "a.png").read_bytes()
-    for content, reason in ((whole[:60], "."), (b"", "the file is empty"), (b"hello", "no image that Pillow can read")):
+    for content, reason in ((whole[:60], None), (b"", "empty"), (b"hello", "not an image")):
         (folder / "cat" / "a.png").write_bytes(content)
         source = data.image_folder(folder)  # decodes nothing
-        one_line(lambda source=source: source[0], data.BrokenImage, rf"cat/a\.png: .*{reason}")
+        error = one_line(lambda source=source: source[0], data.BrokenImage, "cat/a.png")
+        assert reason in (None, error.reason)
     (folder / "cat" / "a.png").unlink()
-    one_line(lambda: source[0], data.BrokenImage, r"a\.png: the file is gone")
+    one_line(lambda: source[0], data.BrokenImage, "a.png")
 
 
-def test_folders_that_are_no_image_folders(pets):
+def test_folders_of_other_layouts_are_refused(pets):
     folder, _ = pets
-    message = "none does not exist .* holds cat/, dog/\\), expected a folder or .zip with"
-    one_line(lambda: data.image_folder(folder / "none"), FileNotFoundError, message)
-    one_line(lambda: data.image_folder(folder, classes=["cat", "bird"]), FileNotFoundError, "no sub-folder bird, it holds cat/, dog/")
-    one_line(lambda: data.image_folder(folder / "dog"), FileNotFoundError, r"has no sub-folders, only c\.webp")
+    one_line(lambda: data.image_folder(folder / "none"), FileNotFoundError, "none", "cat/, dog/")
+    one_line(lambda: data.image_folder(folder, classes=["cat", "bird"]), FileNotFoundError, "bird", "cat/, dog/")
+    one_line(lambda: data.image_folder(folder / "dog"), FileNotFoundError, "c.webp")
     (folder / "fish").mkdir()
-    one_line(lambda: data.image_folder(folder), FileNotFoundError, r"no image in .*fish, expected files ending in \.jpg.*leaves")
-    one_line(lambda: data.image_folder(folder / "fish"), FileNotFoundError, "is empty")
+    one_line(lambda: data.image_folder(folder), FileNotFoundError, "fish", ".jpg")
+    one_line(lambda: data.image_folder(folder / "fish"), FileNotFoundError, "fish")
     for split in ("train", "val"):
         save(folder / "parent" / split / "cat" / "a.png")
-    one_line(lambda: data.image_folder(folder / "parent"), ValueError, "holds the splits train, val.*'train'. or .*parent/train")
+    one_line(lambda: data.image_folder(folder / "parent"), ValueError, "train, val", "parent/train")
 
 
 def test_without_pillow_the_package_is_named(pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    one_line(lambda: data.image_folder(pets[0]), ImportError, "jv.data.image_folder needs PIL: pip install pillow")
+    one_line(lambda: data.image_folder(pets[0]), ImportError, "pip install pillow")
 
 
 def archive_of(folder, path, prefix=""):
@@ -130,18 +125,16 @@ def test_pictures_that_are_left_out_are_counted(pets, tmp_path_factory, packed):
         data.image_folder(where())
     for name in ("cat/b.HEIC", "cat/c.heic", "dog/plain"):
         (folder / name).touch()
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning) as warned:
         source = data.image_folder(where())
-    assert len(source) == 5 and len(said) == 1 and said[0].filename == __file__
-    counted = "3 left out by their suffixes, such as .*cat/b.HEIC: 2 .heic, 1 without a suffix"
-    assert re.search(f"{counted}; expected files ending in .jpg", str(said[0].message)) and "\n" not in str(said[0].message)
-    assert re.search(rf"image folder \(2 classes: cat, dog; jv\.data\.image_folder\); {counted}\.", data.describe(where()))
-    with pytest.warns(UserWarning, match="1 left out by their suffixes, such as .*dog/plain: 1 without"):
+    assert len(source) == 5 and len(warned) == 1 and warned[0].filename == __file__
+    for text in (str(warned[0].message), data.describe(where())):
+        assert re.search("3 .*cat/b.HEIC.*2 .heic, 1 ", text) and "\n" not in text
+    with pytest.warns(UserWarning, match="dog/plain"):
         data.image_folder(where(), classes=["dog"])
     (folder / "fish").mkdir()
     (folder / "fish" / "a.jxl").touch()
-    message = "no image in .*fish, 1 left out by their suffixes, such as .*a.jxl: 1 .jxl;"
-    one_line(lambda: data.image_folder(where()), FileNotFoundError, message)
+    one_line(lambda: data.image_folder(where()), FileNotFoundError, "fish", "a.jxl", "1 .jxl")
 
 
 @pytest.fixture
@@ -159,30 +152,24 @@ def test_splits_share_their_classes(split_pets, tmp_path, packed):
     assert train.classes == val.classes == ["cat", "dog", "fish"]
     assert train.labels.tolist() == [0, 1, 2] and val.labels.tolist() == [0, 2] and val[1]["label"] == 2
     assert data.image_folder(where, "val", classes=["fish", "cat"]).labels.tolist() == [0, 1]
-    one_line(
-        lambda: data.image_folder(where), ValueError, r"holds the splits training, valid, expected .*image_folder\(folder, 'training'\)"
-    )
-    fix = r"expected a sub-folder test or testing; train, held_out = jv\.data\.split\(source, 0\.2, seed=0\) makes one"
-    one_line(lambda: data.image_folder(where, "test"), ValueError, rf"split: found 'test' and .* with training/, valid/, {fix}")
-    one_line(lambda: data.image_folder(where, "evaluation"), ValueError, "found 'evaluation' .*expected one of train, val, test")
-    one_line(lambda: data.image_folder(where, "val", classes=["bird"]), FileNotFoundError, "no sub-folder bird")
-    one_line(
-        lambda: data.image_folder(where, "val", classes=["cat", "cat"]), ValueError, "classes: found cat, cat, expected each name once"
-    )
+    one_line(lambda: data.image_folder(where), ValueError, "training, valid", "image_folder(folder, 'training')")
+    one_line(lambda: data.image_folder(where, "test"), ValueError, "split", "training/, valid/", "testing", "jv.data.split(")
+    one_line(lambda: data.image_folder(where, "evaluation"), ValueError, "split", "evaluation", "train, val, test")
+    one_line(lambda: data.image_folder(where, "val", classes=["bird"]), FileNotFoundError, "classes", "bird")
+    one_line(lambda: data.image_folder(where, "val", classes=["cat", "cat"]), ValueError, "classes", "cat")
 
 
 def test_a_class_that_training_lacks_is_named(split_pets):
     save(split_pets / "valid" / "bird" / "a.png")
-    message = "split: valid has the classes bird, which training has not, expected the same"
-    one_line(lambda: data.image_folder(split_pets, "val"), ValueError, message)
+    one_line(lambda: data.image_folder(split_pets, "val"), ValueError, "split", "valid", "bird", "training")
 
 
 def test_a_background_and_a_limit_are_those_of_the_source(tmp_path):
     (tmp_path / "a").mkdir()
     Image.fromarray(np.zeros((4, 5, 4), np.uint8)).save(tmp_path / "a" / "clear.png")
     assert data.image_folder(tmp_path, background=(1, 2, 3))[0]["image"][0, 0].tolist() == [1, 2, 3]
-    one_line(lambda: data.image_folder(tmp_path, max_pixels=19)[0], data.BrokenImage, r"clear\.png: the image is too large \(5 x 4 pixels")
-    one_line(lambda: data.image_folder(tmp_path, max_pixels=0), ValueError, "max_pixels: found 0")
+    one_line(lambda: data.image_folder(tmp_path, max_pixels=19)[0], data.BrokenImage, "clear.png")
+    one_line(lambda: data.image_folder(tmp_path, max_pixels=0), ValueError, "max_pixels")
 
 
 def test_the_flowers_from_their_archive(data_folder):
@@ -289,12 +276,12 @@ def test_crops_of_files_are_those_of_their_pixels(tmp_path):
 def test_crops_refuse_what_makes_no_sense():
     source = data.arrays(np.zeros((1, 4, 4, 1), np.uint8), [0])
     assert data.center_crops(source, 2, resize=3)[0]["image"].shape == (2, 2, 3)  # gray becomes RGB
-    one_line(lambda: data.center_crops(source, 224, resize=200), ValueError, "resize: found 200, expected at least .* 224")
-    one_line(lambda: data.random_crops(source, 0), ValueError, "size: found 0")
-    one_line(lambda: data.random_crops(source, 8, scale=(0, 1)), ValueError, r"scale: found \(0, 1\)")
-    one_line(lambda: data.random_crops(source, 8, ratio=(2, 1)), ValueError, r"ratio: found \(2, 1\)")
+    one_line(lambda: data.center_crops(source, 224, resize=200), ValueError, "resize")
+    one_line(lambda: data.random_crops(source, 0), ValueError, "size")
+    one_line(lambda: data.random_crops(source, 8, scale=(0, 1)), ValueError, "scale")
+    one_line(lambda: data.random_crops(source, 8, ratio=(2, 1)), ValueError, "ratio")
     floats = data.arrays(np.zeros((1, 4, 4, 3), np.float32), [0])
-    one_line(lambda: data.random_crops(floats, 2)[0], ValueError, "image: found float32 of shape .* expected uint8")
+    one_line(lambda: data.random_crops(floats, 2)[0], ValueError, "image")
 
 
 def test_describe_names_what_is_there_and_what_reads_it(pets, tmp_path):
@@ -316,8 +303,8 @@ def test_describe_names_what_is_there_and_what_reads_it(pets, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").touch()
     nothing = data.describe(tmp_path / "notes")
-    assert "holds a.txt, none of the known layouts" in nothing and "train-images-idx3-ubyte" in nothing and "\n" not in nothing
-    one_line(lambda: data.describe(tmp_path / "gone"), FileNotFoundError, "gone does not exist")
+    assert "a.txt" in nothing and "train-images-idx3-ubyte" in nothing and "\n" not in nothing
+    one_line(lambda: data.describe(tmp_path / "gone"), FileNotFoundError, "gone")
 
 
 def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
@@ -352,13 +339,13 @@ def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
         (folder / "tfds" / "x" / "1.0.0" / "dataset_info.json").write_text(text)
         assert expected in data.describe(folder / "tfds")
     (folder / "broken.zip").write_bytes(b"PK")
-    one_line(lambda: data.describe(folder / "broken.zip"), ValueError, "cannot be read as a zip archive")
+    one_line(lambda: data.describe(folder / "broken.zip"), ValueError, "broken.zip")
     with zipfile.ZipFile(folder / "text.zip", "w") as archive:
         archive.writestr("a.txt", "hello")
-    assert "holds a.txt, none of the known layouts. Expected one of ImageNet" in data.describe(folder / "text.zip")
+    assert all(name in data.describe(folder / "text.zip") for name in ("a.txt", "ImageNet", "jv.data.voc"))
 
 
-def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_factory):
+def test_unreadable_parts_do_not_hide_the_rest(pets, monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     archive_of(pets[0], folder / "pets.zip")
     (folder / "bad.zip").write_bytes(b"PK")
@@ -366,7 +353,7 @@ def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_fact
         save(folder / name / "a.png")
     facts, problems = survey(folder)
     assert len(facts) == 1 and "image folder (2 classes: cat, cow; " in facts[0] and "pets.zip with image folder (2 classes" in facts[0]
-    assert len(problems) == 1 and "bad.zip cannot be read as a zip archive" in problems[0]
+    assert len(problems) == 1 and "bad.zip" in problems[0]
     assert data.describe(folder) == f"{facts[0]} {problems[0]}"
 
     def refused(path):
@@ -378,5 +365,4 @@ def test_what_cannot_be_read_hides_nothing_else(pets, monkeypatch, tmp_path_fact
     monkeypatch.setattr(os, "scandir", refused)
     facts, problems = survey(folder)
     assert "image folder (1 classes: cow; " in facts[0] and "pets.zip with image folder (2 classes" in facts[0]
-    refusal = f"folder: {folder / 'cat'} cannot be read (Permission denied): give this user the right to"
-    assert problems[0] == refusal and "bad.zip cannot" in problems[1] and len(problems) == 2
+    assert str(folder / "cat") in problems[0] and "bad.zip" in problems[1] and len(problems) == 2

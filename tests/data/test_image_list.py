@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 from jaxvision import data
+from tests.data.errors import one_line
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: image files are NOT checked here")
-
-
-def one_line(call, kind, message):
-    with pytest.raises(kind, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 @pytest.fixture
@@ -57,37 +52,38 @@ def test_a_list_beside_an_archive(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "message"),
+    ("text", "kind", "names"),
     [
-        ("", ValueError, "list.csv has the columns nothing, expected path, label: image= and label= tell"),
-        ("path,kind\na.png,0\n", ValueError, "has the columns path, kind, expected label"),
-        ("path,label\n", ValueError, "has a header and no rows"),
-        ("path,label\na.png,0\n\n", ValueError, "line 3: found 0 fields, expected 2"),
-        ("path,label\na.png,0,1\n", ValueError, "line 2: found 3 fields, expected 2"),
-        ("path,label\na.png,0\nb.png,\n", ValueError, "line 3: found no label, expected one in every row"),
-        ("path,label\n,0\n", ValueError, "line 2: found no path"),
-        ("path,label\na.png,0\n../a.png,0\n", ValueError, r"line 3: \.\./a\.png leads out of .*, expected a path relative to it"),
-        ("path,label\nin\\..\\..\\a.png,0\n", ValueError, "line 2: .* leads out of"),
-        ("path,label\n/etc/passwd,0\n", ValueError, "line 2: /etc/passwd leads out of"),
-        ("path,label\nC:/a.png,0\n", ValueError, "line 2: C:/a.png leads out of"),
-        ('path,label\na.png,0\n"two\nlines.png",1\n', FileNotFoundError, r"line 4: .*two\\nlines\.png is no file, expected an image"),
-        ("path,label\n.,0\n", FileNotFoundError, "line 2: .* is no file"),
-        ("path,label\na.png,0\nb.png,123456\n", ValueError, r"line 3: label 123456, expected 0\.\.999: classes=\[...\] names them all"),
+        ("", ValueError, ["list.csv", "path, label"]),
+        ("path,kind\na.png,0\n", ValueError, ["path, kind", "label"]),
+        ("path,label\n", ValueError, ["list.csv"]),
+        ("path,label\na.png,0\n\n", ValueError, ["line 3", "0 fields"]),
+        ("path,label\na.png,0,1\n", ValueError, ["line 2", "3 fields"]),
+        ("path,label\na.png,0\nb.png,\n", ValueError, ["line 3", "label"]),
+        ("path,label\n,0\n", ValueError, ["line 2", "path"]),
+        ("path,label\na.png,0\n../a.png,0\n", ValueError, ["line 3", "../a.png"]),
+        ("path,label\nin\\..\\..\\a.png,0\n", ValueError, ["line 2"]),
+        ("path,label\n/etc/passwd,0\n", ValueError, ["line 2", "/etc/passwd"]),
+        ("path,label\nC:/a.png,0\n", ValueError, ["line 2", "C:/a.png"]),
+        ('path,label\na.png,0\n"two\nlines.png",1\n', FileNotFoundError, ["line 4", r"two\nlines.png"]),
+        ("path,label\n.,0\n", FileNotFoundError, ["line 2"]),
+        ("path,label\na.png,0\nb.png,123456\n", ValueError, ["line 3", "123456", "0..999"]),
     ],
 )
-def test_what_is_wrong_with_a_row(folder, text, kind, message):
-    one_line(lambda: listed(folder, text), kind, message)
+def test_a_row_that_does_not_fit_is_named(folder, text, kind, names):
+    one_line(lambda: listed(folder, text), kind, *names)
 
 
-def test_labels_that_are_none_of_the_classes(folder):
-    one_line(lambda: listed(folder, "path,label\na.png,2\n", classes=["x", "y"]), ValueError, r"line 2: label 2, expected 0\.\.1")
-    message = "line 3: label dog is none of the classes cat, fish"
-    one_line(lambda: listed(folder, "path,label\na.png,cat\nb.png,dog\n", classes=["cat", "fish"]), ValueError, message)
-    one_line(lambda: listed(folder, "path,label\na.png,-1\n", classes=["x"]), ValueError, "label -1 is none of the classes x")
+def test_unknown_labels_are_refused(folder):
+    one_line(lambda: listed(folder, "path,label\na.png,2\n", classes=["x", "y"]), ValueError, "line 2", "0..1")
+    one_line(
+        lambda: listed(folder, "path,label\na.png,cat\nb.png,dog\n", classes=["cat", "fish"]), ValueError, "line 3", "dog", "cat, fish"
+    )
+    one_line(lambda: listed(folder, "path,label\na.png,-1\n", classes=["x"]), ValueError, "-1", "x")
 
 
-def test_files_that_are_no_lists(folder):
-    one_line(lambda: data.image_list(folder / "none.csv"), FileNotFoundError, r"none\.csv does not exist")
-    one_line(lambda: data.image_list(folder), IsADirectoryError, "is a folder that holds a.png, .* expected a CSV file")
+def test_files_that_are_not_lists_are_refused(folder):
+    one_line(lambda: data.image_list(folder / "none.csv"), FileNotFoundError, "none.csv")
+    one_line(lambda: data.image_list(folder), IsADirectoryError, "a.png")
     (folder / "list.csv").write_bytes(b"path,label\n\xff\xfe.png,0\n")
-    one_line(lambda: data.image_list(folder / "list.csv"), ValueError, "cannot be read as CSV .* in UTF-8")
+    one_line(lambda: data.image_list(folder / "list.csv"), ValueError, "list.csv", "UTF-8")

@@ -27,8 +27,8 @@ def test_fitting_at_its_own_size_changes_nothing():
     np.testing.assert_array_equal(jv.data.fit_image(image, (7, 9, 3)), image)
 
 
-def test_what_is_no_image_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="missing.png is no file"):
+def test_unreadable_images_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing.png"):
         jv.data.read_image(tmp_path / "missing.png")
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(jv.data.BrokenImage, match="text.png"):

@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 
 from jaxvision import data
+from tests.data.errors import one_line
 
 RANDOM = np.random.default_rng(0)
-
-
-def one_line(call, kind, message):
-    with pytest.raises(kind, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 def idx_bytes(values: np.ndarray) -> bytes:
@@ -45,33 +40,32 @@ def test_idx_files(mnist):
 
 def test_idx_errors(mnist, tmp_path):
     folder, images, labels = mnist
-    one_line(lambda: data.idx(folder, "val"), ValueError, "split: found 'val', expected 'train' or 'test'")
+    one_line(lambda: data.idx(folder, "val"), ValueError, "split")
     plain = folder / "t10k-images.idx3-ubyte"
     plain.write_bytes(idx_bytes(images[:3])[:-5])
-    one_line(lambda: data.idx(folder, "test"), ValueError, r"found 55 bytes after the header, expected 60 for shape \(3, 5, 4\)")
+    one_line(lambda: data.idx(folder, "test"), ValueError)
     plain.write_bytes(idx_bytes(images))
-    one_line(lambda: data.idx(folder, "test"), ValueError, "found 7 images and 3 labels")
+    one_line(lambda: data.idx(folder, "test"), ValueError)
     plain.write_bytes(b"")
-    one_line(lambda: data.idx(folder, "test"), ValueError, "begins with nothing, expected 00 00 08 03")
+    one_line(lambda: data.idx(folder, "test"), ValueError)
     plain.write_bytes(idx_bytes(labels))
-    one_line(lambda: data.idx(folder, "test"), ValueError, "begins with 00 00 08 01, expected 00 00 08 03")
+    one_line(lambda: data.idx(folder, "test"), ValueError)
     plain.unlink()
-    one_line(lambda: data.idx(folder, "test"), FileNotFoundError, "expected t10k-images-idx3-ubyte")
+    one_line(lambda: data.idx(folder, "test"), FileNotFoundError)
     packed = folder / "train-images-idx3-ubyte.gz"
     whole = packed.read_bytes()
     for damaged in (whole[:-20], whole[:40] + bytes(8) + whole[48:], b"no gzip"):
         packed.write_bytes(damaged)
-        one_line(lambda: data.idx(folder, "train"), ValueError, "damaged or truncated gzip")
+        one_line(lambda: data.idx(folder, "train"), ValueError)
 
 
-def test_a_wrong_path_is_answered_by_what_is_there(mnist):
+def test_a_wrong_path_lists_what_exists(mnist):
     folder, _, _ = mnist
-    message = r"a/b does not exist \(.* does, and holds t10k-images.*expected train-images"
-    one_line(lambda: data.idx(folder / "a" / "b", "train"), FileNotFoundError, message)
+    one_line(lambda: data.idx(folder / "a" / "b", "train"), FileNotFoundError, "a/b", "t10k-images", "train-images")
     (folder / "empty").mkdir()
-    one_line(lambda: data.idx(folder / "empty", "train"), FileNotFoundError, "is empty, expected train-images")
-    one_line(lambda: data.idx(folder / "t10k-images.idx3-ubyte", "train"), NotADirectoryError, "is a file, expected")
-    one_line(lambda: data.npz(folder, "train"), IsADirectoryError, r"is a folder that holds .*expected an \.npz")
+    one_line(lambda: data.idx(folder / "empty", "train"), FileNotFoundError, "empty", "train-images")
+    one_line(lambda: data.idx(folder / "t10k-images.idx3-ubyte", "train"), NotADirectoryError, "folder: ")
+    one_line(lambda: data.npz(folder, "train"), IsADirectoryError, "file: ", ".npz")
 
 
 @pytest.mark.parametrize(("name", "mean"), [("mnist", 0.1307), ("fashion_mnist", 0.2860)])
@@ -145,31 +139,31 @@ def test_cifar_in_all_its_forms(tmp_path, hundred, binary):
                 rough = data.cifar(place, split, coarse=True)
                 assert rough.labels.tolist() == coarse.tolist() and rough.classes[3] == "coarse_3" and len(rough.classes) == 20
     if not hundred:
-        one_line(lambda: data.cifar(folder, "train", coarse=True), ValueError, "is CIFAR-10, which has no super-classes")
+        one_line(lambda: data.cifar(folder, "train", coarse=True), ValueError)
     archive.write_bytes(archive.read_bytes()[:200])
-    one_line(lambda: data.cifar(archive, "test"), ValueError, "damaged, truncated or no tar archive")
+    one_line(lambda: data.cifar(archive, "test"), ValueError)
     assert data.cifar(archive.parent.parent, "test").classes[0] == "fine_0"
 
 
 def test_cifar_errors(tmp_path):
     folder, files, _ = write_cifar(tmp_path)
-    one_line(lambda: data.cifar(folder, "val"), ValueError, "split: found 'val'")
+    one_line(lambda: data.cifar(folder, "val"), ValueError, "split")
     (folder / "data_batch_3").unlink()
-    one_line(lambda: data.cifar(folder, "train"), FileNotFoundError, "data_batch_3 missing, expected data_batch_1, data_batch_2")
+    one_line(lambda: data.cifar(folder, "train"), FileNotFoundError)
     (folder / "data_batch_3").write_bytes(files["data_batch_3"][:-100])
-    one_line(lambda: data.cifar(folder, "train"), ValueError, "data_batch_3: damaged, truncated or no CIFAR file")
+    one_line(lambda: data.cifar(folder, "train"), ValueError)
     (folder / "data_batch_3").write_bytes(pickle.dumps({"data": np.zeros((2, 7), np.uint8), "labels": [0, 1]}, protocol=2))
-    one_line(lambda: data.cifar(folder, "train"), ValueError, r"found data uint8 \(2, 7\) for 2 labels, expected uint8 \(2, 3072\)")
+    one_line(lambda: data.cifar(folder, "train"), ValueError)
     (folder / "data_batch_3").write_bytes(pickle.dumps({"pixels": 1}))
-    one_line(lambda: data.cifar(folder, "train"), ValueError, "found pixels, expected data and labels")
+    one_line(lambda: data.cifar(folder, "train"), ValueError)
     (folder / "batches.meta").unlink()
-    one_line(lambda: data.cifar(folder, "test"), FileNotFoundError, "batches.meta .* is missing")
+    one_line(lambda: data.cifar(folder, "test"), FileNotFoundError)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("x")
-    one_line(lambda: data.cifar(tmp_path / "other", "test"), FileNotFoundError, r"holds notes\.txt, expected cifar-10-batches-py")
+    one_line(lambda: data.cifar(tmp_path / "other", "test"), FileNotFoundError, "notes.txt")
     binary, files, _ = write_cifar(tmp_path / "other", binary=True)
     (binary / "test_batch.bin").write_bytes(files["test_batch.bin"][:-1])
-    one_line(lambda: data.cifar(binary, "test"), ValueError, "found 9218 bytes, expected a multiple of 3073")
+    one_line(lambda: data.cifar(binary, "test"), ValueError)
 
 
 def test_a_pickle_that_would_run_a_program_is_refused(tmp_path):
@@ -179,7 +173,7 @@ def test_a_pickle_that_would_run_a_program_is_refused(tmp_path):
 
     folder, _, _ = write_cifar(tmp_path)
     (folder / "test_batch").write_bytes(pickle.dumps({"data": Attack(), "labels": []}))
-    one_line(lambda: data.cifar(folder, "test"), ValueError, r"it asks for builtins\.eval, which no CIFAR file needs")
+    one_line(lambda: data.cifar(folder, "test"), ValueError, "builtins.eval")
 
 
 def test_npz_with_the_keys_of_medmnist_and_keras(tmp_path):
@@ -194,20 +188,19 @@ def test_npz_with_the_keys_of_medmnist_and_keras(tmp_path):
     assert keras.classes == ["a", "b", "c"] and data.npz(tmp_path / "keras.npz", "test")[0]["image"].dtype == np.float32
     several = data.npz(tmp_path / "med.npz", "val")
     assert several[1]["image"].shape == (4, 4, 1) and several[1]["label"].tolist() == [0, 1, 0, 0, 0, 0] and len(several.classes) == 6
-    message = "found train_images, .* expected test_images and test_labels or x_test and y_test"
-    one_line(lambda: data.npz(tmp_path / "med.npz", "test"), ValueError, message)
+    one_line(lambda: data.npz(tmp_path / "med.npz", "test"), ValueError, "train_images", "test_images", "x_test")
 
 
 def test_npz_errors(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, train_images=np.zeros((3, 8, 8), np.uint8), train_labels=np.zeros(2, int))
-    one_line(lambda: data.npz(path, "train"), ValueError, "found 3 images and 2 labels")
+    one_line(lambda: data.npz(path, "train"), ValueError, "images", "labels", "3", "2")
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"hello", whole[:180] + b"\xff" * 9 + whole[189:]):
         path.write_bytes(damaged)
-        one_line(lambda: data.npz(path, "train"), ValueError, r"a\.npz: damaged, truncated or no \.npz")
+        one_line(lambda: data.npz(path, "train"), ValueError, "a.npz")
     np.savez(path, train_images=np.array([{}, 1], object), train_labels=np.zeros(2, int))
-    one_line(lambda: data.npz(path, "train"), ValueError, "no .npz of plain arrays")
+    one_line(lambda: data.npz(path, "train"), ValueError)
     np.save(tmp_path / "b.npy", np.zeros(3))
-    one_line(lambda: data.npz(tmp_path / "b.npy", "train"), ValueError, "no .npz of plain arrays")
-    one_line(lambda: data.npz(tmp_path / "c.npz", "train"), FileNotFoundError, r"c\.npz does not exist")
+    one_line(lambda: data.npz(tmp_path / "b.npy", "train"), ValueError, "b.npy")
+    one_line(lambda: data.npz(tmp_path / "c.npz", "train"), FileNotFoundError, "c.npz")

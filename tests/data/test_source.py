@@ -36,29 +36,29 @@ def test_arrays_take_column_labels_and_vectors():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((3, 2), np.uint8), [0] * 3, r"images: found shape \(3, 2\)"),
-        (np.zeros((3, 3, 8, 8), np.uint8), [0] * 3, "channels first"),
-        (np.zeros((3, 2, 2), np.int64), [0] * 3, "dtype int64"),
-        (np.full((3, 2, 2), 255.0), [0] * 3, "floats from 255 to 255"),
-        (np.full((3, 2, 2), np.nan), [0] * 3, "floats from nan"),
-        (np.zeros((3, 2, 2), np.uint8), [0.5] * 3, "labels: found float64"),
-        (np.zeros((3, 2, 2), np.uint8), ["cat"] * 3, "labels: found <U3"),
-        (np.zeros((3, 2, 2), np.uint8), [0] * 2, "found 3 images and 2 labels"),
+        (np.zeros((3, 2), np.uint8), [0] * 3, "^images"),
+        (np.zeros((3, 3, 8, 8), np.uint8), [0] * 3, "^images"),
+        (np.zeros((3, 2, 2), np.int64), [0] * 3, "^images.*int64"),
+        (np.full((3, 2, 2), 255.0), [0] * 3, "^images.*255"),
+        (np.full((3, 2, 2), np.nan), [0] * 3, "^images.*nan"),
+        (np.zeros((3, 2, 2), np.uint8), [0.5] * 3, "^labels"),
+        (np.zeros((3, 2, 2), np.uint8), ["cat"] * 3, "^labels"),
+        (np.zeros((3, 2, 2), np.uint8), [0] * 2, "^images, labels.*3.*2"),
     ],
 )
-def test_arrays_refuse_what_they_cannot_be(images, labels, message):
+def test_arrays_refuse_other_shapes_and_types(images, labels, message):
     with pytest.raises((ValueError, TypeError), match=message) as error:
         data.arrays(images, labels)
     assert "\n" not in str(error.value)
 
 
-def test_subset_keeps_order_and_refuses_what_is_not_there():
+def test_subset_keeps_order_and_refuses_wrong_indices():
     source = data.subset(gray(), [5, 1, 1])
     assert len(source) == 3 and source.labels.tolist() == [2, 1, 1] and source[0]["image"][0, 0, 0] == 20
     assert source.take(np.array([2, 0]))["label"].tolist() == [1, 2]
     assert data.subset(source, [1])[0]["label"] == 1
     assert not hasattr(data.subset(data.synthetic(3), [0]), "take")
-    with pytest.raises(IndexError, match=r"indices: found 6, expected 0\.\.5"):
+    with pytest.raises(IndexError, match="^indices"):
         data.subset(gray(), [0, 6])
 
 
@@ -79,9 +79,9 @@ def test_split_is_stratified_disjoint_and_complete(fraction, seed):
 def test_split_of_label_vectors_and_its_errors():
     several = data.arrays(np.zeros((8, 1, 1), np.uint8), np.array([[0, 1], [1, 1]] * 4))
     assert data.split(several, 0.5)[0].labels.sum(0).tolist() == [2, 4]
-    with pytest.raises(ValueError, match="fraction: found 1.5"):
+    with pytest.raises(ValueError, match="^fraction"):
         data.split(several, 1.5)
-    with pytest.raises(ValueError, match="leaves one part empty"):
+    with pytest.raises(ValueError, match="^fraction"):
         data.split(several, 0.01)
 
 
@@ -95,7 +95,7 @@ def test_digits_are_all_there_once_with_a_fixed_stratified_split():
     assert sorted(map(bytes, ours.astype(np.uint8))) == sorted(map(bytes, theirs.astype(np.uint8)))
     assert zlib.crc32(test.labels.astype("<i8").tobytes()) == CRC_OF_TEST_LABELS  # the split is the same for ever
     assert data.digits("test")[0]["image"].shape == (32, 32, 1)
-    with pytest.raises(ValueError, match="split: found 'val', expected 'train' or 'test'"):
+    with pytest.raises(ValueError, match="^split"):
         data.digits("val")
 
 
@@ -111,23 +111,22 @@ def test_synthetic_images_are_a_pure_function_and_can_be_learned():
     guess = [int(np.square(other[i]["image"] - means).sum((1, 2, 3)).argmin()) for i in range(60)]
     assert guess == other.labels.tolist()  # nearest class mean, on the images of another seed
     assert [example["label"] for example in data.synthetic(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="count: found 0"):
+    with pytest.raises(ValueError, match="^count"):
         data.synthetic(0)
 
 
-def test_check_says_what_is_wrong_in_one_line():
+def test_check_names_the_source_and_the_labels_in_one_line():
     images = np.zeros((4, 1, 1), np.uint8)
-    out_of_range = r"2 of 4 labels out of range \(found -1, 7; first at index 2\), expected 0\.\.2"
     cases = [
-        (data.subset(gray(), []), {}, "train: the source is empty"),
-        (data.arrays(images, [0, 1, 7, -1]), {"num_classes": 3}, out_of_range),
-        (data.arrays(images, [0, -1, 0, 1]), {"at_least_two_classes": True}, "found -1; first at index 1"),
-        (data.arrays(images, [1] * 4, classes=["cat", "dog"]), {"at_least_two_classes": True}, r"all 4 labels are 1 \('dog'\)"),
-        (data.arrays(images, np.zeros((4, 3), int)), {"num_classes": 5}, "width 3, expected 5"),
-        (data.arrays(images, np.full((4, 3), 2)), {"num_classes": 3}, r"4 of 4 label vectors leave \[0, 1\]"),
-        (data.synthetic(4), {"num_classes": 3}, "1 of 4 labels out of range"),
-        (data.subset(data.synthetic(40), [3, 13]), {"at_least_two_classes": True}, r"all 2 labels are 3 \('3'\)"),
-        (data.synthetic(4, num_classes=1), {"at_least_two_classes": True}, "all 4 labels are 0"),
+        (data.subset(gray(), []), {}, "^train: "),
+        (data.arrays(images, [0, 1, 7, -1]), {"num_classes": 3}, r"^train: 2 of 4.*-1, 7.*index 2.*0\.\.2"),
+        (data.arrays(images, [0, -1, 0, 1]), {"at_least_two_classes": True}, "^train: .*-1.*index 1"),
+        (data.arrays(images, [1] * 4, classes=["cat", "dog"]), {"at_least_two_classes": True}, "^train: .*dog"),
+        (data.arrays(images, np.zeros((4, 3), int)), {"num_classes": 5}, "^train: .*3.*5"),
+        (data.arrays(images, np.full((4, 3), 2)), {"num_classes": 3}, "^train: .*4 of 4"),
+        (data.synthetic(4), {"num_classes": 3}, "^train: 1 of 4"),
+        (data.subset(data.synthetic(40), [3, 13]), {"at_least_two_classes": True}, "^train: .*3"),
+        (data.synthetic(4, num_classes=1), {"at_least_two_classes": True}, "^train: .*0"),
     ]
     for source, options, message in cases:
         with pytest.raises(ValueError, match=message) as error:

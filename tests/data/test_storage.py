@@ -13,16 +13,10 @@ import pytest
 from jaxvision.data import storage
 from jaxvision.data.decoding import BrokenImage
 from jaxvision.data.storage import open_files
+from tests.data.errors import one_line
 
 CONTENTS = {"a/x.jpg": b"one", "a/deep/y z.png": b"two" * 1000, "b/ü.png": b"", "top.txt": b"three"}
 HIDDEN = ("__MACOSX/a/._x.jpg", ".hidden/x.jpg", "a/.x.jpg", "a/.DS_Store")
-
-
-def one_line(call, kind, message):
-    with pytest.raises(kind, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return error.value
 
 
 def filled(folder):
@@ -60,7 +54,7 @@ def test_names_and_contents(files):
     assert files.holds("a/x.jpg") and files.within("a").holds("x.jpg") and not files.holds("a") and not files.holds("a/none.jpg")
     copied = pickle.loads(pickle.dumps(files))
     assert copied.names == files.names and copied.read("top.txt") == b"three"
-    error = one_line(lambda: files.read("a/none.jpg"), BrokenImage, "a/none.jpg: the file is gone")
+    error = one_line(lambda: files.read("a/none.jpg"), BrokenImage, "a/none.jpg")
     assert error.reason == "gone"
 
 
@@ -86,30 +80,30 @@ def test_many_threads_read_what_is_there(tmp_path):
 @pytest.mark.parametrize("name", ["/etc/x.jpg", "../x.jpg", "a/../../x.jpg", "C:/x.jpg", "..\\x.jpg", "C:\\x.jpg", "a/.."])
 def test_names_that_lead_out_of_an_archive(tmp_path, name):
     path = zipped(tmp_path / "a.zip", [("a/x.jpg", b"x"), (name, b"x")])
-    one_line(lambda: open_files(path, "folder", "data"), ValueError, r"folder: .*a\.zip holds '.*', a name that leads out of it, expected")
+    one_line(lambda: open_files(path, "folder", "data"), ValueError, "folder", "a.zip")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_twice(tmp_path):
     path = zipped(tmp_path / "a.zip", [("a/x.jpg", b"x"), ("a/x.jpg", b"y")])
-    one_line(lambda: open_files(path, "folder", "data"), ValueError, "holds 'a/x.jpg' twice, expected each name once: pack it again")
+    one_line(lambda: open_files(path, "folder", "data"), ValueError, "a/x.jpg")
 
 
 def test_backslashes_are_folders(tmp_path):
     assert open_files(zipped(tmp_path / "a.zip", [("a\\x.jpg", b"x")]), "folder", "data").folders == ["a"]
 
 
-def test_archives_that_are_none(tmp_path):
+def test_files_that_are_not_archives_are_refused(tmp_path):
     path = tmp_path / "a.zip"
     opened = lambda name: lambda: open_files(tmp_path / name, "folder", "data")  # noqa: E731
     for content in (b"", b"hello", zipped(path, CONTENTS.items()).read_bytes()[:-30]):
         path.write_bytes(content)
-        one_line(opened("a.zip"), ValueError, r"a\.zip cannot be read as a zip archive \(.*\): copy or pack it again")
+        one_line(opened("a.zip"), ValueError, "a.zip")
     zipped(path, [])
-    one_line(opened("a.zip"), FileNotFoundError, r"a\.zip is empty, expected data")
+    one_line(opened("a.zip"), FileNotFoundError, "a.zip")
     (tmp_path / "a.tar").write_bytes(b"hello")
-    one_line(opened("a.tar"), NotADirectoryError, r"a\.tar is a file, expected data")
-    one_line(opened("none.zip"), FileNotFoundError, r"none\.zip does not exist .*holds a\.tar, a\.zip")
+    one_line(opened("a.tar"), NotADirectoryError, "a.tar")
+    one_line(opened("none.zip"), FileNotFoundError, "none.zip", "a.tar", "a.zip")
 
 
 def patched(path, name: str, central: int, local: int, value: bytes):
@@ -126,19 +120,19 @@ def patched(path, name: str, central: int, local: int, value: bytes):
 
 
 @pytest.mark.parametrize(
-    ("central", "local", "value", "reason", "message"),
+    ("central", "local", "value", "reason"),
     [
-        (8, 6, b"\1\0", "not readable", "it is encrypted, expected stored or deflated: pack the archive again"),
-        (10, 8, b"\x0c\0", "not readable", "it is packed by method 12"),
-        (16, 14, b"\0\0\0\0", "damaged", "in the archive: it is not what was packed"),
-        (24, 22, struct.pack("<I", 499), "damaged", "not what was packed"),
-        (24, 22, struct.pack("<I", 4_000_000_000), "too large", "4,000,000,000 bytes unpacked, expected at most"),
-        (42, 26, struct.pack("<I", 3), "damaged", "in the archive"),  # where it begins, and what its header says
+        (8, 6, b"\1\0", "not readable"),  # encrypted
+        (10, 8, b"\x0c\0", "not readable"),  # an unknown compression method
+        (16, 14, b"\0\0\0\0", "damaged"),  # the checksum
+        (24, 22, struct.pack("<I", 499), "damaged"),  # the size
+        (24, 22, struct.pack("<I", 4_000_000_000), "too large"),
+        (42, 26, struct.pack("<I", 3), "damaged"),  # the offset, and the header's length of the name
     ],
 )
-def test_a_broken_member_is_told_when_it_is_read(tmp_path, central, local, value, reason, message):
+def test_a_broken_member_raises_when_it_is_read(tmp_path, central, local, value, reason):
     files = patched(zipped(tmp_path / "a.zip", [("x.jpg", b"x" * 500), ("y.jpg", b"y")]), "x.jpg", central, local, value)
-    error = one_line(lambda: files.read("x.jpg"), BrokenImage, rf"a\.zip/x\.jpg: .*{message}")
+    error = one_line(lambda: files.read("x.jpg"), BrokenImage, "a.zip/x.jpg")
     assert error.reason == reason and files.read("y.jpg") == b"y"
 
 
@@ -146,23 +140,23 @@ def test_an_archive_that_changes_or_goes(tmp_path):
     files = open_files(zipped(tmp_path / "a.zip", [("x.jpg", b"x" * 500)]), "folder", "data")
     for content in (b"", b"something else entirely", bytes(1000)):
         (tmp_path / "a.zip").write_bytes(content)
-        assert one_line(lambda: files.read("x.jpg"), BrokenImage, "x.jpg: the image is damaged").reason == "damaged"
+        assert one_line(lambda: files.read("x.jpg"), BrokenImage, "x.jpg").reason == "damaged"
     (tmp_path / "a.zip").unlink()
-    assert one_line(lambda: files.read("x.jpg"), BrokenImage, "the archive is no longer there").reason == "gone"
+    assert one_line(lambda: files.read("x.jpg"), BrokenImage, "x.jpg").reason == "gone"
 
 
 def test_a_deflated_bomb_is_not_unpacked(tmp_path, monkeypatch):
     files = open_files(zipped(tmp_path / "a.zip", [("x.jpg", bytes(10_000_000))]), "folder", "data")
-    monkeypatch.setattr(storage, "_LARGEST", 1_000_000)
-    error = one_line(lambda: files.read("x.jpg"), BrokenImage, "10,000,000 bytes unpacked, expected at most 1,000,000")
+    monkeypatch.setattr(storage, "_MAX_BYTES", 1_000_000)
+    error = one_line(lambda: files.read("x.jpg"), BrokenImage)
     assert error.reason == "too large"
     lying = patched(tmp_path / "a.zip", "x.jpg", 24, 22, struct.pack("<I", 999))
     tracemalloc.start()
-    assert one_line(lambda: lying.read("x.jpg"), BrokenImage, "not what was packed").reason == "damaged"
+    assert one_line(lambda: lying.read("x.jpg"), BrokenImage).reason == "damaged"
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
     (tmp_path / "large.jpg").write_bytes(bytes(1_000_001))
-    one_line(lambda: open_files(tmp_path, "folder", "data").read("large.jpg"), BrokenImage, "large.jpg: the image is too large")
+    one_line(lambda: open_files(tmp_path, "folder", "data").read("large.jpg"), BrokenImage, "large.jpg")
 
 
 def test_links(tmp_path):
@@ -178,8 +172,8 @@ def test_links(tmp_path):
     files = open_files(folder, "folder", "data")
     assert files.names == sorted([*CONTENTS, "again/z.jpg", "b/gone.jpg", "b/self", "linked/z.jpg"])
     assert files.folders == ["a", "again", "b", "linked"] and files.read("linked/z.jpg") == b"z"
-    one_line(lambda: files.read("b/gone.jpg"), BrokenImage, "the file is gone")
-    assert one_line(lambda: files.read("b/self"), BrokenImage, "cannot be read").reason == "not readable"
+    one_line(lambda: files.read("b/gone.jpg"), BrokenImage, "b/gone.jpg")
+    assert one_line(lambda: files.read("b/self"), BrokenImage).reason == "not readable"
 
 
 def test_pipes_are_left_out(tmp_path):
@@ -198,13 +192,12 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch, denied):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    message = rf"folder: .*{denied} cannot be read \(Permission denied\): give this user the right to"
-    one_line(lambda: open_files(folder, "folder", "data").names, PermissionError, message)
+    one_line(lambda: open_files(folder, "folder", "data").names, PermissionError, "folder: ", denied, "Permission denied")
 
 
 def test_a_file_that_may_not_be_read(tmp_path):
     files = open_files(filled(tmp_path), "folder", "data")
-    assert one_line(lambda: files.read("a"), BrokenImage, r"the file cannot be read \(Is a directory\)").reason == "not readable"
+    assert one_line(lambda: files.read("a"), BrokenImage).reason == "not readable"
 
 
 def test_strange_names_stay_on_one_line(tmp_path):
@@ -213,5 +206,5 @@ def test_strange_names_stay_on_one_line(tmp_path):
         pass
     files = open_files(tmp_path, "folder", "data")
     (tmp_path / "a" / files.names[0].removeprefix("a/")).unlink()
-    error = one_line(lambda: files.read(files.names[0]), BrokenImage, r"line\\nbreak\\udcff\.jpg: the file is gone")
+    error = one_line(lambda: files.read(files.names[0]), BrokenImage, r"line\nbreak\udcff.jpg")
     str(error).encode()

@@ -31,7 +31,8 @@ void backwards(int64_t count, const std::function<void(int64_t)>& task) {
   for (int64_t index = count; index-- > 0;) task(index);
 }
 
-const jaxvision::Parallel on_threads = {40, on_four_threads}, alone = {1, backwards};  // 40: work is cut as for many
+jaxvision::Workspace shared;
+const jaxvision::Parallel on_threads = {40, on_four_threads, shared}, alone = {1, backwards, shared};  // 40: work is cut as for many
 
 // Calls visit(image place, kernel place, output place) for every product of the convolution.
 template <class Visit>
@@ -116,12 +117,12 @@ bool check(const Pool& kernels, const Shape& s, std::mt19937& random) {
       }
     if (largest >= 0) output[o] = other[largest], to_image[largest] += gradient[o];
   }
-  Floats picked(output.size()), spread(image.size());
+  Floats picked(output.size()), added(image.size());
   kernels.pick(s, image.data(), other.data(), picked.data(), on_threads);
-  kernels.spread(s, image.data(), gradient.data(), spread.data(), on_threads);
+  kernels.gradient(s, image.data(), gradient.data(), added.data(), on_threads);
   for (size_t o = 0; o < output.size(); ++o)
     if (picked[o] != static_cast<float>(output[o])) return std::printf("pooling differs\n"), false;
-  return close(spread, to_image, "pooling's gradient", s);
+  return close(added, to_image, "pooling's gradient", s);
 }
 
 #include "check_attention.inc"
@@ -151,9 +152,9 @@ bool check(const Norm& kernels, const Rows& s, std::mt19937& random) {
   Floats found(x.size()), a(x.size()), b(s.C), d(s.C);
   kernels.forward(s, x.data(), scale.data(), bias.data(), found.data(), on_threads);
   kernels.gradients(s, x.data(), scale.data(), gradient.data(), a.data(), b.data(), d.data(), on_threads);
-  const Shape told = {s.count, 0, 0, s.C};
-  return close(found, output, "layer norm", told) & close(a, to_x, "layer norm's gradient", told) &
-         close(b, to_scale, "the scale's gradient", told) & close(d, to_bias, "the bias's gradient", told);
+  const Shape label = {s.count, 0, 0, s.C};
+  return close(found, output, "layer norm", label) & close(a, to_x, "layer norm's gradient", label) &
+         close(b, to_scale, "the scale's gradient", label) & close(d, to_bias, "the bias's gradient", label);
 }
 
 // Sums of each channel over all rows, in double.
@@ -171,9 +172,9 @@ bool check(const Batch& kernels, const Rows& s, std::mt19937& random) {
   Floats a(s.C), b(s.C), c(s.C), d(s.C);
   kernels.moments(s, x.data(), shift.data(), a.data(), b.data(), on_threads);
   kernels.sums(s, x.data(), shift.data(), weight.data(), c.data(), d.data(), on_threads);
-  const Shape told = {s.count, 0, 0, s.C};
-  return close(a, sums, "sum", told) & close(b, squares, "sum of squares", told) & close(c, weights, "sum of weights", told) &
-         close(d, alongs, "sum of weighted", told);
+  const Shape label = {s.count, 0, 0, s.C};
+  return close(a, sums, "sum", label) & close(b, squares, "sum of squares", label) & close(c, weights, "sum of weights", label) &
+         close(d, alongs, "sum of weighted", label);
 }
 
 // Rows times a matrix, every sum in double.
@@ -198,8 +199,8 @@ bool check(const Multiply& kernels, const Product& s, std::mt19937& random) {
   kernels.rows_gradient(s, gradient.data(), matrix.data(), e.data(), alone);
   kernels.matrix_gradient(s, rows.data(), gradient.data(), f.data(), alone);
   if (a != d || b != e || c != f) return std::printf("products depend on the number of threads\n"), false;
-  const Shape told = {s.count, 0, 0, s.C, 0, 0, s.D};
-  return close(a, output, "product", told) & close(b, to_rows, "rows' gradient", told) & close(c, to_matrix, "matrix's gradient", told);
+  const Shape label = {s.count, 0, 0, s.C, 0, 0, s.D};
+  return close(a, output, "product", label) & close(b, to_rows, "rows' gradient", label) & close(c, to_matrix, "matrix's gradient", label);
 }
 
 // A pixel's hue turned as schools have it: through hue, value and chroma, in double.
@@ -247,7 +248,7 @@ bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& ra
       }
     }
   }
-  const Shape told = {s.count, s.H, s.W, s.C, K, K, s.C};
+  const Shape label = {s.count, s.H, s.W, s.C, K, K, s.C};
   bool equal = true;
   if (s.C == 3) kernels.jitter(s, image.data(), order.data(), factors.data(), found.data(), on_threads);
   for (size_t i = 0; s.C == 3 && i < found.size(); ++i) equal &= std::abs(found[i] - expected[i]) < 1e-4;  // the level is a whole number of 65536ths
@@ -263,7 +264,7 @@ bool check(const Pictures& kernels, const Images& s, int64_t K, std::mt19937& ra
       }
     }
   kernels.blur(s, image.data(), taps.data(), K, found.data(), on_threads);
-  return close(found, across, "blur", told);
+  return close(found, across, "blur", label);
 }
 
 bool supported(const Kernels& kernels) {

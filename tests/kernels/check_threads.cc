@@ -11,7 +11,7 @@
 
 namespace {
 
-// Every task is done once, whatever the number of threads and however late they come; a thread's own share first; a failure is told.
+// Every task is done once, whatever the number of threads and however late they come; a thread's own share first; a failure is reported.
 bool check_shares() {
   jaxvision::Shares shares(10, 4);  // of 2, 3, 2 and 3 tasks
   int64_t own = shares.claim(0.5), other = shares.claim(0.74), third = shares.claim(0.99), last = shares.claim(0.99);

@@ -86,7 +86,7 @@ def test_donated_arrays_are_written_in_place_and_others_are_kept():
 
 
 @pytest.mark.parametrize("transform", ["jvp", "grad", "vmap", "scan"])
-def test_every_transformation_is_the_twin_s(transform):
+def test_every_transformation_is_the_reference_s(transform):
     gradient, moving = draw((4, 33), True)
 
     def transformed(form):
@@ -116,7 +116,7 @@ def test_devices_move_their_own_parts(axis):
 
 
 @built
-def test_other_types_are_the_twin_s_and_the_kernel_itself_refuses_what_does_not_fit():
+def test_other_types_are_the_reference_s_and_the_kernel_itself_refuses_what_does_not_fit():
     gradient, moving = draw((6,), False)
     text = lambda *given: str(jax.make_jaxpr(adam)(*given, NUMBERS))  # noqa: E731
     assert "adam[" in text(gradient, moving)

@@ -75,7 +75,7 @@ def test_a_mean_far_from_zero_costs_no_digits_of_the_variance(apart):
 @pytest.mark.parametrize(
     "transform", ["jvp", "vmap", *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse"))]
 )
-def test_every_transformation_is_the_twins(transform):
+def test_every_transformation_is_the_reference_s(transform):
     arrays = [array.astype(np.float32) for array in draw("a map")[:3]]
     directions = [np.cos(array) for array in arrays]
 

@@ -1,4 +1,4 @@
-"""The chunked log-sum-exp and the chunked cross-entropy over prototypes beside their plain twins."""
+"""The chunked log-sum-exp and the chunked cross-entropy over prototypes beside their reference implementations."""
 
 import jax
 import jax.numpy as jnp

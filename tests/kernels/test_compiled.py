@@ -1,8 +1,9 @@
-"""The compiled convolutions, depthwise and dense, and the sum of shifts equal XLA's, value and gradients, transformed, on any devices."""
+"""The compiled convolutions, depthwise and dense, equal XLA's: values and gradients, under every transformation, on any devices."""
 
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import _dense_conv, _depthwise_conv, conv2d, native, plain_conv2d
+from jaxvision.kernels import conv2d, native, plain_conv2d
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -67,7 +68,7 @@ kinds_and_tiles = pytest.mark.parametrize("case", [*KINDS, "in tiles"])
 
 
 def form(case: str):
-    return _dense_conv.as_compiled if CASES[case].features else _depthwise_conv.as_compiled
+    return lambda image, kernel, **options: conv2d(image, kernel, groups=CASES[case].groups, **options)
 
 
 def draw(case: str) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -105,9 +106,13 @@ def test_value_and_gradients_are_those_of_the_plain_form(case):
 
 
 @pytest.mark.parametrize("case", ["depthwise, unequal", *(pytest.param(case, marks=pytest.mark.slow) for case in SHIFTED)])
-def test_a_sum_of_shifts_is_the_plain_form(case):
+def test_depthwise_convolution_in_float64_is_the_plain_form(case):
+    """The compiled kernels take float32 alone: this is the sum of shifted products."""
     image, kernel, options = draw(case)
-    assert_close(value_and_gradients(_depthwise_conv.as_shifts, image, kernel, options), value_and_gradients(plain, image, kernel, options))
+    with jax.enable_x64():
+        image, kernel = np.float64(image), np.float64(kernel)
+        ours, theirs = (value_and_gradients(function, image, kernel, options) for function in (form(case), plain))
+        assert_close(ours, theirs, bound=1e-13)
 
 
 @built
@@ -124,8 +129,8 @@ def test_any_shape(own_filters, count):
         image = random.standard_normal((batch, rows, columns, channels), np.float32)
         kernel = random.standard_normal((*size, 1, channels) if own_filters else (*size, channels, features), np.float32)
         options = {"stride": stride, "padding": padding}
-        ours = value_and_gradients(_depthwise_conv.as_compiled if own_filters else _dense_conv.as_compiled, image, kernel, options)
-        assert_close(ours, value_and_gradients(_depthwise_conv.as_shifts if own_filters else plain, image, kernel, options))
+        ours = value_and_gradients(partial(conv2d, groups=channels if own_filters else 1), image, kernel, options)
+        assert_close(ours, value_and_gradients(plain, image, kernel, options))
 
 
 @built
@@ -187,9 +192,9 @@ def test_devices_compute_their_own_images(count, case):
     assert "all-gather" not in program.as_text() and "all-reduce" in program.as_text()
     alone = jax.jit(jax.grad(loss, (0, 1)))(image, kernel)
     assert_close(program(jax.device_put(image, rows), jax.device_put(kernel, whole)), alone)
-    channels = NamedSharding(mesh, PartitionSpec(None, None, None, "data"))  # parameters spread over the devices of the batch
-    spread = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(rows, channels), out_shardings=(rows, channels))
-    assert_close(spread(jax.device_put(image, rows), jax.device_put(kernel, channels)), alone)
+    channels = NamedSharding(mesh, PartitionSpec(None, None, None, "data"))  # parameters sharded over the devices of the batch
+    sharded = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(rows, channels), out_shardings=(rows, channels))
+    assert_close(sharded(jax.device_put(image, rows), jax.device_put(kernel, channels)), alone)
     split = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(channels, channels), out_shardings=(channels, channels)).lower(image, kernel)
     program = split.compile()
     if not CASES[case].features:  # channels alone are split: no device needs what another has
@@ -210,13 +215,12 @@ def test_other_types_are_not_for_the_compiled_kernels(dtype, case):
 
 @built
 @kinds
-def test_conv2d_takes_the_compiled_kernels_on_a_processor_alone(monkeypatch, case):
+def test_the_compiled_kernels_are_in_programs_for_the_cpu_alone(case):
     image, kernel, options = draw(case)
-    options |= {"groups": CASES[case].groups}
-    program = lambda: str(jax.make_jaxpr(lambda image, kernel: conv2d(image, kernel, **options))(image, kernel))  # noqa: E731
-    assert "jaxvision_d" in program() and "conv_general" not in program()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "conv_general" in program() and "jaxvision_d" not in program()
+    traced = jax.jit(lambda image, kernel: form(case)(image, kernel, **options)).trace(image, kernel)
+    texts = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "tpu")}
+    assert "@jaxvision_d" in texts["cpu"] and "stablehlo.convolution" not in texts["cpu"]
+    assert "@jaxvision_d" not in texts["tpu"] and "stablehlo.convolution" in texts["tpu"]
 
 
 @built
@@ -225,9 +229,9 @@ def test_what_does_not_fit_is_refused_by_the_kernel_itself(case):
     image, kernel, _ = draw(case)
     target, shape = f"jaxvision_{'dense' if CASES[case].features else 'depthwise'}", (2, 8, 9, CASES[case].features or 16)
     with pytest.raises(Exception, match="the output's rows or columns do not fit"):
-        native.call(target, shape, image, kernel, stride=(1, 1), padding=(0, 0), images=(2,))
+        native.call(target, shape, stride=(1, 1), padding=(0, 0), images=(2,))(image, kernel)
     with pytest.raises(Exception, match="batch or channels do not fit"):
-        native.call(target, shape, image, kernel[..., :8], stride=(1, 1), padding=(1, 1), images=(2,))
+        native.call(target, shape, stride=(1, 1), padding=(1, 1), images=(2,))(image, kernel[..., :8])
 
 
 @kinds
@@ -263,17 +267,17 @@ for case in CASES:
 
 
 @built
-def test_tiles_serve_from_some_images_on():
+def test_tiles_are_used_from_some_images_on():
     """One image alone is summed directly, in a batch it is tiled: other digits, within rounding."""
     image, kernel, options = draw("in tiles")
-    together, alone = (np.asarray(_dense_conv.as_compiled(images, kernel, **options)) for images in (image, image[:1]))
+    together, alone = (np.asarray(conv2d(images, kernel, **options)) for images in (image, image[:1]))
     assert not np.array_equal(together[:1], alone)
     assert_close([together[:1]], [alone])
 
 
 @pytest.mark.slow
 @built
-def test_tiles_serve_where_they_pay_and_can_be_refused():
+def test_tiles_are_used_where_they_are_faster_and_can_be_disabled():
     """In a process of its own without them the same shapes have other digits, within rounding, and only those shapes."""
     code = """
 import numpy as np

@@ -1,4 +1,4 @@
-"""The exact GELU against its twin, its definition in float64 and its derivatives in closed form; what it keeps for the way back."""
+"""The exact GELU against its reference, its definition in float64 and its derivatives in closed form; what the backward pass keeps."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_value_and_derivatives_are_the_definition(dtype, bound):
         assert gelu(x).dtype == first(x).dtype == dtype
 
 
-def test_it_is_its_twin_forward_and_backward():
+def test_it_is_its_reference_forward_and_backward():
     x, tangent = np.float32(PLACES), np.cos(np.float32(PLACES))
     for ours, theirs in zip(jax.jvp(gelu, (x,), (tangent,)), jax.jvp(plain_gelu, (x,), (tangent,)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=3e-6)
@@ -47,6 +47,6 @@ def test_half_precision_is_computed_wide_and_comes_back():
     np.testing.assert_allclose(np.float64(gelu(x)), wide * cdf(wide), rtol=2**-8, atol=1e-6)
 
 
-def test_the_way_back_keeps_one_array():
+def test_the_backward_pass_keeps_one_array():
     _, back = jax.vjp(gelu, np.float32(PLACES))
     assert [kept.shape for kept in jax.tree.leaves(back) if kept.shape] == [PLACES.shape]

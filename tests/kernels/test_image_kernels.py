@@ -1,4 +1,4 @@
-"""Colour jitter and blur by the compiled kernels are their plain twins, mapped, differentiated and split over devices."""
+"""Colour jitter and blur by the compiled kernels are their reference implementations, mapped, differentiated and split over devices."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from tests.kernels.marks import built
 FORMS = {"jitter": (jitter, plain_jitter), "blur": (blur, plain_blur)}
 forms = pytest.mark.parametrize("name", FORMS)
 SHAPES = [(224, 224, 3), (13, 37, 3), (9, 8, 3), (20, 5, 3), (3, 64, 3), (24, 33, 1), (10, 12, 4)]
-pytestmark = built  # else most of this compares the twins with themselves
+pytestmark = built  # else most of this compares the references with themselves
 
 
 def draw(name: str, shape: tuple[int, ...], count: int = 24, taps: int = 5) -> list[np.ndarray]:
@@ -33,7 +33,7 @@ def draw(name: str, shape: tuple[int, ...], count: int = 24, taps: int = 5) -> l
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @forms
-def test_images_are_the_twins(name, shape):
+def test_images_are_the_reference_s(name, shape):
     if name == "jitter" and shape[2] == 4:
         with pytest.raises(ValueError, match="4 channels"):
             jitter(*(array[0] for array in draw(name, shape)))
@@ -60,7 +60,7 @@ def test_a_single_one_in_the_middle_changes_nothing():
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 @forms
-def test_other_types_are_the_twins_own(name, dtype):
+def test_other_types_are_the_reference_s_own(name, dtype):
     with jax.enable_x64(dtype == "float64"):
         images, *others = (array[0] for array in draw(name, (9, 8, 3)))
         image = jnp.asarray(images, dtype)
@@ -74,7 +74,7 @@ def test_other_types_are_the_twins_own(name, dtype):
     "transform", ["jvp", "vmap of both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grad", "vmap of one", "grad of vmap"))]
 )
 @forms
-def test_every_transformation_is_the_twins(name, transform):
+def test_every_transformation_is_the_reference_s(name, transform):
     images, *others = draw(name, (9, 8, 3), count=4)
     last = len(others)  # factors or taps
 
@@ -98,7 +98,7 @@ def test_every_transformation_is_the_twins(name, transform):
 
 
 @forms
-def test_what_is_not_a_number_and_what_is_no_colour_are_the_twins(name):
+def test_what_is_not_a_number_and_what_is_no_colour_are_the_reference_s(name):
     images, *others = draw(name, (13, 37, 3))
     images = 1.2 * images - 0.1
     images[::2, 4, 5, 1] = np.nan

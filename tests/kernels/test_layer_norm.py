@@ -1,4 +1,4 @@
-"""Layer normalisation by the compiled kernel is the paper's in float64, with every derivative, and its plain twin's on any devices."""
+"""Layer normalisation by the compiled kernel is the paper's in float64, with every derivative, on any devices."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def test_value_and_gradients_are_the_definition(case, epsilon):
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap of the scale")),
     ],
 )
-def test_every_transformation_is_the_twins(transform):
+def test_every_transformation_is_the_reference_s(transform):
     arrays = [array.astype(np.float32) for array in draw("a map")[:3]]
     directions = [np.cos(array) for array in arrays]
 

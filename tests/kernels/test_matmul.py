@@ -1,4 +1,4 @@
-"""Products of rows with a matrix equal NumPy's and their plain twin, with every derivative; settled values are computed once."""
+"""Products of rows with a matrix equal NumPy's and their reference, with every derivative; values behind a barrier are computed once."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxvision.kernels import native, plain_product, product, settled
+from jaxvision.kernels import barrier, native, plain_product, product
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
 
@@ -63,7 +63,7 @@ def test_value_and_gradients_are_numpys(case, dtype, bound):
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap", "vmap of one")),
     ],
 )
-def test_every_transformation_is_the_twins(case, transform):
+def test_every_transformation_is_the_reference_s(case, transform):
     rows, matrix = (np.float32(array) for array in draw(case))
 
     def transformed(function):
@@ -123,10 +123,10 @@ def test_devices_multiply_their_own_rows(case):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-def test_what_is_settled_is_what_it_was(dtype):
+def test_a_barrier_is_the_identity(dtype):
     with jax.enable_x64(dtype == "float64"):
         x = jnp.asarray(signal_of((3, 4)), dtype)
-        value = lambda x: jnp.sum(jnp.sin(settled(2 * x) * settled(x)))  # noqa: E731
+        value = lambda x: jnp.sum(jnp.sin(barrier(2 * x) * barrier(x)))  # noqa: E731
         plain = lambda x: jnp.sum(jnp.sin(2 * x * x))  # noqa: E731
         for transform in (lambda f: f, jax.grad, jax.hessian, lambda f: jax.vmap(jax.grad(f))):
             ours, theirs = (jax.jit(transform(function))(x) for function in (value, plain))
@@ -137,27 +137,27 @@ def test_what_is_settled_is_what_it_was(dtype):
 
 @built
 def test_the_gradient_along_a_chain_of_shortcuts_grows_with_its_length_and_not_with_its_square():
-    def additions(length: int, settle) -> int:
+    def additions(length: int, join) -> int:
         """In the compiled program of the gradient."""
 
         def chain(x, matrices):
             for matrix in matrices:
                 centred = x - jnp.mean(x, axis=-1, keepdims=True)
                 normed = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + 1e-6)
-                x = settle(x + product(normed, matrix))
+                x = join(x + product(normed, matrix))
             return jnp.sum(jnp.square(x))
 
         given = np.ones((32, 8), np.float32), [np.ones((8, 8), np.float32)] * length
         return jax.jit(jax.grad(chain, (0, 1))).lower(*given).compile().as_text().count(" add(")
 
-    assert additions(12, settled) <= 2.1 * additions(6, settled)
-    assert additions(12, lambda x: x) >= 2.5 * additions(6, lambda x: x)  # else XLA has learned it and settling is of no use
+    assert additions(12, barrier) <= 2.1 * additions(6, barrier)
+    assert additions(12, lambda x: x) >= 2.5 * additions(6, lambda x: x)  # else XLA does it by itself and the barrier is of no use
 
 
 @built
-def test_devices_settle_their_own_part():
+def test_devices_keep_their_own_part_behind_a_barrier():
     x = np.float32(signal_of((16, 3, 5)))
     over = NamedSharding(data_mesh(jax.devices()[:8]), PartitionSpec("data"))
-    program = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(settled(x * 2)))), in_shardings=over, out_shardings=over).lower(x).compile()
+    program = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(barrier(x * 2)))), in_shardings=over, out_shardings=over).lower(x).compile()
     assert "all-gather" not in program.as_text() and "f32[2,3,5]" in program.as_text()
     np.testing.assert_allclose(program(jax.device_put(x, over)), 2 * np.cos(2 * x), rtol=1e-5)

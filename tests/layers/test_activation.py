@@ -19,7 +19,7 @@ def test_the_share_of_dead_units():
     activations = jnp.zeros((3, 2, 2, 4)).at[2, 1, 0, 1].set(0.1).at[:, :, :, 3].set(1.0)
     assert float(dead_units(activations)) == 0.5
     assert float(dead_units(activations[:2])) == 0.75  # the unit fires for the third example only
-    with pytest.raises(ValueError, match=r"activations: found shape \(4,\)"):
+    with pytest.raises(ValueError, match="^activations:"):
         dead_units(jnp.ones(4))
 
 

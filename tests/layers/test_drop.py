@@ -65,5 +65,5 @@ def test_evaluation_and_rate_zero_change_nothing_and_need_no_key(layer):
     np.testing.assert_array_equal(layer(0.0).apply({}, x, train=True), x)
     assert drop(layer(0.5), x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
     for rate in (-0.1, 1.0):
-        with pytest.raises(ValueError, match=f"rate: found {rate}, expected at least 0 and less than 1"):
+        with pytest.raises(ValueError, match="^rate:"):
             layer(rate).apply({}, x, train=True)

@@ -31,7 +31,7 @@ def test_the_projector_is_two_layers_with_a_norm_between(last_norm):
     assert not np.array_equal(moved["batch_stats"]["norm1"]["mean"], np.zeros(16))
 
 
-def test_the_projector_is_as_wide_as_the_features_unless_told_otherwise():
+def test_the_default_width_of_the_projector_is_that_of_the_features():
     params = Projector(4).init(jax.random.key(0), FEATURES, train=False)["params"]
     assert params["dense1"]["kernel"].shape == (8, 8)
 

@@ -13,7 +13,7 @@ from jaxvision.layers import Conv, Dense, initializers
 KEY = jax.random.key(0)
 
 
-def test_kernel_and_bias_begin_in_pytorchs_range():
+def test_kernel_and_bias_are_initialized_in_pytorchs_range():
     """U(+-1/sqrt(fan_in))."""
     for layer, shape, fan_in in ((Conv(64, 3, groups=2), (1, 5, 5, 16), 72), (Dense(400), (1, 50), 50)):
         params = layer.init(KEY, jnp.zeros(shape))["params"]
@@ -57,7 +57,7 @@ def test_sparse_units_read_exactly_n_inputs():
     counts = np.count_nonzero(np.asarray(kernel).reshape(36, 50), axis=0)  # [50]
     np.testing.assert_array_equal(counts, 7)
     assert np.count_nonzero(np.asarray(kernel).reshape(36, 50).any(axis=1)) == 36  # [36]: every input is read by someone
-    with pytest.raises(ValueError, match="inputs: found 37, expected at most 36"):
+    with pytest.raises(ValueError, match="^inputs:"):
         initializers.sparse(37)(KEY, (3, 3, 4, 50))
 
 
@@ -93,7 +93,7 @@ class Shallow(nn.Module):
         return Dense(1, kernel_init=self.kernel_init, bias_init=nn.initializers.zeros, name="out")(hidden)
 
 
-def test_zeros_fail_by_symmetry():
+def test_zero_initialization_fails_by_symmetry():
     """Equal units receive equal gradients for ever: begun from zeros, or any constant, eight units stay one."""
     x = jax.random.normal(KEY, (64, 2))
     target = jnp.sign(x[:, :1] * x[:, 1:])  # exclusive or: one unit cannot tell it

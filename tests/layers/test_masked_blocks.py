@@ -24,7 +24,7 @@ def some_places(*shape: int) -> np.ndarray:
     return visible
 
 
-def test_grn_counts_visible_places_alone():
+def test_grn_counts_only_visible_positions():
     x = np.random.default_rng(2).standard_normal((3, 4, 5, 6))
     visible = some_places(3, 4, 5)
     layer = GlobalResponseNorm()
@@ -36,7 +36,7 @@ def test_grn_counts_visible_places_alone():
             alone = layer.apply(variables, seen[None, None])[0, 0]
             np.testing.assert_allclose(found[example][visible[example, ..., 0]], alone, rtol=1e-12)
         np.testing.assert_array_equal(layer.apply(variables, x, np.ones_like(visible)), layer.apply(variables, x))
-    with pytest.raises(ValueError, match=r"visible: found shape \(3, 4, 5\), expected \(3, 4, 5, 1\)"):
+    with pytest.raises(ValueError, match="^visible:"):
         layer.init(KEY, x, visible[..., 0])
 
 
@@ -82,7 +82,7 @@ def test_a_masked_block_is_a_sparse_one():
         np.testing.assert_allclose(found[example], wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_what_is_hidden_is_chosen_away():
+def test_hidden_positions_become_zero():
     x = jnp.array([[[[jnp.inf], [2.0]]]])
     np.testing.assert_array_equal(mask_hidden(x, jnp.array([[[[False], [True]]]])), [[[[0.0], [2.0]]]])
     assert mask_hidden(x, None) is x
@@ -99,5 +99,5 @@ def test_positions_in_maes_order():
                 wanted += [np.sin(angle) for angle in angles] + [np.cos(angle) for angle in angles]
             np.testing.assert_allclose(table[row * columns + column], wanted, atol=1e-6)
     np.testing.assert_array_equal(np.sort(table), np.sort(grid_position(rows, columns, width)))
-    with pytest.raises(ValueError, match="width: found 6, expected a multiple of 4"):
+    with pytest.raises(ValueError, match="^width:"):
         blocked_grid_position(2, 2, 6)

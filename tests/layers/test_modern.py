@@ -45,7 +45,7 @@ def test_grn_has_a_gradient_where_a_channel_is_zero_everywhere():
     layer = GlobalResponseNorm()
     variables = drawn(layer, x)
     assert np.isfinite(jax.grad(lambda x: layer.apply(variables, x).sum())(x)).all()
-    with pytest.raises(ValueError, match=r"x: found shape \(2, 3\), expected \[B, h, w, C\]"):
+    with pytest.raises(ValueError, match="^x:"):
         layer.init(KEY, jnp.zeros((2, 3)))
 
 
@@ -89,9 +89,9 @@ def test_drop_path_rates_rise_over_all_stages():
 
 def test_patches_must_divide_the_image():
     check_patches(224, 16)
-    refusals = (((224, 0), "patch_size: found 0"), ((2.0, 1), "image_size: found 2.0"), ((10, 4), "4 does not divide image_size=10"))
-    for sizes, message in refusals:
-        with pytest.raises(ValueError, match=message):
+    refusals = (((224, 0), "^patch_size:"), ((2.0, 1), "^image_size:"), ((10, 4), "^patch_size:"))
+    for sizes, argument in refusals:
+        with pytest.raises(ValueError, match=argument):
             check_patches(*sizes)
 
 
@@ -120,7 +120,7 @@ def test_relative_positions_name_the_offset():
 
 
 @pytest.mark.parametrize(("shape", "shift"), [((4, 4), 0), ((4, 4), 1), ((5, 7), 1), ((2, 6), 1)])
-def test_window_attention_place_by_place(shape, shift):
+def test_window_attention_equals_a_loop_over_positions(shape, shift):
     """Each place attends to those of its (shifted) window, whose padded places take part as zeros before the maps."""
     window, heads, width = 2, 2, 4
     x = GENERATOR.standard_normal((1, *shape, width)).astype(np.float32)
@@ -152,7 +152,7 @@ def test_window_attention_place_by_place(shape, shift):
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="heads: 3 do not divide the width 4"):
+    with pytest.raises(ValueError, match="^heads:"):
         WindowAttention(3, 2).init(KEY, jnp.zeros((1, 4, 4, 4)))
 
 
@@ -166,7 +166,7 @@ def test_sinusoidal_positions_are_the_papers():
     # The products of two positions depend on their distance alone.
     products = table @ table.T
     np.testing.assert_allclose(products[3:, 3:], products[:-3, :-3], atol=1e-4)
-    with pytest.raises(ValueError, match="width: found 5, expected an even number"):
+    with pytest.raises(ValueError, match="^width:"):
         sinusoidal_position(3, 5)
 
 
@@ -175,5 +175,5 @@ def test_grid_positions_tell_row_and_column():
     np.testing.assert_array_equal(table[:, 0, :4], sinusoidal_position(3, 4))
     np.testing.assert_array_equal(table[0, :, 4:], sinusoidal_position(4, 4))
     assert len(np.unique(table.reshape(12, 8), axis=0)) == 12
-    with pytest.raises(ValueError, match="width: found 6, expected a multiple of 4"):
+    with pytest.raises(ValueError, match="^width:"):
         grid_position(2, 2, 6)

@@ -88,7 +88,7 @@ def test_statistics_survive_a_large_offset():
     np.testing.assert_allclose(np.std(rows, axis=1), 1, rtol=1e-3)
 
 
-def test_initialisation_leaves_the_statistics_alone():
+def test_initialization_does_not_change_the_statistics():
     variables = BatchNorm().init(jax.random.key(0), draw(4, 6), train=True)
     np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
     np.testing.assert_array_equal(variables["batch_stats"]["var"], 1)
@@ -102,7 +102,7 @@ def test_layer_norm_is_pytorchs():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", jnp.float16])
-def test_dtype_is_the_outputs_alone(dtype):
+def test_dtype_only_affects_the_output(dtype):
     x = jnp.asarray(draw(16, 6), dtype)
     for layer, options in ((BatchNorm(dtype=dtype), {"train": True}), (LayerNorm(dtype=dtype), {})):
         out, variables = layer.init_with_output(jax.random.key(0), x, **options)

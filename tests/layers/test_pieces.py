@@ -61,7 +61,7 @@ def test_group_norm_is_pytorchs(groups):
 
 
 def test_group_norm_refuses_other_groups_and_keeps_the_type():
-    with pytest.raises(ValueError, match="groups: 4 do not divide the 6 channels"):
+    with pytest.raises(ValueError, match="^groups:"):
         GroupNorm(4).init(KEY, X)
     out, variables = GroupNorm(2, dtype="bfloat16").init_with_output(KEY, X)
     assert out.dtype == jnp.bfloat16 and variables["params"]["scale"].dtype == jnp.float32
@@ -102,11 +102,11 @@ def test_learned_positions_are_added_and_resampled():
     np.testing.assert_array_equal(layer.apply(variables, tokens), tokens + table)
     larger = np.zeros((1, 20, 4), np.float32)
     np.testing.assert_allclose(layer.apply(variables, larger, (4, 5))[0], resize_position(table, (2, 3), (4, 5)), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"tokens: found shape \(2, 6, 4\), expected \[B, 9, D\]"):
+    with pytest.raises(ValueError, match="^tokens:"):
         layer.apply(variables, tokens, (3, 3))
 
 
-def test_products_of_grid_positions_depend_on_the_offset_alone():
+def test_products_of_grid_positions_depend_only_on_the_offset():
     table = np.asarray(grid_position(5, 6, 16), np.float64).reshape(5, 6, 16)
     products = np.einsum("abd,xyd->abxy", table, table)
     np.testing.assert_allclose(products[1:, 1:, 1:, 1:], products[:-1, :-1, :-1, :-1], atol=1e-4)
@@ -131,6 +131,6 @@ def test_local_connection_with_tied_kernels_is_convolution(size, stride, padding
 
 
 def test_local_connection_refuses_a_small_image():
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 2, 2, 3\), smaller than a kernel of 3 x 3"):
+    with pytest.raises(ValueError, match="^image:"):
         LocallyConnected(4, 3).init(KEY, jnp.zeros((1, 2, 2, 3)))
     assert "bias" not in LocallyConnected(4, 3, use_bias=False).init(KEY, jnp.zeros((1, 4, 4, 3)))["params"]

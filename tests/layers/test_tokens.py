@@ -20,9 +20,9 @@ def test_numbers_that_are_no_token_and_rows_of_other_batches_are_refused(model):
         for rows, row in (((wrong, ROWS), "source"), ((ROWS, wrong), "target")):
             with pytest.raises(ValueError, match=f"^{row}: {found}"):
                 model.apply(variables, *rows)
-        with pytest.raises(ValueError, match=f"^source: {found}"):
+        with pytest.raises(ValueError, match="^source:"):
             model.apply(variables, wrong, method="translate")
-    with pytest.raises(ValueError, match=f"^source and target: found 2 and 1 rows, {name} expects as many of each"):
+    with pytest.raises(ValueError, match="^source and target:"):
         jax.eval_shape(model.apply, variables, ROWS, ROWS[:1])
 
 

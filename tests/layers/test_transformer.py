@@ -35,7 +35,7 @@ def test_self_attention_is_pytorchs():
     )
     theirs, _ = network(*[torch.tensor(TOKENS)] * 3, need_weights=False)
     np.testing.assert_allclose(layer.apply(variables, TOKENS), theirs.detach().numpy(), atol=1e-5)
-    with pytest.raises(ValueError, match="heads: 5 do not divide the width 12"):
+    with pytest.raises(ValueError, match="^heads:"):
         SelfAttention(5).init(jax.random.key(0), TOKENS)
 
 
@@ -87,7 +87,7 @@ def test_positions_are_resampled_as_pytorch_does(after):
 
 
 @pytest.mark.parametrize(("layer", "shape"), [(Conv(4, 3), (1, 4, 4, 3)), (Dense(4), (2, 3))], ids=["conv", "dense"])
-def test_parameters_stay_float32_and_dtype_is_what_is_computed_in(layer, shape):
+def test_parameters_stay_float32_and_dtype_is_the_type_of_the_computation(layer, shape):
     for dtype, expected in ((None, jnp.float32), ("bfloat16", jnp.bfloat16), (jnp.float16, jnp.float16)):
         out, variables = jax.eval_shape(layer.clone(dtype=dtype).init_with_output, jax.random.key(0), jnp.zeros(shape))
         assert out.dtype == expected
@@ -98,9 +98,9 @@ def test_parameters_stay_float32_and_dtype_is_what_is_computed_in(layer, shape):
 def test_the_door_names_model_and_argument():
     image = jnp.zeros((1, 4, 4, 3))
     check_input("Net", image)
-    with pytest.raises(ValueError, match="mask: Net cannot leave out parts"):
+    with pytest.raises(ValueError, match="^mask:"):
         check_input("Net", image, mask=image)
-    with pytest.raises(ValueError, match=r"image: found shape \(4, 4, 3\), Net expects \[B, H, W, C\]"):
+    with pytest.raises(ValueError, match="^image:"):
         check_input("Net", image[0])
-    with pytest.raises(TypeError, match="image: found dtype uint8, Net expects floating point"):
+    with pytest.raises(TypeError, match="^image:"):
         check_input("Net", image.astype(jnp.uint8))

@@ -21,7 +21,7 @@ def test_equal_views_are_at_chance():
     assert float(jv.losses.nt_xent(views, views)) == pytest.approx(math.log(23), rel=1e-6)
 
 
-def test_a_batch_of_one_has_nothing_to_tell_apart():
+def test_a_batch_of_one_has_no_loss():
     value, slope = jax.jit(jax.value_and_grad(jv.losses.nt_xent))(Z1[:1], Z2[:1])
     assert value == 0 and not np.any(slope)
 
@@ -37,7 +37,7 @@ def test_the_chunk_changes_nothing(chunk):
 
 @pytest.mark.parametrize("temperature", [0.001, 0.01])
 def test_tiny_temperatures(temperature):
-    close = Z1 + 0.1 * Z2  # positives that win, and a loss that is all but zero
+    close = Z1 + 0.1 * Z2  # positives that are most similar, and a loss near zero
     loss = jax.jit(jax.value_and_grad(lambda a, b: jv.losses.nt_xent(a, b, temperature=temperature)))
     for second in (Z2, close):
         value, slope = loss(Z1, second)
@@ -47,7 +47,7 @@ def test_tiny_temperatures(temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1])
-def test_a_loss_that_is_all_but_won_keeps_its_digits(temperature):
+def test_a_loss_near_zero_keeps_its_digits(temperature):
     """Views that agree: the loss is a small difference of large numbers, and must not be computed as one."""
     first, second = Z1, Z1 + np.float32(0.3) * Z2
     loss = jax.value_and_grad(lambda a, b: jv.losses.nt_xent(a, b, temperature=temperature), (0, 1))
@@ -87,7 +87,7 @@ def test_second_derivatives_go_in_reverse_alone():
         jax.jvp(jv.losses.nt_xent, (few, few), (few, few))
 
 
-def test_of_images_without_classes_the_supervised_form_is_nt_xent():
+def test_with_one_image_a_class_the_supervised_form_is_nt_xent():
     views = jnp.stack([Z1, Z2], axis=1)
     ours = jax.jit(lambda views: jv.losses.supervised_contrastive(views, jnp.arange(33), temperature=0.2))(views)
     assert float(ours) == pytest.approx(float(jv.losses.nt_xent(Z1, Z2, temperature=0.2)), rel=1e-6)

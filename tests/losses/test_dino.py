@@ -129,7 +129,7 @@ def test_temperatures_may_change_while_a_program_runs():
         assert float(cool(temperature)) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_teacher_that_is_sure_has_no_entropy_and_a_centre_takes_the_favourite_away():
+def test_a_confident_teacher_has_no_entropy_until_it_is_centred():
     sure = jnp.zeros((2, 3, 5)).at[..., 1].set(10.0)
     assert float(jv.losses.dino_entropy(sure, jnp.zeros(5))) < 1e-6
     center = jv.losses.dino_center(jnp.zeros(5), sure, momentum=0.0)

@@ -1,4 +1,4 @@
-"""Distillation and pseudo-labels: where they vanish, whom they move, and what does not fit."""
+"""Distillation and pseudo-labels: zeros of the loss, which network gets a gradient, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 STUDENT, TEACHER = 3 * RNG.standard_normal((2, 6, 5)).astype(np.float32)
 
 
-def test_a_student_that_agrees_has_nothing_to_learn():
+def test_a_student_equal_to_its_teacher_has_no_loss():
     value, slope = jax.value_and_grad(jv.losses.knowledge_distillation)(STUDENT, STUDENT + 7)
     assert abs(float(value)) < 1e-5 and np.abs(slope).max() < 1e-6
 
@@ -23,14 +23,14 @@ def test_gradients_of_warm_distributions_are_those_of_the_centred_logits():
     np.testing.assert_allclose(6 * 5 * slope, student - teacher, atol=0.05)
 
 
-def test_a_class_that_the_teacher_rules_out_costs_nothing():
+def test_a_class_of_probability_zero_costs_nothing():
     certain = TEACHER.copy()
     certain[:, 2] = -np.inf
     value, slope = jax.value_and_grad(jv.losses.knowledge_distillation)(STUDENT, certain)
     assert np.isfinite(value) and np.isfinite(slope).all()
 
 
-def test_only_confident_examples_teach():
+def test_only_confident_examples_count():
     weak = jnp.array([[9.0, 0, 0], [0.1, 0, 0], [0, 0, 9.0]])
     strong = jnp.array([[1.0, 0, 0], [5.0, 0, 0], [5.0, 0, 0]])
     value, slope = jax.value_and_grad(jv.losses.pseudo_label, 1)(weak, strong)
@@ -39,7 +39,7 @@ def test_only_confident_examples_teach():
     assert not np.any(slope[1]) and np.all(slope[0]) and np.all(slope[2])
 
 
-def test_without_confident_examples_there_is_nothing_to_learn():
+def test_without_confident_examples_the_loss_is_zero():
     value, slope = jax.value_and_grad(jv.losses.pseudo_label, 1)(0.1 * TEACHER, STUDENT)
     assert value == 0 and not np.any(slope)
 

@@ -98,5 +98,5 @@ def test_the_cifar_nets_logits():
 
 
 def test_a_small_image_is_refused():
-    with pytest.raises(ValueError, match=r"^image: found shape \(1, 48, 48, 3\), AlexNet expects H and W of at least 63"):
+    with pytest.raises(ValueError, match="^image:"):
         traced("alexnet", 48)

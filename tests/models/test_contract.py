@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.models.rows import FAMILIES, KINDS, split
 
 KEY = jax.random.key(0)
 COUNTS = {
@@ -108,11 +109,11 @@ SMALL = {
     "convnext_tiny": ({}, (2, 33, 40, 3), 768, _top("stem", "stage", 4, "norm")),
     "convnextv2_atto": ({}, (2, 33, 40, 3), 320, _top("stem", "stage", 4, "norm")),
     "swin_tiny_patch4_window7_224": ({}, (2, 33, 40, 3), 768, _top("stem", "stage", 4, "norm")),
-    "mixer_s32_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 512, _top("stem", "block", 8, "norm")),
-    "gmlp_ti16_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 128, _top("stem", "block", 30, "norm")),
-    "vit_tiny_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 12, "norm")),
-    "deit_tiny_distilled_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 12, "norm")),
-    "vit_small_patch14_reg4_dinov2": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 384, _top("stem", "block", 12, "norm")),
+    "mixer_s32_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 512, _top("stem", "block", 2, "norm")),
+    "gmlp_ti16_224": ({"image_size": 32, "patch_size": 8}, (2, 32, 32, 3), 128, _top("stem", "block", 2, "norm")),
+    "vit_tiny_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 2, "norm")),
+    "deit_tiny_distilled_patch16_224": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 192, _top("stem", "block", 2, "norm")),
+    "vit_small_patch14_reg4_dinov2": ({"image_size": 16, "patch_size": 8}, (2, 16, 24, 3), 384, _top("stem", "block", 2, "norm")),
 }
 
 
@@ -120,11 +121,23 @@ def count(tree) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
+SHALLOW = {  # fields of a model with few blocks: tracing takes as long as there are blocks
+    "densenet121": {"depths": (1, 1, 1, 1)},
+    **dict.fromkeys(("regnet_y_400mf", "resnet50", "seresnet18", "resnetv2_18", "convnextv2_atto"), {"depths": (1, 1, 1, 1)}),
+    **dict.fromkeys(("convnext_tiny", "swin_tiny_patch4_window7_224"), {"depths": (1, 1, 2, 1)}),
+    **dict.fromkeys([name for name in SMALL if name.startswith(("mixer", "gmlp", "vit", "deit"))], {"depth": 2}),
+}
+
+
+def made(name: str, **options):
+    """The small, shallow form of a family's model."""
+    return jv.create_model(name, **{"num_classes": 5, **SMALL[name][0], **options}).clone(**SHALLOW.get(name, {}))
+
+
 @functools.cache
 def small(name: str, **options):
-    """The small form of a family's model, the shapes of its variables and of an image."""
-    defaults, shape, *_ = SMALL[name]
-    model = jv.create_model(name, **{"num_classes": 5, **defaults, **options})
+    """``made``, the shapes of its variables and of an image."""
+    model, shape = made(name, **options), SMALL[name][1]
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
     return model, jax.eval_shape(model.init, KEY, image), image
 
@@ -140,7 +153,7 @@ def drawn(model, image) -> dict:
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, KEY, image))
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", split(COUNTS, FAMILIES))
 def test_parameters_are_counted_exactly(name):
     model = jv.create_model(name)
     side, channels = {"lenet5": (32, 1), "cifarnet": (32, 3)}.get(name, (getattr(model, "image_size", 96), 3))
@@ -153,7 +166,7 @@ def test_lenets_rows():
     assert [count(params[name]) for name in ("stem", "stage1", "stage2", "stage3", "head")] == [156, 2_416, 48_120, 10_164, 850]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, FAMILIES))
 def test_tree_logits_and_encoder(name):
     model, variables, image = small(name)
     *_, width, top = SMALL[name]
@@ -191,7 +204,7 @@ STRIDES = {  # of the maps, where they are not 4, 8, 16 and 32
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_maps_are_named_by_their_strides(name):
     model, variables, image = small(name)
     side = {"lenet5": 32}.get(name, image.shape[1] if name.startswith(("mixer", "gmlp")) else 256)
@@ -221,7 +234,10 @@ LEAST = {  # H and W, where they cannot be 1
 }
 
 
-@pytest.mark.parametrize("name", [name for name in {**SMALL, **LEAST} if not name.startswith(("lenet", "mixer", "gmlp", "vit", "deit"))])
+@pytest.mark.parametrize(
+    "name",
+    split([name for name in {**SMALL, **LEAST} if not name.startswith(("lenet", "mixer", "gmlp", "vit", "deit"))], KINDS | {"alexnet"}),
+)
 def test_the_smallest_image_has_all_maps_and_a_smaller_one_is_refused(name):
     least = LEAST.get(name, 1)
     model = jv.create_model(name, num_classes=5)
@@ -230,14 +246,14 @@ def test_the_smallest_image_has_all_maps_and_a_smaller_one_is_refused(name):
     variables = jax.eval_shape(functools.partial(model.init, KEY), jax.ShapeDtypeStruct((2, 80, 80, 3), jnp.float32))
     assert all(math.prod(leaf.shape) for leaf in jax.eval_shape(features, variables, image).maps.values())
     for small in (narrow, low):
-        with pytest.raises(ValueError, match=rf"^image: found shape \(2, .*, 3\), \w+ expects H and W of at least {least}\b"):
+        with pytest.raises(ValueError, match="^image:"):
             jax.eval_shape(features, variables, small)
 
 
 def test_inception_v3_says_how_it_trains_on_images_that_are_too_small_for_its_auxiliary_head():
     model, image = jv.create_model("inception_v3", num_classes=5), jax.ShapeDtypeStruct((2, 150, 150, 3), jnp.float32)
     variables = jax.eval_shape(model.init, KEY, image)
-    with pytest.raises(ValueError, match="299 x 299 fits, and auxiliary_heads=False makes a model that takes 75 x 75 on"):
+    with pytest.raises(ValueError, match="^image: .*auxiliary_heads=False"):
         jax.eval_shape(
             functools.partial(model.apply, method="with_auxiliary", rngs={"dropout": KEY}, mutable=["batch_stats"]), variables, image
         )
@@ -253,7 +269,7 @@ def test_float64_stays(name):
     assert {leaf.dtype for leaf in jax.tree.leaves((logits, sown.get("auxiliary")))} == {jnp.dtype("float64")}
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_bfloat16_computes_but_parameters_and_logits_are_float32(name):
     model, variables, image = small(name, dtype="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
@@ -272,20 +288,18 @@ def test_bfloat16_logits_are_near_the_float32_ones():
     assert 0 < float(jnp.abs(jax.jit(narrow.apply)(variables, image) - wanted).max()) < 0.1 * float(jnp.std(wanted))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_other_channels_than_those_asked_for_are_refused(name):
     _, shape, *_ = SMALL[name]
     shapes = {channels: jax.ShapeDtypeStruct((*shape[:3], channels), jnp.float32) for channels in (2, 3)}
-    model = jv.create_model(name, in_channels=2, **{"num_classes": 5} | SMALL[name][0])
+    model = made(name, in_channels=2)
     variables = jax.eval_shape(model.init, KEY, shapes[2])
     assert jax.eval_shape(model.apply, variables, shapes[2]).shape == (2, 5)
-    with pytest.raises(
-        ValueError, match=r"^image: found 3 channels \(shape .*\), this .* was made with in_channels=2; another in_channels"
-    ):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(model.apply, variables, shapes[3])
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_fields_can_be_written_down(name):
     model = small(name, dtype="bfloat16")[0]
     fields = {field: getattr(model, field) for field in model.__dataclass_fields__ if field not in ("parent", "name")}
@@ -293,30 +307,30 @@ def test_fields_can_be_written_down(name):
     assert type(model)(**fields) == model
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_refusals_name_the_argument(name):
     model, variables, image = small(name)
     features = functools.partial(jax.eval_shape, functools.partial(model.apply, method="features"), variables)
-    with pytest.raises(ValueError, match=r"image: found shape \(9, 9, 3\)"):
+    with pytest.raises(ValueError, match="^image:"):
         features(jax.ShapeDtypeStruct((9, 9, 3), jnp.float32))
-    with pytest.raises(TypeError, match="image: found dtype uint8"):
+    with pytest.raises(TypeError, match="^image:"):
         features(jax.ShapeDtypeStruct(image.shape, jnp.uint8))
-    with pytest.raises(ValueError, match="^mask: "):
+    with pytest.raises(ValueError, match="^mask:"):
         features(image, mask=jax.ShapeDtypeStruct(image.shape[:3], jnp.float32))
     if not name.startswith(("vit", "deit")):
-        with pytest.raises(ValueError, match="^keep: .* cannot leave out"):
+        with pytest.raises(ValueError, match="^keep:"):
             features(image, keep=jax.ShapeDtypeStruct((2, 1), jnp.int32))
         return
-    with pytest.raises(ValueError, match="^image: .* ViT expects H and W divisible by patch_size=8"):
+    with pytest.raises(ValueError, match="^image:"):
         features(jax.ShapeDtypeStruct((2, 12, 16, 3), jnp.float32))
     for shape, dtype in (((2,), jnp.int32), ((3, 1), jnp.int32), ((2, 1), jnp.float32)):
-        with pytest.raises(ValueError, match=r"^keep: found .*, expected integers \[2, n\]"):
+        with pytest.raises(ValueError, match="^keep:"):
             features(image, keep=jax.ShapeDtypeStruct(shape, dtype))
 
 
 def test_lenet_refuses_another_image_size():
     model, variables, _ = small("lenet5")
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 28, 28, 1\), LeNet-5 expects \[B, 32, 32, C\]"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(model.apply, variables, jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
 
 
@@ -340,7 +354,7 @@ def test_a_vit_sees_only_what_keep_names(pool):
     np.testing.assert_allclose(shuffled.tokens, jnp.take_along_axis(everything.tokens, order[:, :, None], axis=1), atol=1e-5)
 
 
-def test_drop_path_rises_linearly_and_zero_initialised_blocks_are_their_shortcuts():
+def test_drop_path_rises_linearly_and_zero_initialized_blocks_are_their_shortcuts():
     model = jv.create_model("resnet18", stem="cifar", drop_path_rate=0.7, zero_init_residual=True)
     bound = model.bind({})
     rates = [rate for index in range(1, 5) for rate in getattr(bound, f"stage{index}").drop_path_rates]

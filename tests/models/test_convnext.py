@@ -6,6 +6,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.convnext import MODELS
+from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count
 from tests.oracles.parity import check_logits, check_training
 
@@ -34,7 +35,7 @@ def shallow(widths: tuple[int, ...], depths: tuple[int, ...], num_classes: int):
     return ConvNeXt([CNBlockConfig(*row) for row in zip(widths, (*widths[1:], None), depths, strict=True)], num_classes=num_classes)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", split(MODELS, FAMILIES))
 def test_parameters_are_counted_exactly(name):
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     assert count(jax.eval_shape(jv.create_model(name).init, jax.random.key(0), image)["params"]) == COUNTS[name]
@@ -45,7 +46,7 @@ def test_torchvisions_logits_at_an_odd_size():
     check_logits(model, shallow((96, 192, 384, 768), (1, 1, 2, 1), 11), size=(71, 64))
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "convnextv2_atto", "convnextv2_tiny"])
+@pytest.mark.parametrize("name", split(["convnext_tiny", "convnextv2_atto", "convnextv2_tiny"], FAMILIES))
 def test_timms_logits(name):
     model = jv.create_model(name, num_classes=11).clone(depths=(1, 1, 2, 1))
     check_logits(model, timm.create_model(name, num_classes=11, depths=(1, 1, 2, 1)), size=(65, 70), layout="timm", double=True)
@@ -57,6 +58,7 @@ def test_training():
     check_training(model, shallow(widths, depths, 3), size=(64, 65))
 
 
+@pytest.mark.slow
 def test_training_with_grn():
     widths, depths = (8, 12, 16, 24), (1, 1, 2, 1)
     model = jv.create_model("convnextv2_atto", num_classes=3).clone(depths=depths, widths=widths)
@@ -65,5 +67,5 @@ def test_training_with_grn():
 
 
 def test_an_image_smaller_than_the_stride_is_refused():
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 31, 40, 3\), ConvNeXt expects H and W of at least 32"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(jv.create_model("convnextv2_atto").init, jax.random.key(0), jnp.zeros((1, 31, 40, 3)))

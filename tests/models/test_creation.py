@@ -39,42 +39,42 @@ def test_another_librarys_name_makes_the_same_network():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "error", "message"),
+    ("name", "options", "error", "argument"),
     [
-        ("resnet51", {}, ValueError, r"unknown model 'resnet51'; did you mean .*resnet50"),
-        ("qqqqq", {}, ValueError, r"unknown model 'qqqqq'; jv.list_models\(\) lists all"),
-        ("resnet50", {"image_size": 64}, TypeError, "image_size: resnet50 has no such option; .*; it takes images of any size$"),
-        ("lenet5", {"image_size": 64}, TypeError, "image_size: lenet5 has no such option; .*; it takes images of 32 x 32 alone$"),
-        ("lenet5", {"stem": "cifar"}, TypeError, "stem: lenet5 has no such option; it has num_classes, in_channels, drop_rate, dtype$"),
-        ("vgg16", {"drop_path_rate": 0.1}, TypeError, "drop_path_rate: vgg16 has no such option; .*; it has no branch beside a shortcut"),
-        ("resnet18", {"in_channels": 0}, ValueError, "in_channels: found 0, expected a positive integer, or None"),
-        ("vit_b_16", {"in_channels": "3"}, ValueError, "in_channels: found '3'"),
-        ("resnet18", {"drop_rate": "0.1"}, ValueError, "drop_rate: found '0.1', expected at least 0"),
-        ("resnet18", {"drop_rate": None}, ValueError, "drop_rate: found None, expected at least 0"),
-        ("resnet18", {"drop_rate": False}, ValueError, "drop_rate: found False, expected at least 0"),
-        ("efficientnet_b0", {"drop_path_rate": None}, ValueError, "drop_path_rate: found None, expected at least 0"),
-        ("resnet18", {"num_classes": True}, ValueError, "num_classes: found True, expected 0"),
-        ("resnet50", {"in_channels": True}, ValueError, "in_channels: found True, expected a positive integer"),
-        ("vit_b_16", {"patch_size": True}, ValueError, "patch_size: found True, expected a positive integer"),
-        (["resnet18"], {}, TypeError, r"name: found \['resnet18'\], expected a model's name such as 'resnet18'"),
-        (None, {}, TypeError, "name: found None, expected a model's name"),
-        ("plain20", {"zero_init_residual": True}, ValueError, "zero_init_residual: found True, expected False: plain20 has no shortcuts"),
-        ("resnet18", {"drop_ratte": 0.1}, TypeError, "did you mean drop_rate"),
-        ("resnet18", {"num_classes": -1}, ValueError, "num_classes: found -1, expected 0"),
-        ("vit_b_16", {"num_classes": "10"}, ValueError, "num_classes: found '10'"),
-        ("resnet18", {"stem": "foo"}, ValueError, "stem: found 'foo', expected 'imagenet', 'cifar' or 'padded'"),
-        ("resnet18", {"drop_rate": 1.0}, ValueError, "drop_rate: found 1.0, expected at least 0"),
-        ("vit_b_16", {"drop_path_rate": -0.1}, ValueError, "drop_path_rate: found -0.1"),
-        ("resnet18", {"dtype": "bfloat"}, ValueError, "dtype: found 'bfloat', expected a floating-point type"),
-        ("lenet5", {"dtype": "int32"}, ValueError, "dtype: found 'int32'"),
-        ("vit_b_16", {"pool": "max"}, ValueError, "pool: found 'max', expected 'token' or 'mean'"),
-        ("vit_b_16", {"patch_size": 15}, ValueError, "patch_size: 15 does not divide image_size=224"),
-        ("vit_b_16", {"patch_size": 0}, ValueError, "patch_size: found 0, expected a positive integer"),
-        ("vit_b_16", {"image_size": (224, 224)}, ValueError, r"image_size: found \(224, 224\), expected a positive integer"),
+        ("resnet51", {}, ValueError, "resnet51.*resnet50"),
+        ("qqqqq", {}, ValueError, "qqqqq.*list_models"),
+        ("resnet50", {"image_size": 64}, TypeError, "^image_size:"),
+        ("lenet5", {"image_size": 64}, TypeError, "^image_size:"),
+        ("lenet5", {"stem": "cifar"}, TypeError, "^stem:"),
+        ("vgg16", {"drop_path_rate": 0.1}, TypeError, "^drop_path_rate:"),
+        ("resnet18", {"in_channels": 0}, ValueError, "^in_channels:"),
+        ("vit_b_16", {"in_channels": "3"}, ValueError, "^in_channels:"),
+        ("resnet18", {"drop_rate": "0.1"}, ValueError, "^drop_rate:"),
+        ("resnet18", {"drop_rate": None}, ValueError, "^drop_rate:"),
+        ("resnet18", {"drop_rate": False}, ValueError, "^drop_rate:"),
+        ("efficientnet_b0", {"drop_path_rate": None}, ValueError, "^drop_path_rate:"),
+        ("resnet18", {"num_classes": True}, ValueError, "^num_classes:"),
+        ("resnet50", {"in_channels": True}, ValueError, "^in_channels:"),
+        ("vit_b_16", {"patch_size": True}, ValueError, "^patch_size:"),
+        (["resnet18"], {}, TypeError, "^name:"),
+        (None, {}, TypeError, "^name:"),
+        ("plain20", {"zero_init_residual": True}, ValueError, "^zero_init_residual:"),
+        ("resnet18", {"drop_ratte": 0.1}, TypeError, "^drop_ratte: .*drop_rate"),
+        ("resnet18", {"num_classes": -1}, ValueError, "^num_classes:"),
+        ("vit_b_16", {"num_classes": "10"}, ValueError, "^num_classes:"),
+        ("resnet18", {"stem": "foo"}, ValueError, "^stem:"),
+        ("resnet18", {"drop_rate": 1.0}, ValueError, "^drop_rate:"),
+        ("vit_b_16", {"drop_path_rate": -0.1}, ValueError, "^drop_path_rate:"),
+        ("resnet18", {"dtype": "bfloat"}, ValueError, "^dtype:"),
+        ("lenet5", {"dtype": "int32"}, ValueError, "^dtype:"),
+        ("vit_b_16", {"pool": "max"}, ValueError, "^pool:"),
+        ("vit_b_16", {"patch_size": 15}, ValueError, "^patch_size:"),
+        ("vit_b_16", {"patch_size": 0}, ValueError, "^patch_size:"),
+        ("vit_b_16", {"image_size": (224, 224)}, ValueError, "^image_size:"),
     ],
 )
-def test_slips_are_answered_in_one_line(name, options, error, message):
-    with pytest.raises(error, match=message) as caught:
+def test_an_error_is_one_line_that_names_the_argument(name, options, error, argument):
+    with pytest.raises(error, match=argument) as caught:
         jv.create_model(name, **options)
     assert "\n" not in str(caught.value)
 
@@ -90,7 +90,7 @@ def test_none_is_the_rows_own_value_where_a_family_says_so():
 
 
 def test_transformers_are_made_by_name():
-    with pytest.raises(ValueError, match="^name: found 'foo', expected 'base' or 'big'$"):
+    with pytest.raises(ValueError, match="^name:"):
         transformer.build("foo", source_vocabulary=5)
 
 
@@ -109,7 +109,7 @@ def test_every_family_has_the_common_options_that_mean_something(family):
     assert (model.num_classes, model.in_channels, model.dtype) == (3, 2, "bfloat16")
     for option, value in COMMON.items():
         if family in LACKING[option]:
-            with pytest.raises(TypeError, match=f"^{option}: {name} has no such option; .*; it "):
+            with pytest.raises(TypeError, match=f"^{option}:"):
                 jv.create_model(name, **{option: value})
         else:
             assert getattr(jv.create_model(name, **{option: value}), option) == value

@@ -27,6 +27,7 @@ def googlenet(num_classes: int, **options):
     return torchvision.models.googlenet(num_classes=num_classes, aux_logits=True, init_weights=False, **options)
 
 
+@pytest.mark.slow
 def test_googlenets_logits():
     check_logits(jv.create_model("googlenet", num_classes=11), googlenet(11), size=(65, 78))
 
@@ -116,6 +117,7 @@ def test_googlenets_training():
     check_training(model, googlenet(3, dropout=0.0), size=(65, 65))
 
 
+@pytest.mark.slow
 def test_inception_v3s_logits():
     network = torchvision.models.inception_v3(num_classes=11, aux_logits=True, init_weights=False)
     check_logits(jv.create_model("inception_v3", num_classes=11), network, size=(75, 90))
@@ -138,6 +140,7 @@ def test_timms_inception_v3s_logits():
     assert difference(jax.jit(model.apply)(variables, image), theirs[0] if isinstance(theirs, tuple) else theirs) <= 1e-4
 
 
+@pytest.mark.slow
 def test_inception_v4s_logits():
     network = timm.create_model("inception_v4", num_classes=11)
     check_logits(jv.create_model("inception_v4", num_classes=11), network, size=(75, 90), layout="timm")
@@ -180,7 +183,7 @@ def test_counts_without_auxiliary_heads():
     assert count([variables["params"][f"auxiliary{number}"] for number in (1, 2)]) == 13_004_888 - 6_624_904
 
 
-def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
+def test_auxiliary_logits_are_sown_only_in_training_and_on_request():
     model, image, variables = traced("googlenet", num_classes=7)
     rngs = {"dropout": KEY}
     train = functools.partial(model.apply, train=True, rngs=rngs)
@@ -190,7 +193,7 @@ def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
     logits, moved = jax.eval_shape(functools.partial(train, mutable=["batch_stats"]), variables, image)
     assert logits.shape == (2, 7) and set(moved) == {"batch_stats"}
     assert jax.tree.structure(moved["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
-    with pytest.raises(ValueError, match="^num_classes: found 0, an encoder has no auxiliary heads"):
+    with pytest.raises(ValueError, match="^num_classes:"):
         encoder, image, variables = traced("googlenet", num_classes=0)
         jax.eval_shape(functools.partial(encoder.apply, train=False, method="with_auxiliary"), variables, image)
 
@@ -198,7 +201,7 @@ def test_auxiliary_logits_are_sown_in_training_alone_and_only_on_request():
 def test_inception_v3s_auxiliary_head_needs_large_images():
     model, image, variables = traced("inception_v3", num_classes=5)
     heads = functools.partial(model.apply, train=False, method="with_auxiliary")
-    with pytest.raises(ValueError, match="^image: too small for Inception v3's auxiliary head.*299 x 299 fits"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(heads, variables, image)
     large = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
     assert [leaf.shape for leaf in jax.eval_shape(heads, variables, large)] == [(2, 5), (2, 5)]

@@ -9,6 +9,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models import class_attention, intermediate_tokens, replace_classifier
+from tests.models.rows import KINDS, split
 from tests.models.test_contract import KEY, SMALL, drawn, small
 
 NO_TIMM = "timm is not installed: parity with it is NOT checked here"
@@ -64,7 +65,7 @@ def test_class_attention_is_the_softmax_of_the_class_tokens_query(name, prefix):
     np.testing.assert_allclose(found[:, 1].reshape(2, heads, 6), weights[..., prefix:], atol=1e-5)
 
 
-def test_swin_and_mixer_show_their_tokens_and_swin_its_windows():
+def test_swin_and_mixer_record_their_tokens_and_swin_its_windows():
     for name, last, shape in (("swin_tiny_patch4_window7_224", "stage4/block2", (2, 1, 2, 768)), ("mixer_s32_224", "block8", (2, 16, 512))):
         model, variables, image = small(name)
         tokens = jax.eval_shape(functools.partial(intermediate_tokens, model), variables, image)
@@ -74,7 +75,7 @@ def test_swin_and_mixer_show_their_tokens_and_swin_its_windows():
     assert seen["attention"]["stage1"]["block1"]["attention"]["weights"].shape == (8, 3, 49, 49)  # 2 images of 2 x 2 windows
 
 
-def test_nothing_is_shown_unless_asked_for():
+def test_nothing_is_recorded_by_default():
     model, variables, image = small("vit_tiny_patch16_224")
     assert set(variables) == {"params"}
     _, sown = jax.eval_shape(functools.partial(model.apply, mutable=["batch_stats", "auxiliary"]), variables, image)
@@ -83,13 +84,13 @@ def test_nothing_is_shown_unless_asked_for():
 
 def test_networks_without_tokens_say_so():
     model, variables, image = small("resnet18")
-    with pytest.raises(ValueError, match="model: ResNet shows no tokens; transformers do"):
+    with pytest.raises(ValueError, match="^model:"):
         jax.eval_shape(functools.partial(intermediate_tokens, model), variables, image)
-    with pytest.raises(ValueError, match="model: ResNet has no class token, expected a ViT"):
+    with pytest.raises(ValueError, match="^model:"):
         class_attention(model, variables, image)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_every_classifier_can_be_replaced_or_added(name):
     """The new tree is that of a model made with the new count."""
     for count in (5, 0):
@@ -116,7 +117,7 @@ def test_replacing_keeps_everything_else():
     encoder, headless = replace_classifier(model, variables, 0, key=KEY, image=image)
     assert "head" not in headless["params"] and jax.eval_shape(encoder.apply, headless, image).shape == (1, 1024)
     for number in (-1, "3", True):
-        with pytest.raises(ValueError, match=f"^num_classes: found {number!r}, expected 0"):
+        with pytest.raises(ValueError, match="^num_classes:"):
             replace_classifier(model, variables, number, key=KEY, image=image)
-    with pytest.raises(ValueError, match="variables: .* has nothing, this model expects shape"):
+    with pytest.raises(ValueError, match="^variables:"):
         replace_classifier(model, {"params": {}}, 3, key=KEY, image=image)

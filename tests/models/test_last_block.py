@@ -65,7 +65,7 @@ def test_pooled_features_and_their_gradients_are_those_of_all_features(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_left_out_is_all_that_nobody_reads(form, plain):
+def test_the_last_block_computes_only_the_tokens_that_are_used(form, plain):
     model, params = network(form, num_classes=5)
     read, tokens = FORMS[form][2], TOKENS - 1 + jv.models.vit.Form(*model.form).prefix
     queries, kept_and_mlp = WIDTH**2, WIDTH**2 + 8 * WIDTH**2  # of a token: its query; its way out of attention and through the perceptron
@@ -74,7 +74,7 @@ def test_what_is_left_out_is_all_that_nobody_reads(form, plain):
     assert products(model, params) == products(model, params, mutable="intermediates") - spared
 
 
-def test_whoever_looks_at_tokens_sees_all_of_them():
+def test_recording_tokens_records_all_of_them():
     model, params = network("token", num_classes=5)
     logits, seen = model.apply({"params": params}, IMAGE, mutable=["attention", "tokens"])
     assert seen["tokens"]["block2"]["output"].shape == (2, TOKENS, WIDTH)
@@ -83,7 +83,7 @@ def test_whoever_looks_at_tokens_sees_all_of_them():
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_methods_that_read_pooled_features_ask_for_these_alone(method, plain):
+def test_objectives_that_use_pooled_features_compute_only_these(method, plain):
     model, _ = network("token")
     views = np.random.default_rng(3).random((2, 2, 32, 32, 3), np.float32)
     batch = {"views": views}
@@ -109,7 +109,7 @@ def fields_of(model) -> dict:
     return {name: getattr(model, name) for name in type(model).__dataclass_fields__ if name not in ("parent", "name")}
 
 
-def test_features_of_a_subclass_are_what_everybody_reads():
+def test_features_of_a_subclass_are_used_everywhere():
     model, params = network("token")
 
     class Doubled(type(model)):
@@ -126,7 +126,7 @@ def test_features_of_a_subclass_are_what_everybody_reads():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_the_last_block_of_maes_decoder_leaves_out_what_was_seen(plain):
+def test_the_last_block_of_maes_decoder_omits_visible_patches(plain):
     """Queries, what they mix, the way out, the perceptron and the prediction, of the class token and four of sixteen patches an image."""
     encoder, width = network("token")[0], 16
 

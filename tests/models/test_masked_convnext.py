@@ -62,7 +62,7 @@ def test_pooled_is_the_mean_of_the_visible_places():
         np.testing.assert_allclose(found.pooled[example], wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_place_of_a_coarse_map_is_visible_where_any_part_of_it_is():
+def test_a_position_of_a_coarse_map_is_visible_if_any_of_its_parts_is():
     _, variables, image, features = tiny()
     mask = jnp.ones((2, 24, 16)).at[:, 5, 9].set(0)  # on the grid of the stem
     maps = features(variables, image, mask=mask.astype(bool)).maps
@@ -82,7 +82,7 @@ def test_strides_and_the_least_image_follow_the_patch_size(patch_size):
     assert {name: leaf.shape[1] for name, leaf in maps.items()} == {f"stride{stride}": 32 // stride for stride in strides}
     least = 8 * patch_size
     look(jax.ShapeDtypeStruct((1, least, least, 3), jnp.float32))
-    with pytest.raises(ValueError, match=f"ConvNeXt expects H and W of at least {least}"):
+    with pytest.raises(ValueError, match=f"^image: .*{least}"):
         look(jax.ShapeDtypeStruct((1, least, least - 1, 3), jnp.float32))
 
 
@@ -90,12 +90,10 @@ def test_other_masks_and_patch_sizes_are_refused():
     model, variables, image, _ = tiny()
     features = functools.partial(jax.eval_shape, functools.partial(model.apply, method="features"), variables, image)
     for shape in ((2, 3), (3, 3, 2), (2, 5, 2), (2, 48, 32), (2, 0, 2)):
-        with pytest.raises(
-            ValueError, match=r"^mask: found shape .*, expected \[2, h, w\] whose h and w divide the grid 24 x 16 of the stem"
-        ):
+        with pytest.raises(ValueError, match="^mask:"):
             features(mask=jnp.zeros(shape))
-    with pytest.raises(ValueError, match="^keep: ConvNeXt cannot leave out parts"):
+    with pytest.raises(ValueError, match="^keep:"):
         features(keep=jnp.zeros((2, 1), int))
     for value in (0, 1.5, True):
-        with pytest.raises(ValueError, match=f"patch_size: found {value}, expected a positive integer"):
+        with pytest.raises(ValueError, match="^patch_size:"):
             jv.create_model("convnextv2_atto", patch_size=value)

@@ -6,6 +6,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.mixer import MODELS
+from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count
 from tests.oracles.parity import check_logits, check_training
 
@@ -33,7 +34,7 @@ def small(name: str, width: int, num_classes: int):
     return jv.create_model(name, num_classes=num_classes, image_size=64).clone(width=width, depth=2), network
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", split(MODELS, FAMILIES))
 def test_parameters_are_counted_exactly(name):
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     assert count(jax.eval_shape(jv.create_model(name).init, jax.random.key(0), image)["params"]) == COUNTS[name]
@@ -51,7 +52,7 @@ def test_training(name):
 
 def test_other_image_and_patch_sizes_are_refused():
     model = jv.create_model("mixer_s16_224", image_size=32)
-    with pytest.raises(ValueError, match=r"image: found shape \(1, 64, 32, 3\), this Mixer expects \[B, 32, 32, C\]"):
+    with pytest.raises(ValueError, match="^image:"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 32, 3)))
-    with pytest.raises(ValueError, match="patch_size: 5 does not divide image_size=32"):
+    with pytest.raises(ValueError, match="^patch_size:"):
         jv.create_model("mixer_s16_224", image_size=32, patch_size=5)

@@ -62,7 +62,7 @@ def test_attended_weights_sum_to_one_and_are_zero_on_padding():
     assert not model.apply(variables, SOURCE, TARGET, mutable=["attention"])[1]
 
 
-def test_a_fixed_context_hears_the_last_states_alone():
+def test_a_fixed_context_depends_only_on_the_last_states():
     for context, heard in (("fixed", False), ("attended", True)):
         model, variables = model_and_variables(context=context)
         bound = model.bind(variables)
@@ -104,11 +104,8 @@ def test_it_learns(context):
 
 
 def test_refusals_name_the_argument():
-    for options, message in (
-        ({"cell": "rnn"}, "cell: found 'rnn', expected 'gru' or 'lstm'"),
-        ({"context": "none"}, "context: found 'none'"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            jax.eval_shape(Recurrent(11, 11, 6, **options).init, KEY, SOURCE, TARGET)
-    with pytest.raises(ValueError, match=r"source: found shape \(5,\), Recurrent expects"):
+    for argument, value in (("cell", "rnn"), ("context", "none")):
+        with pytest.raises(ValueError, match=f"^{argument}:"):
+            jax.eval_shape(Recurrent(11, 11, 6, **{argument: value}).init, KEY, SOURCE, TARGET)
+    with pytest.raises(ValueError, match="^source:"):
         jax.eval_shape(Recurrent(11, 11, 6).init, KEY, SOURCE[0], TARGET)

@@ -51,7 +51,7 @@ def test_the_program_does_not_grow_with_the_depth():
     assert once < 0.6 * whole
 
 
-def test_what_blocks_show_they_show_one_by_one():
+def test_recording_a_scanned_network_records_every_block():
     plain, scanned, params = networks()
     for ask in (jv.models.class_attention, jv.models.intermediate_tokens):
         found, expected = (jax.tree.leaves(ask(network, {"params": params}, IMAGE)) for network in (scanned, plain))
@@ -88,5 +88,5 @@ def test_values_named_within_the_program_are_kept_by_name():
 
 
 def test_blocks_that_drop_paths_are_not_equal():
-    with pytest.raises(ValueError, match="scan: blocks that drop paths at rates of their own differ; found drop_path_rate=0.1"):
+    with pytest.raises(ValueError, match="^scan:"):
         jv.create_model("vit_tiny_patch16_224", scan=True, drop_path_rate=0.1).init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import check_logits, check_training, image_of
 
@@ -26,7 +27,7 @@ def small(width: int, num_classes: int):
     return jv.create_model("swin_t", num_classes=num_classes).clone(width=width, **sizes), network
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", split(COUNTS, FAMILIES))
 def test_parameters_are_counted_exactly(name):
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     assert count(jax.eval_shape(jv.create_model(name).init, jax.random.key(0), image)["params"]) == COUNTS[name]

@@ -106,13 +106,13 @@ def test_parameters_are_the_papers():
 def test_embeddings_are_shared_as_in_the_paper_or_not():
     tied, apart = (model_and_variables(tied=tied)[1]["params"] for tied in (True, False))
     assert set(apart) - set(tied) == {"source_embedding", "head"}
-    with pytest.raises(ValueError, match="tied: found vocabularies of 11 and 12 tokens"):
+    with pytest.raises(ValueError, match="^tied:"):
         Transformer(11, 12, **SMALL).init(KEY, SOURCE, TARGET)
     other = build("base", source_vocabulary=5, target_vocabulary=9)
     assert not other.tied and jax.eval_shape(other.init_with_output, KEY, SOURCE, TARGET)[0].shape == (2, 4, 9)
 
 
-def test_a_token_depends_on_those_before_it_alone():
+def test_a_token_depends_only_on_earlier_tokens():
     model, variables = model_and_variables()
     apply = jax.jit(model.apply)
     whole = apply(variables, SOURCE, TARGET)
@@ -178,7 +178,7 @@ def test_it_starts_from_either_method_and_draws_dropout_from_the_key():
 
 def test_refusals_name_the_argument():
     model, variables = model_and_variables()
-    with pytest.raises(ValueError, match=r"source: found shape \(5,\), Transformer expects token numbers \[B, N\]"):
+    with pytest.raises(ValueError, match="^source:"):
         model.apply(variables, SOURCE[0], TARGET)
-    with pytest.raises(TypeError, match="target: found dtype float32"):
+    with pytest.raises(TypeError, match="^target:"):
         model.apply(variables, SOURCE, TARGET.astype(np.float32))

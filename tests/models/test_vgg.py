@@ -61,7 +61,7 @@ def test_maps_halve_five_times():
     assert {name: leaf.shape[1:] for name, leaf in maps.items()} == {name: (side, side, width) for name, (side, width) in sides.items()}
 
 
-def test_column_c_has_one_by_one_convolutions_and_a_lrn_normalises_the_first_stage_alone():
+def test_column_c_has_one_by_one_convolutions_and_a_lrn_normalizes_only_the_first_stage():
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     params = jax.eval_shape(jv.create_model("vgg16_1x1").init, jax.random.key(0), image)["params"]
     assert [params[f"stage{stage}"]["conv3"]["kernel"].shape[:2] for stage in (3, 4, 5)] == [(1, 1)] * 3

@@ -9,6 +9,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.vit import MODELS
+from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 
@@ -37,7 +38,7 @@ def small(name: str, num_classes: int, *, width: int = 96, depth: int = 2):
     return model, timm.create_model(name, num_classes=num_classes, **options)
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", split(COUNTS, FAMILIES | {"vit_small_patch14_reg4_dinov2"}))
 def test_parameters_are_counted_exactly(name):
     model = jv.create_model(name)
     image = jax.ShapeDtypeStruct((1, model.patch_size, model.patch_size, 3), jnp.float32)
@@ -54,7 +55,7 @@ def test_logits_at_its_own_and_another_size(name):
         check_logits(model, network, size=(rows * model.patch_size, columns * model.patch_size), layout="timm", double=rows == columns)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_giant_patch14_reg4_dinov2"])
+@pytest.mark.parametrize("name", split(["vit_tiny_patch16_224", "vit_giant_patch14_reg4_dinov2"], FAMILIES))
 def test_training(name):
     model, network = small(name, 3, width=24, depth=1)
     check_training(model, network, size=(4 * model.patch_size,) * 2, layout="timm")
@@ -73,10 +74,9 @@ def test_deits_heads_are_apart_in_training():
     assert difference(ours, token) <= 1e-4
     assert difference(sown["auxiliary"]["head"]["logits"][0], distillation) <= 1e-4
     encoder = model.clone(num_classes=0)
-    params = {name: tree for name, tree in variables["params"].items() if name != "head"}
     with torch.no_grad():
         pooled = network.eval().forward_head(network.forward_features(first(image)), pre_logits=True)
-    assert difference(encoder.apply({"params": params}, image), pooled) <= 1e-4
+    assert difference(encoder.apply(jv.models.drop_head(variables), image), pooled) <= 1e-4
 
 
 def test_registers_are_no_patches():
@@ -91,5 +91,5 @@ def test_registers_are_no_patches():
 
 
 def test_deit_has_no_mean_pooling():
-    with pytest.raises(ValueError, match="pool: found 'mean', expected 'token': deit_tiny_distilled_patch16_224 reads its two tokens"):
+    with pytest.raises(ValueError, match="^pool:"):
         jv.create_model("deit_tiny_distilled_patch16_224", pool="mean")

@@ -28,6 +28,7 @@ def test_small_forms_logits():
     check_logits(*small(11), size=(65, 77), layout="timm", double=True)
 
 
+@pytest.mark.slow
 def test_logits():
     network = timm.create_model("legacy_xception", num_classes=11)
     check_logits(jv.create_model("xception", num_classes=11), network, size=(65, 77), layout="timm")

@@ -1,4 +1,4 @@
-"""The jigsaw puzzle: which tiles are cut, that edges and brightness do not tell, and that a solvable puzzle is solved."""
+"""Jigsaw puzzles: how tiles are cut and shuffled, that training solves them, refusals."""
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +86,7 @@ def test_tiles_are_shuffled_by_one_of_the_permutations():
     assert len(set(used)) > 2
 
 
-def test_a_puzzle_whose_tiles_look_different_is_solved():
+def test_puzzles_of_distinct_tiles_are_solved():
     generator = np.random.default_rng(0)
     batch = {"image": np.kron(np.ones((32, 1, 1, 1)), generator.random((1, 16, 16, 1))).astype(np.float32)}
     objective = jv.objectives.jigsaw(Linear(), permutations=4, grid=2, gap=0, tile_width=16, hidden=32)

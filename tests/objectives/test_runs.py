@@ -15,12 +15,12 @@ def source(count: int = 32):
     return jv.data.synthetic(count, image_shape=(32, 32, 3), num_classes=3)
 
 
-def spread(infer, source) -> dict:
-    """The deviation of what the encoder makes of a source."""
-    return {"spread": float(np.std(jv.evaluate.collect(infer(source))[0]))}
+def deviation(infer, source) -> dict:
+    """The standard deviation of the features of a source."""
+    return {"deviation": float(np.std(jv.evaluate.collect(infer(source))[0]))}
 
 
-def test_an_encoder_is_trained_judged_and_restored(tmp_path):
+def test_an_encoder_is_trained_evaluated_and_restored(tmp_path):
     encoder = LeNet5("relu", num_classes=0)
     experiment = jv.train.Experiment(
         encoder,
@@ -31,12 +31,12 @@ def test_an_encoder_is_trained_judged_and_restored(tmp_path):
         epochs=2,
         batch_size=16,
         augment=jv.augment.views(FLIP, FLIP),
-        evaluate=spread,
+        evaluate=deviation,
     )
     jv.train.run(experiment, tmp_path, jv.train.RunOptions(log_every=1))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["teacher_distance"] for row in rows if row["split"] == "train"][0] == 0
-    assert json.loads((tmp_path / "summary.json").read_text())["spread"] > 0
+    assert json.loads((tmp_path / "summary.json").read_text())["deviation"] > 0
     state = jv.train.restore(experiment, tmp_path)
     assert int(state.step) == 4 and set(state.carry.memory) == {"teacher", "stats"}
     assert set(jv.train.variables(state)["params"]) == {"stem", "stage1", "stage2", "stage3"}

@@ -86,7 +86,7 @@ def test_soft_labels_from_mixup_and_cutmix_at_any_batch_size(count):
     assert np.isfinite(value) and 0 <= float(aux.metrics["top1"]) <= 1
 
 
-def test_several_labels_at_once_are_judged_by_mean_average_precision():
+def test_several_labels_at_once_are_measured_by_mean_average_precision():
     batch = batch_of() | {"label": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]] + np.eye(3, dtype=np.float32)[[1, 1, 0, 2, 0, 2]] > 0}
     batch["label"] = batch["label"].astype(np.float32)
     objective = jv.objectives.supervised(TwoHeads(), loss=jv.losses.binary_cross_entropy)

@@ -47,6 +47,12 @@ def reference(name: str, library: str):
     return torchvision.models.get_model(name, **options).eval()
 
 
+def without_memory(name: str, library: str):
+    """``reference`` without memory for its weights. torchvision's RegNet needs it: the network computes its widths with tensors."""
+    with torch.device("cpu" if (name[:6], library) == ("regnet", "torchvision") else "meta"):
+        return reference(name, library)
+
+
 def counterpart(name: str, library: str):
     """Our row with the values that the library's network computes with."""
     model = jv.create_model(name)

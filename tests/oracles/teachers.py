@@ -75,16 +75,16 @@ def dino(params, views, crops, momenta, *, rate, student_temperature, teacher_te
         params = mapped(lambda leaf: leaf.requires_grad_(), mapped(torch.clone, params))
         seen = in_groups(lambda images, params=params: dino_head(params["head"], encoder(params["encoder"], images)), [views, crops])
         with torch.no_grad():
-            said = in_groups(lambda images, own=teacher: dino_head(own["head"], encoder(own["encoder"], images)), [views])
+            outputs = in_groups(lambda images, own=teacher: dino_head(own["head"], encoder(own["encoder"], images)), [views])
         terms = []
-        for place_teacher, logits in enumerate(said):
+        for place_teacher, logits in enumerate(outputs):
             target = torch.softmax((logits - center) / sharp, -1)
             for place, own in enumerate(seen):
                 if place != place_teacher:
                     terms.append(-(target * torch.log_softmax(own / student_temperature, -1)).sum(-1).mean())
         loss = sum(terms) / len(terms)
         params = descend(params, loss, rate)
-        center = center_momentum * center + (1 - center_momentum) * torch.cat(said).mean(0)
+        center = center_momentum * center + (1 - center_momentum) * torch.cat(outputs).mean(0)
         teacher = average(teacher, params, momentum)
         losses.append(float(loss.detach()))
     return params, teacher, center, losses
@@ -100,11 +100,11 @@ def byol(params, views, momenta, *, rate):
 
     for momentum in momenta:
         params = mapped(lambda leaf: leaf.requires_grad_(), mapped(torch.clone, params))
-        said = in_groups(lambda images, own=params: projector(own["predictor"], project(own, images)), [views])
+        outputs = in_groups(lambda images, own=params: projector(own["predictor"], project(own, images)), [views])
         with torch.no_grad():
             targets = in_groups(lambda images, own=teacher: project(own, images), [views])
         similar = torch.nn.functional.cosine_similarity
-        loss = sum((2 - 2 * similar(said[place], targets[1 - place])).mean() for place in (0, 1))
+        loss = sum((2 - 2 * similar(outputs[place], targets[1 - place])).mean() for place in (0, 1))
         params = descend(params, loss, rate)
         teacher = average(teacher, {name: params[name] for name in teacher}, momentum)
         losses.append(float(loss.detach()))

@@ -1,4 +1,4 @@
-"""Memory that a step has freed is there for the next one."""
+"""Freed memory is kept for the next step."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ print(kept, min(touched))
 
 
 def touched(how: str) -> tuple[bool, int]:
-    """(whether memory is kept, the fewest pages that a step touched for the first time: at times a block finds no place of its size)."""
+    """(whether memory is kept, the smallest number of page faults in a step)."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # one device
     command = [sys.executable, "-c", PROGRAM, how]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=True).stdout.split()
@@ -36,7 +36,7 @@ def touched(how: str) -> tuple[bool, int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
-def test_a_step_touches_no_page_for_the_first_time():
+def test_a_step_causes_few_page_faults():
     (fresh, many), (kept, few) = touched("fresh"), touched("kept")
     assert kept and not fresh
     assert many > 4000 and few < many / 10
@@ -58,7 +58,7 @@ print(end - library.sbrk(0))
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
-def test_more_than_two_gibibytes_are_kept_too():
-    """No page of them is touched: the heap's end, which moves back where memory is handed back, says it."""
+def test_a_block_of_more_than_two_gibibytes_is_kept():
+    """The end of the heap does not move back. No page of the block is touched."""
     found = subprocess.run([sys.executable, "-c", HEAP], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(found.stdout) == 0

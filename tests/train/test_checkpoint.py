@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, every flipped bit noticed, an older step in its place, any number of devices."""
+"""Checkpoints: complete or absent, every flipped bit detected, fallback to an older step, any number of devices."""
 
 import random
 import shutil
@@ -38,7 +38,7 @@ def equal(a, b) -> bool:
 
 @pytest.fixture
 def saved(tmp_path):
-    """A folder with steps 1 and 2 and its keeper."""
+    """The checkpoints of a folder with steps 1 and 2."""
     checkpoints = jv.train.Checkpoints(tmp_path / "checkpoints", keep=2)
     for step in (1, 2):
         checkpoints.save(sharding.place(make_state(step)), step=step)
@@ -59,7 +59,7 @@ def test_the_newest_and_the_best_are_kept(saved):
     assert saved.steps() == [2, 4, 5]
 
 
-def test_what_is_saved_is_the_state_at_that_moment_although_its_buffers_are_donated(tmp_path):
+def test_a_save_holds_the_state_even_if_its_buffers_are_donated(tmp_path):
     checkpoints = jv.train.Checkpoints(tmp_path)
     step = jax.jit(lambda state: state._replace(params=jax.tree.map(lambda leaf: leaf * 0 - 1, state.params)), donate_argnums=0)
     state = jax.device_put(make_state(7))
@@ -80,7 +80,7 @@ def flip(path, bit: int) -> None:
     path.write_bytes(content)
 
 
-def test_every_flipped_bit_is_noticed_named_and_survived(saved):
+def test_a_flipped_bit_is_detected_and_the_older_step_is_loaded(saved):
     """Three flips in every file of the newest step here; the 300 are below."""
     flips_in_every_file(saved, each=3)
 
@@ -114,7 +114,7 @@ def flips_in_every_file(saved, *, each: int, least: int = 0) -> tuple[int, int]:
     return len(flips), len(files)
 
 
-def test_missing_and_surplus_files_are_damage(saved):
+def test_missing_and_additional_files_are_damage(saved):
     folder = saved.folder / "2"
     (folder / "surplus").write_text("x")
     assert checkpoint.verify(folder) == ["surplus: not in the manifest"]
@@ -125,7 +125,7 @@ def test_missing_and_surplus_files_are_damage(saved):
     assert checkpoint.verify(folder) == [f"{checkpoint.MANIFEST}: missing"]
 
 
-def test_no_sound_step_is_an_error_and_nothing_is_lost(saved):
+def test_damage_of_all_steps_is_an_error_and_removes_nothing(saved):
     for step in (1, 2):
         flip(saved.folder / str(step) / checkpoint.MANIFEST, 5)
     said = []
@@ -136,20 +136,20 @@ def test_no_sound_step_is_an_error_and_nothing_is_lost(saved):
     assert sorted(path.name for path in saved.folder.iterdir()) == ["damaged-1", "damaged-2"]
 
 
-def test_an_interrupted_save_leaves_nothing(saved):
+def test_the_remains_of_an_interrupted_save_are_removed(saved):
     (saved.folder / "unfinished-3" / "state").mkdir(parents=True)
     saved.clean()
     assert saved.steps() == [1, 2] and not (saved.folder / "unfinished-3").exists()
 
 
-def test_other_settings_are_named(saved):
+def test_a_different_shape_is_an_error_that_names_the_leaf(saved):
     other = make_state(0)
     other.params["model"]["head"]["kernel"] = jnp.zeros((64, 10))
     with pytest.raises(ValueError, match="params/model/head/kernel"):
         saved.restore(2, other)
 
 
-def test_a_failed_save_is_told(tmp_path, monkeypatch):
+def test_wait_raises_the_error_of_a_save(tmp_path, monkeypatch):
     checkpoints = jv.train.Checkpoints(tmp_path)
     monkeypatch.setattr(checkpoint, "_manifest", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
     checkpoints.save(make_state(1), step=1)

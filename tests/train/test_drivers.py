@@ -80,7 +80,7 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, 
 
 
 @pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
-def test_no_call_runs_on_behind_the_host_where_a_cpu_stands_for_several_devices(driver):
+def test_calls_block_on_a_cpu_that_simulates_several_devices(driver):
     """Dozens of programs behind a step on eight such devices stop XLA for good; on one device the host may run ahead."""
 
     def slow(state, batch, key):
@@ -96,7 +96,7 @@ def test_no_call_runs_on_behind_the_host_where_a_cpu_stands_for_several_devices(
         assert state["matrix"].is_ready() == waits
 
 
-def test_fsdp_splits_what_is_large_and_keeps_it_split():
+def test_fsdp_splits_large_leaves_and_keeps_them_split():
     params = {"model": {"kernel": jnp.ones((64, 32)), "bias": jnp.ones(3)}}
     placed = jv.train.place(params, fsdp=True)
     assert placed["model"]["kernel"].addressable_shards[0].data.shape == (8, 32)
@@ -116,11 +116,11 @@ def mean_loss(params, carry, batch, *, key, step):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"driver": "pmapp"}, "driver: found 'pmapp', expected one of jit, shard_map, pmap"),
-        ({"driver": "pmap", "fsdp": True}, "fsdp: needs driver='jit'"),
+        ({"driver": "pmapp"}, "driver.*jit, shard_map, pmap"),
+        ({"driver": "pmap", "fsdp": True}, "fsdp"),
     ],
 )
-def test_wrong_drivers_are_refused(options, words):
+def test_a_wrong_driver_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         jv.train.compile_step(lambda *inputs: inputs, **options)
 
@@ -132,7 +132,7 @@ def test_a_batch_that_does_not_split_is_refused(driver):
     objective, key = objective_of(mean_loss), jax.random.key(0)
     state = jv.train.init(objective, optimizer, batch, key=key)
     step = jv.train.compile_step(jv.train.make_step(objective, optimizer), driver=driver)
-    with pytest.raises(ValueError, match="12 rows do not split evenly over 8 devices"):
+    with pytest.raises(ValueError, match="batch.*12"):
         step(state, batch, key)
 
 
@@ -151,7 +151,7 @@ def test_the_state_has_the_same_shapes_under_every_driver_and_is_donated():
     assert shapes[0] == shapes[1] == shapes[2]
 
 
-def test_environment_says_whether_there_are_other_processes(monkeypatch):
+def test_other_processes_are_found_in_the_environment(monkeypatch):
     called = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *options: called.append(options))
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JAX_COORDINATOR_ADDRESS"):
@@ -164,5 +164,5 @@ def test_environment_says_whether_there_are_other_processes(monkeypatch):
     assert jv.train.initialize_distributed("localhost:1234", 2, 0)
     assert not jv.train.initialize_distributed(processes=1)
     assert called == [(), ("localhost:1234", 2, 0)]
-    with pytest.raises(ValueError, match="expected all three or none"):
+    with pytest.raises(ValueError, match="coordinator"):
         jv.train.initialize_distributed("localhost:1234")

@@ -1,4 +1,4 @@
-"""Adam and AdamW by the kernel are optax's chain: parameters, state and average, for every option, step after step."""
+"""Adam and AdamW by the kernel equal optax's chain: parameters, state and average, for every option, over several steps."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def moves(optimizer, *, ema: bool, poison: int | None = None) -> fused.Moved:
 @built
 @pytest.mark.parametrize("make", [jv.train.adam, jv.train.adamw])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_the_kernel_is_the_chain(make, options, monkeypatch):
+def test_the_kernel_equals_the_chain(make, options, monkeypatch):
     optimizer = make(SCHEDULE, **options)
     assert isinstance(optimizer, optax.GradientTransformationExtraArgs)
     calls = []
@@ -65,7 +65,7 @@ def test_the_kernel_is_the_chain(make, options, monkeypatch):
 
 
 @built
-def test_without_an_average_none_comes_back_and_the_rate_is_shown():
+def test_without_an_average_none_is_returned_and_the_rate_is_recorded():
     optimizer = jv.train.adamw(SCHEDULE)
     state = moves(optimizer, ema=False)
     assert state.average == {}
@@ -73,7 +73,7 @@ def test_without_an_average_none_comes_back_and_the_rate_is_shown():
 
 
 @built
-def test_the_step_takes_the_kernel():
+def test_the_step_uses_the_kernel():
     objective, optimizer = jv.objectives.supervised(jv.create_model("lenet5", num_classes=10)), jv.train.adamw(0.1)
     batch, key = {"image": np.zeros((2, 32, 32, 1), np.float32), "label": np.zeros(2, np.int32)}, jax.random.key(0)
     for ema, name in ((None, "adam["), (0.9, "adam_average[")):
@@ -82,7 +82,7 @@ def test_the_step_takes_the_kernel():
 
 
 @built
-def test_other_types_and_what_was_made_anew_take_the_chain():
+def test_other_types_and_copies_use_the_chain():
     optimizer = jv.train.adamw(0.1)
     assert optimizer._replace(update=optimizer.update).parts_of_chain is None
     text = lambda params: str(  # noqa: E731
@@ -98,7 +98,7 @@ def test_other_types_and_what_was_made_anew_take_the_chain():
     ("driver", "options"),
     [("jit", {"fsdp": True}), *(pytest.param(driver, {}, marks=pytest.mark.slow) for driver in ("jit", "shard_map", "pmap"))],
 )
-def test_on_devices_it_is_the_same(driver, options):
+def test_devices_change_no_number(driver, options):
     """Eight of them, with a weight average, beside one."""
     objective = jv.objectives.supervised(jv.create_model("lenet5", num_classes=10))
     optimizer = jv.train.adamw(1e-3, weight_decay=0.1, clip_norm=1.0)
@@ -115,6 +115,6 @@ def test_on_devices_it_is_the_same(driver, options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
-def test_an_option_that_there_is_not_is_refused():
+def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match="after"):
         jv.train.adamw(0.1, after=[optax.scale(0.5)])

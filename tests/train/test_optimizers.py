@@ -1,4 +1,4 @@
-"""Optimizers beside PyTorch's and the papers' formulas; schedules, masks, layer decay, freezing, and the check for runs that never move."""
+"""Optimizers against PyTorch's and the papers' formulas; schedules, masks, layer decay, freezing, the check for runs without an update."""
 
 import jax
 import jax.numpy as jnp
@@ -153,7 +153,7 @@ def test_muon_is_the_papers_for_kernels_and_adamw_elsewhere(nesterov, rms):
     np.testing.assert_allclose(found["bias"], adam["bias"], rtol=1e-6)
 
 
-def test_muon_turns_kernels_of_convolutions_but_not_heads_or_tokens():
+def test_muon_is_for_kernels_of_convolutions_not_for_heads_or_tokens():
     drawn = np.random.default_rng(0).standard_normal
     params = {"stage1": {"kernel": drawn((3, 3, 4, 8))}, "stage2": {"kernel": drawn((3, 3, 1, 8))}, "head": {"kernel": drawn((8, 3))}}
     params["stem"] = {"registers": drawn((5, 4))}
@@ -264,7 +264,7 @@ def test_layer_decay_scales_the_update():
     ],
     ids=["head", "0", "1", "10", "12"],
 )
-def test_what_is_frozen_stays_bit_for_bit(train, moving):
+def test_frozen_leaves_stay_bit_for_bit(train, moving):
     optimizer = optimizers.freeze(optimizers.adamw(0.1, weight_decay=0.5, clip_norm=1.0, layer_rate=0.9), train=train)
     after, _ = run(optimizer, NESTED, ones_like(NESTED) * 3)
     for name, part in VIT.items():
@@ -273,7 +273,7 @@ def test_what_is_frozen_stays_bit_for_bit(train, moving):
     assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, NESTED["projector"], after["projector"])))  # not a model: trained
 
 
-def test_freeze_refuses_what_it_cannot_read():
+def test_freeze_refuses_wrong_values_and_trees():
     for train in ("tail", -1):
         with pytest.raises(ValueError, match="train"):
             optimizers.freeze(optimizers.sgd(0.1), train=train)
@@ -315,7 +315,7 @@ def test_never_updates(optimizer, params, steps, never):
     assert recorded_rate.never_updates(optimizer, params, steps) is never
 
 
-def test_the_check_needs_no_memory_and_no_time():
+def test_the_check_for_updates_needs_little_memory_and_time():
     huge = {"model": {"stem": {"kernel": jax.ShapeDtypeStruct((10**6, 10**6), jnp.float32)}}}
     assert not recorded_rate.never_updates(optimizers.adamw(0.1), huge, 10**9)
 
@@ -333,7 +333,7 @@ def test_the_peak_of_a_schedule():
     assert recorded_rate.peak_learning_rate(optax.MultiSteps(optimizers.sgd(schedule), 2), LENET, 1000) is None
 
 
-def test_half_a_cosine_rises_or_falls_and_stays():
+def test_cosine_rises_or_falls_and_stays_at_its_end():
     for start, end in ((0.996, 1.0), (0.04, 0.4), (1.0, 0.0)):
         schedule = schedules.cosine(start, end, 100)
         found = [float(schedule(count)) for count in (0, 25, 50, 100, 250)]
@@ -358,7 +358,7 @@ def test_weight_decay_by_a_schedule_is_the_formula_of_each_update():
 
 
 @pytest.mark.parametrize("make", [optimizers.sgd, optimizers.adam, optimizers.adamw, optimizers.lars, optimizers.lamb, optimizers.muon])
-def test_a_schedule_of_the_decay_hides_no_rate(make):
+def test_a_schedule_of_the_decay_does_not_hide_the_rate(make):
     decay = schedules.cosine(0.04, 0.4, 1000)
     optimizer = make(schedules.warmup_cosine(0.1, 1000, warmup=100), weight_decay=decay, layer_rate=0.9)
     assert recorded_rate.peak_learning_rate(optimizer, LENET, 1000) == pytest.approx(0.1, rel=0.02)

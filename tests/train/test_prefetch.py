@@ -1,4 +1,4 @@
-"""Batches on their way to the devices: resident images, broken files, further streams, the time that the devices wait."""
+"""Prefetching: resident images, broken files, further streams, the time that the devices wait."""
 
 import dataclasses
 import json
@@ -74,7 +74,7 @@ def test_resident_images_change_no_number(tmp_path, driver):
     same(travelling, resident)
 
 
-def test_a_run_may_go_on_with_resident_images(tmp_path):
+def test_a_run_resumes_with_resident_images(tmp_path):
     whole = trained(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
         trained(tmp_path / "part", save_every=2, evaluate=_stop)
@@ -98,7 +98,7 @@ OTHER_CALLS = (("jit", 5, False), ("shard_map", 4, False), ("pmap", 100, False))
 
 
 @pytest.mark.parametrize("driver, steps, fsdp", [("jit", 4, True), *(pytest.param(*row, marks=pytest.mark.slow) for row in OTHER_CALLS)])
-def test_steps_in_one_call_are_the_same_steps(tmp_path, driver, steps, fsdp, monkeypatch):
+def test_several_steps_in_one_call_change_no_number(tmp_path, driver, steps, fsdp, monkeypatch):
     honest, seen = Feed.calls, []
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
     monkeypatch.setattr(sharding, "_SMALLEST_SHARD", 1)
@@ -126,7 +126,7 @@ def test_calls_end_with_epochs_and_the_run():
     assert list(often.calls(experiment, 0)) == [(1, 2), (3, 4), (5, 5), (6, 7), (8, 9), (10, 10)]
 
 
-def test_a_run_goes_on_from_the_end_of_a_call_with_other_calls(tmp_path, capsys):
+def test_a_run_resumes_with_calls_of_another_length(tmp_path, capsys):
     whole = trained(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
         trained(tmp_path / "part", steps_per_call=4, save_every=8, evaluate=_stop)  # calls end after steps 4 and 6
@@ -145,7 +145,7 @@ def test_data_without_images_cannot_be_resident(tmp_path):
         jv.train.run(experiment, tmp_path, jv.train.RunOptions(resident=True))
 
 
-def test_broken_files_are_named_counted_and_survived(tmp_path, capsys):
+def test_broken_files_are_reported_counted_and_replaced(tmp_path, capsys):
     source = Files(broken={5, 17})
     state = trained(tmp_path, source, test=source, broken_share=0.05)
     said = capsys.readouterr().out
@@ -163,13 +163,13 @@ def test_a_broken_first_file_does_not_stop_a_run(tmp_path):
 
 
 def test_too_many_broken_files_stop_the_run(tmp_path):
-    with pytest.raises(jv.data.TooManyBroken, match=r"^train: 1 of 96 examples cannot be read"):
+    with pytest.raises(jv.data.TooManyBroken, match="^train: 1 of 96"):
         trained(tmp_path, Files(broken={17}), test=None)
-    with pytest.raises(ValueError, match=r"^broken_share: found 2"):
+    with pytest.raises(ValueError, match="^broken_share"):
         trained(tmp_path / "other", broken_share=2)
 
 
-def test_rows_say_how_long_the_devices_waited(tmp_path, capsys):
+def test_rows_hold_the_time_that_the_devices_waited(tmp_path, capsys):
     trained(tmp_path, Files(seconds=0.01), threads=1)  # 16 images of 10 ms for a step of well under 1 ms
     rows = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"]
     assert all(0 < row["input_wait_seconds"] <= row["training_seconds"] for row in rows)
@@ -214,5 +214,5 @@ def test_broken_files_of_a_further_stream_count_by_the_same_share(tmp_path, caps
     said = capsys.readouterr().out
     assert said.count("train.unlabelled: example 5 cannot be read and is left out: 5.jpg") == 1
     assert json.loads((tmp_path / "few" / "summary.json").read_text())["broken"] == {"train.unlabelled": {"empty": 2}}
-    with pytest.raises(jv.data.TooManyBroken, match=r"^train\.unlabelled: \d of 96 examples cannot be read"):
+    with pytest.raises(jv.data.TooManyBroken, match=r"^train\.unlabelled: \d of 96"):
         trained(tmp_path / "many", source, epochs=1)

@@ -1,4 +1,4 @@
-"""The pure step: gradients, accumulation, skipping, averaging and draws, on problems with a known answer."""
+"""The pure step: gradients, accumulation, skipping, averaging and draws, on problems with a known solution."""
 
 import jax
 import jax.numpy as jnp
@@ -64,12 +64,12 @@ def test_accumulation_is_the_same_update_and_the_carry_flows_through():
     np.testing.assert_allclose(metrics_of_parts["loss"], metrics["loss"], rtol=1e-5)
     np.testing.assert_allclose(parts.carry.stats["model"]["sum"], whole.carry.stats["model"]["sum"], rtol=1e-5)
     assert float(parts.carry.memory["calls"]) == 3 * (4 + 100)
-    with pytest.raises(ValueError, match="accumulate: 3 does not divide"):
+    with pytest.raises(ValueError, match="accumulate"):
         run(least_squares(), jv.train.adam(0.1), batches, accumulate=3)
 
 
 @pytest.mark.parametrize("optimizer", [jv.train.adam(0.1), jv.train.sgd(0.1)], ids=["adam", "sgd"])
-def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(optimizer):
+def test_a_nonfinite_update_changes_nothing_and_is_counted(optimizer):
     objective = least_squares(poison=9.0)
     good, bad = batch_of(), batch_of() | {"label": np.full(8, 9.0, np.float32)}
     state, _ = run(objective, optimizer, [good], ema=0.9)
@@ -85,7 +85,7 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_counted(optimizer):
     assert not np.array_equal(moved.params["model"]["w"], same.params["model"]["w"])
 
 
-def test_gradients_that_are_not_finite_are_skipped_although_the_loss_is():
+def test_a_nonfinite_gradient_of_a_finite_loss_is_skipped():
     def loss(params, carry, batch, *, key, step):
         return jnp.sum(jnp.sqrt(jnp.abs(params["model"]["w"]))), jv.Aux(carry, {})  # at zero: value 0, slope infinite
 
@@ -109,7 +109,7 @@ def test_the_weight_average_follows_its_formula():
 
 
 @pytest.mark.parametrize("optimizer", [jv.train.adam(0.1), jv.train.sgd(0.1)], ids=["adam", "sgd"])
-def test_a_step_without_an_average_leaves_one_that_is_there_alone(optimizer):
+def test_a_step_without_ema_keeps_the_state_s_average(optimizer):
     objective, batch = least_squares(), batch_of()
     state, _ = run(objective, optimizer, [batch], ema=0.9)
     after, _ = jax.jit(jv.train.make_step(objective, optimizer))(state, batch, KEY)
@@ -170,14 +170,14 @@ def test_given_parameters_start_the_state():
     np.testing.assert_array_equal(state.params["model"]["w"], [1.0, 2.0])
 
 
-def test_variables_names_what_is_there():
+def test_an_unknown_module_is_refused_with_the_known_ones():
     state = jv.train.init(least_squares(), jv.train.sgd(0.1), batch_of(), key=KEY)
     assert set(jv.train.variables(state)) == {"params", "batch_stats"}
-    with pytest.raises(ValueError, match="module: found 'teacher', expected one of model"):
+    with pytest.raises(ValueError, match="module.*model"):
         jv.train.variables(state, "teacher")
 
 
-def test_a_teacher_that_broke_is_counted_as_skipped():
+def test_a_nonfinite_teacher_is_counted_as_skipped():
     """A nan among the teacher's weights makes the loss nan: nothing is trained on targets that are none."""
     objective, optimizer = jv.objectives.byol(LeNet5("relu", num_classes=0), hidden=8, projection=4), jv.train.sgd(0.1)
     batch = {"views": np.random.default_rng(0).random((4, 2, 32, 32, 3), np.float32)}

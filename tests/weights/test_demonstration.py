@@ -10,7 +10,8 @@ pytest.importorskip("torchvision", reason="torchvision is not installed: docs/we
 PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
 
 
-def test_the_page_runs_and_keeps_its_word(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_page_runs_and_its_claims_hold(tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)

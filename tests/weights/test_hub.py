@@ -41,13 +41,12 @@ def test_a_file_by_name_becomes_a_model(tmp_path, monkeypatch):
     np.testing.assert_array_equal(loaded["params"]["stem"]["kernel"], variables["params"]["stem"]["kernel"])
 
 
-def test_what_cannot_be_is_told(monkeypatch):
+def test_hub_errors_name_the_address(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ModuleNotFoundError, match="^hf:owner/net: install huggingface_hub"):
+    with pytest.raises(ModuleNotFoundError, match="^hf:owner/net: .*huggingface_hub"):
         jv.weights.read("hf:owner/net")
-    with pytest.raises(ValueError, match="^path: found 'hf:net', expected 'hf:owner/name'"):
+    with pytest.raises(ValueError, match="^path:"):
         jv.weights.read("hf:net")
     hub(monkeypatch, {})
-    told = "hf:owner/net: not found, or no network to the hub .model.safetensors: 404: no model.safetensors; pytorch_model.bin: 404: no py"
-    with pytest.raises(OSError, match=told):
+    with pytest.raises(OSError, match="^hf:owner/net: .*model.safetensors.*pytorch_model.bin"):
         jv.weights.read("hf:owner/net")

@@ -51,6 +51,7 @@ def painted(network, tensors: dict, image, keep) -> torch.Tensor:
     return functional.linear(normed, tensors["decoder_pred.weight"], tensors["decoder_pred.bias"])[:, 1:]
 
 
+@pytest.mark.slow
 def test_mae_reconstructs_as_pytorch_does(tmp_path):
     network, model = vit()
     tensors = dict(network.state_dict()) | releases.mae_decoder(192, 16, 8, decoder_width=32)
@@ -70,21 +71,22 @@ def test_mae_reconstructs_as_pytorch_does(tmp_path):
     assert pictures.reconstruction.shape == image.shape
 
 
-def test_a_mae_without_its_decoder_cannot_reconstruct_and_hears_why(tmp_path):
+def test_a_mae_without_its_decoder_raises_an_error(tmp_path):
     network, model = vit()
-    with pytest.raises(ValueError, match=r"An encoder alone cannot reconstruct: what paints the hidden .*mae_visualize"):
+    with pytest.raises(ValueError, match="^tensors: .*mae_visualize"):
         loaded(model, tmp_path / "mae_pretrain_vit_base.pth", {"model": network.state_dict()})
     tensors = dict(network.state_dict()) | releases.mae_decoder(192, 16, 8, decoder_width=32)
-    for change, told in (
-        ({"decoder_norm.bias": None}, r"do not fit the decoder of mae: missing \(1\): decoder_norm.bias"),
-        ({"decoder_surprise": torch.ones(2)}, r"surplus \(1\): decoder_surprise"),
-        ({"decoder_pos_embed": torch.ones(1, 17, 32)}, "found learned positions, but mae's decoder has fixed sines and cosines"),
+    for change, name in (
+        ({"decoder_norm.bias": None}, "decoder_norm.bias"),
+        ({"decoder_surprise": torch.ones(2)}, "decoder_surprise"),
+        ({"decoder_pos_embed": torch.ones(1, 17, 32)}, "^decoder_pos_embed:"),
     ):
         changed = {name: tensor for name, tensor in (tensors | change).items() if tensor is not None}
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=name):
             loaded(model, tmp_path / "b.pth", {"model": changed})
 
 
+@pytest.mark.slow
 def test_fcmae_decodes_as_pytorch_does(tmp_path):
     options = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32), "num_classes": 0}
     network = randomised(timm.create_model("convnextv2_atto", **options), gain=1.0).eval()
@@ -105,7 +107,7 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
     x = x + functional.linear(branch, there["pwconv2.weight"], there["pwconv2.bias"]).permute(0, 3, 1, 2)
     expected = functional.conv2d(x, tensors["pred.weight"], tensors["pred.bias"]).flatten(2).transpose(1, 2)
     assert difference(ours, expected) <= 1e-4
-    with pytest.raises(ValueError, match="An encoder alone cannot reconstruct"):
+    with pytest.raises(ValueError, match="^tensors: .*decoder"):
         loaded(model, tmp_path / "b.pt", releases.fcmae(network, sparse=False))
     image = {"image": image_of(2, 64, 64, 3)}
     fresh, _ = jv.objectives.fcmae(model, width=8).init(jax.random.key(0), image, params)
@@ -113,7 +115,7 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
 
 
 @pytest.mark.parametrize("norms", [False, True])
-@pytest.mark.parametrize("key", ["teacher", "student"])
+@pytest.mark.parametrize("key", [pytest.param("teacher", marks=pytest.mark.slow), "student"])
 def test_dinos_head(tmp_path, key, norms):
     network, model = vit()
     checkpoint = releases.dino(network, network, norms=norms)
@@ -137,7 +139,7 @@ def test_dinos_head(tmp_path, key, norms):
 def test_dino_with_trained_gains_is_refused():
     network, model = vit()
     state = {name: tensor.numpy() for name, tensor in releases.dino(network, network)["teacher"].items()}
-    with pytest.raises(ValueError, match="last_layer.weight_g: found gains other than 1"):
+    with pytest.raises(ValueError, match="^last_layer.weight_g:"):
         jv.weights.method_from_torch(model, state | {"head.last_layer.weight_g": np.full((12, 1), 1.5, np.float32)})
 
 
@@ -146,6 +148,7 @@ def small_resnet():
     return network, jv.create_model("resnet18", num_classes=0).clone(depths=(1, 1, 1, 1))
 
 
+@pytest.mark.slow
 def test_lightlys_projector_and_what_solo_learns_lacks(tmp_path):
     network, model = small_resnet()
     checkpoint = releases.lightly(network)
@@ -168,5 +171,5 @@ def test_lightlys_projector_and_what_solo_learns_lacks(tmp_path):
         jax.tree.map(np.array_equal, {"params": fresh["encoder"], "batch_stats": carry.stats["encoder"]}, params["encoder"])
     )
     np.testing.assert_array_equal(carry.stats["encoder"]["stem"]["norm"]["mean"], network.bn1.running_mean.numpy())
-    with pytest.raises(ValueError, match="its projector has no norms, simclr's has; from_torch reads the encoder"):
+    with pytest.raises(ValueError, match="^tensors: .*projector"):
         loaded(model, tmp_path / "b.ckpt", releases.solo(network))

@@ -133,7 +133,7 @@ def test_simclr_by_lightly(tmp_path, counted):
     begins = "backbone."
     backbone = {name.removeprefix(begins): tensor for name, tensor in checkpoint["state_dict"].items() if name.startswith(begins)}
     check(ours(), network, tmp_path / "b.pth", {"resnet18_parameters": backbone}, size=64)
-    with pytest.raises(ValueError, match=r"none of the model's names is there") as refused:
+    with pytest.raises(ValueError, match="^tensors:") as refused:
         jv.weights.from_torch(our_vit(), arrays_of(backbone))
     assert "would fit" not in str(refused.value)  # no prefix makes a residual network a transformer
 
@@ -151,22 +151,22 @@ def test_simclr_by_solo_learn(tmp_path, backbone):
     network.conv1, network.maxpool = torch.nn.Conv2d(3, 64, 3, padding=2, bias=False), torch.nn.Identity()
     checkpoint = releases.solo(randomised(network), backbone=backbone)
     check(ours(stem="padded"), network, tmp_path / "b.ckpt", checkpoint)
-    with pytest.raises(ValueError, match="solo-learn pads the 3 x 3 stem by 2 pixels; stem='padded' in create_model"):
+    with pytest.raises(ValueError, match="^tensors: .*stem='padded'"):
         jv.weights.load(ours(stem="cifar"), tmp_path / "b.ckpt")
 
 
 def test_a_release_stays_strict():
     network = vit()
     tensors = arrays(network) | {name: tensor.numpy() for name, tensor in releases.mae_decoder(192, 16, 8).items()}
-    with pytest.raises(ValueError, match=r"surplus \(1\): surprise"):
+    with pytest.raises(ValueError, match="surprise"):
         jv.weights.from_torch(our_vit(), tensors | {"surprise": np.zeros(3)})
-    with pytest.raises(ValueError, match=r"missing \(1\): norm.bias \[192\]"):
+    with pytest.raises(ValueError, match=r"missing .*norm.bias \[192\]"):
         jv.weights.from_torch(our_vit(), {name: tensor for name, tensor in tensors.items() if name != "norm.bias"})
-    with pytest.raises(ValueError, match=r"(?s)head.weight \[5, 192\].*what would help: drop_head=True"):
+    with pytest.raises(ValueError, match=r"(?s)head.weight \[5, 192\].*drop_head=True"):
         jv.weights.from_torch(our_vit(num_classes=5), tensors)
-    with pytest.raises(ValueError, match="layout: found 'dino', but the names are those of 'mae'"):
+    with pytest.raises(ValueError, match="^layout:"):
         jv.weights.from_torch(our_vit(), tensors, layout="dino")
-    with pytest.raises(ValueError, match="layout: found 'lightly', but the names are not its"):
+    with pytest.raises(ValueError, match="^layout:"):
         jv.weights.from_torch(our_vit(), arrays(network), layout="lightly")
 
 
@@ -177,7 +177,7 @@ def test_tensorflows_checkpoint_is_refused_with_a_sentence(tmp_path):
     for name in names:
         (folder / name).write_bytes(b"\0" * 8)
     for path in (folder, folder / names[0], folder / names[2], folder / "model.ckpt-250228"):
-        with pytest.raises(jv.weights.BrokenFile, match=r"Google's SimCLR\) are not read here.*such as SimCLR by lightly"):
+        with pytest.raises(jv.weights.BrokenFile, match="^path: .*SimCLR"):
             jv.weights.read(path)
-    with pytest.raises(ValueError, match="tensors: TensorFlow's checkpoints"):
+    with pytest.raises(ValueError, match="^tensors:"):
         jv.weights.from_torch(our_vit(), {"base_model/conv2d/kernel": np.zeros((7, 7, 3, 64))})

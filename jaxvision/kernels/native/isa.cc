@@ -1,42 +1,17 @@
 // The kernels for one instruction set: compiled once for each, with JAXVISION_ISA its name, JAXVISION_LANES its floats in a vector and
 // JAXVISION_VECTORS as many vectors as, six times, fit into its registers with some to spare.
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <new>
-#include <type_traits>
-#include <utility>
-#include <vector>
-
+#include "adam.inc"
+#include "attention.inc"
+#include "batch.inc"
+#include "depthwise.inc"
 #include "kernels.h"
+#include "norm.inc"
+#include "pictures.inc"
+#include "pool.inc"
+#include "product.inc"
+#include "winograd.inc"
 
 namespace jaxvision {
-#include "vectors.inc"
-//
-#include "tiles.inc"
-//
-#include "depthwise.inc"
-//
-#include "dense.inc"
-//
-#include "product.inc"
-//
-#include "winograd.inc"
-//
-#include "pool.inc"
-//
-#include "attention.inc"
-//
-#include "norm.inc"
-//
-#include "batch.inc"
-//
-#include "pictures.inc"
-//
-#include "adam.inc"
 
 #define JOIN(a, b) a##b
 #define NAMED(isa) JOIN(kernels_, isa)
@@ -47,7 +22,7 @@ extern const Kernels NAMED(JAXVISION_ISA) = {
     {depthwise_forward, depthwise_image_gradient, depthwise_kernel_gradient},
     {convolve, convolve_image_gradient, convolve_kernel_gradient},
     {winograd_forward, winograd_image_gradient, winograd_kernel_gradient},
-    {pool_pick, pool_spread},
+    {pool_pick, pool_gradient},
     {attention_forward, attention_gradients},
     {norm_forward, norm_gradients},
     {batch_moments, batch_sums},

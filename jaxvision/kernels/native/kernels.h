@@ -1,22 +1,38 @@
-// What the kernels of every instruction set offer, and what they are given to run on several threads.
+// The interface of the kernels of every instruction set, and how they run on several threads.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <type_traits>
+
+#include "workspace.h"
 
 namespace jaxvision {
 
-// Calls a task with 0 .. count - 1, on any threads, and returns when all have returned. `threads` take part at most: work may be cut for so
-// many where that changes no digit.
+// Runs a kernel's tasks. At most `threads` threads take part: a kernel may divide its work by this number where no result depends on it.
 struct Parallel {
   int64_t threads;
   std::function<void(int64_t count, const std::function<void(int64_t)>& task)> call;
-  void operator()(int64_t count, const std::function<void(int64_t)>& task) const { call(count, task); }
+  Workspace& shared;  // memory of the call, which all tasks may read
+
+  // Calls task(0) .. task(count - 1) on any threads and returns when all have returned; or task(index, own), with a workspace of the task.
+  template <class Task>
+  void operator()(int64_t count, const Task& task) const {
+    if constexpr (std::is_invocable_v<const Task&, int64_t>) {
+      call(count, task);
+    } else {
+      call(count, [&task](int64_t index) {
+        static thread_local Workspace own;
+        const Workspace::Scope scope(own);
+        task(index, own);
+      });
+    }
+  }
 };
 
 // image [B, H, W, C], kernel [kh, kw, c, D], output [B, h, w, D]; strides and padding of the rows and of the columns. c is 1 and D is C where
-// every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's part of `whole`, which decides how they
-// are computed, so that the number of devices does not; 0 is B.
+// every channel has a filter of its own (depthwise), else c is C (dense). B images are a device's shard of `whole` images. `whole`
+// decides which algorithm runs, so that it does not depend on the number of devices; 0 stands for B.
 struct Shape {
   int64_t B, H, W, C, kh, kw, D, h, w, stride_rows, stride_columns, pad_rows, pad_columns, whole = 0;
 };
@@ -28,10 +44,10 @@ struct Convolution {
   void (*kernel_gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
-// Max pooling: `pick` gives another image's values at the places of the largest, `spread` puts the outputs' gradients there. D is C.
+// Max pooling: `pick` gives another image's values at the places of the maxima, `gradient` adds the outputs' gradients there. D is C.
 struct Pool {
   void (*pick)(const Shape&, const float* image, const float* other, float* output, const Parallel&);
-  void (*spread)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
+  void (*gradient)(const Shape&, const float* image, const float* gradient, float* output, const Parallel&);
 };
 
 // queries [B, N, h, d], keys and values [B, M, h, d]; scores are `scale` times the products. From token to token of all three, and of their

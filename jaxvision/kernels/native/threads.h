@@ -1,4 +1,4 @@
-// Work shared out among threads.
+// Dividing work among threads.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ namespace jaxvision {
 inline double middle(int rank, int total) { return (rank + 0.5) / total; }
 
 // Where the processor that this thread runs on lies among those that the first thread to ask may run on: within (0, 1), and 0 where the system
-// does not tell.
+// does not report it.
 inline double place() {
 #ifdef __linux__
   static const std::array<int, CPU_SETSIZE + 1> before = [] {
@@ -72,7 +72,7 @@ class Shares {
 };
 
 // Calls `task` with 0 .. count - 1 on this thread and on `threads` - 1 others, which `schedule` gives work to. A thread begins with the share that
-// belongs to its processor: what it wrote in the last call tends to lie in its own cache, not in one far away (docs/performance.md). This one
+// belongs to its processor: what it wrote in the last call tends to lie in its own cache, not in one far away (docs/kernels/runtime.md). This one
 // takes part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows what a task threw.
 template <typename Schedule>
 void share_out(int64_t count, int64_t threads, const Schedule& schedule, const std::function<void(int64_t)>& task) {
