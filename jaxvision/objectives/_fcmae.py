@@ -124,7 +124,7 @@ def fcmae(encoder: nn.Module, *, mask_ratio: float = 0.6, width: int = 512, dept
 
 
 def fcmae_reconstruction(
-    encoder, params: dict, image: Array, *, key: Key, mask_ratio: float = 0.6, normalize_target: bool = True, honest: bool = True
+    encoder: nn.Module, params: dict, image: Array, *, key: Key, mask_ratio: float = 0.6, normalize_target: bool = True, honest: bool = True
 ) -> Pictures:
     """Images [B, H, W, C] masked, reconstructed by an encoder and decoder trained by ``fcmae``, and unchanged.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxvision import axis, checks, losses
 from jaxvision.core import Aux, Carry, Objective, fold_name, unchanged
@@ -59,7 +60,7 @@ def _check_options(permutations: int, grid: int, tile_width: int, hidden: int) -
 
 
 def jigsaw(
-    encoder, *, permutations: int = 100, grid: int = 3, gap: int | None = None, tile_width: int = 512, hidden: int = 4096
+    encoder: nn.Module, *, permutations: int = 100, grid: int = 3, gap: int | None = None, tile_width: int = 512, hidden: int = 4096
 ) -> Objective:
     """Jigsaw puzzles: ``jv.losses.jigsaw`` of a head that reads the features of shuffled tiles.
 
