@@ -1,4 +1,4 @@
-"""Set-up for every test: eight simulated CPU devices, a persistent compilation cache, torchvision without its compiled operators."""
+"""Set-up for every test: eight simulated CPU devices, a persistent compilation cache, one thread for each PyTorch process."""
 
 import os
 import tempfile
@@ -9,10 +9,11 @@ import pytest
 from benchmarks import reference
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Eight devices; and no LLVM optimisation, since the tests compile for longer than they compute (a contract test takes 40 % less).
+# Eight devices. No LLVM optimisation: the tests spend more time in compilation than in execution (40 % less for a contract test).
 for flag, value in (("xla_force_host_platform_device_count", 8), ("xla_backend_optimization_level", 0)):
     if flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{flag}={value}"
+# The two workers share this cache. A first run begins with an empty one; a later run reads what has not changed.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "jaxvision-test-cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores

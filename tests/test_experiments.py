@@ -200,6 +200,7 @@ def test_a_comparison_whose_runs_is_not_finished_makes_no_table(monkeypatch, tmp
         experiments.run_each(config, {"first": [], "second": []}, "only", lambda *_: pytest.fail("a table of nothing"))
 
 
+@pytest.mark.slow
 def test_the_speed_run_s_first_layer_whitens_and_stays_and_its_kernels_keep_their_norm():
     speedrun = importlib.import_module("experiments.speedrun_cifar10")
     experiment = speedrun.config(smoke=True)

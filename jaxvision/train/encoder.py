@@ -13,7 +13,12 @@ from jaxvision.train.state import teacher, variables
 
 
 class TrainedEncoder(NamedTuple):
-    """An encoder from a run folder: ``model.apply(variables, image, method="features")`` for images that ``recipe`` has prepared."""
+    """An encoder from a run folder: ``model.apply(variables, image, method="features")`` for images that ``recipe`` has prepared.
+
+    >>> import jaxvision as jv
+    >>> jv.train.TrainedEncoder._fields
+    ('model', 'variables', 'recipe', 'experiment')
+    """
 
     model: nn.Module  # without a head
     variables: dict

@@ -18,7 +18,12 @@ _SKIPS_IN_A_ROW = 5  # after which a run stops
 
 
 class NotFinite(RuntimeError):
-    """Several updates in a row had a loss or gradient that was not finite."""
+    """Several updates in a row had a loss or gradient that was not finite.
+
+    >>> import jaxvision as jv
+    >>> issubclass(jv.train.NotFinite, RuntimeError)
+    True
+    """
 
 
 class CollapseWatch:

@@ -24,7 +24,7 @@ def reference():
         pytest.param("jit", 8, {}, marks=pytest.mark.slow),
         ("jit", 8, {"fsdp": True}),
         pytest.param("shard_map", 1, {}, marks=pytest.mark.slow),
-        ("shard_map", 8, {}),
+        pytest.param("shard_map", 8, {}, marks=pytest.mark.slow),
         pytest.param("pmap", 2, {}, marks=pytest.mark.slow),
         ("pmap", 8, {}),
     ],
@@ -79,7 +79,7 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, 
     assert driver_agreement.difference(ours, theirs) <= bound
 
 
-@pytest.mark.parametrize("driver", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize("driver", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("jit", "shard_map")), "pmap"])
 def test_calls_block_on_a_cpu_that_simulates_several_devices(driver):
     """Dozens of programs behind a step on eight such devices stop XLA for good; on one device the host may run ahead."""
 
