@@ -14,7 +14,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxvision.losses._directions import unit_rows
 
 from benchmarks import command
 from jaxvision.kernels import plain_log_sum_exp_of_others, unit_rows
