@@ -48,7 +48,7 @@ def _contrastive() -> list[Case]:
     # one image a class and two views that agree: the loss is a small difference of large numbers
     close, own_class = _normal(BATCH, 2, 16), np.arange(BATCH)
     close[:, 1] = close[:, 0] + 0.3 * close[:, 1]
-    options, name = {"temperature": 0.05}, "supervised_contrastive, all but won"
+    options, name = {"temperature": 0.05}, "supervised_contrastive, nearly solved"
     rows.append(Case(name, ours, oracle, (close, own_class), (0, 0), (0,), options, {"chunk": 7}))
     return rows
 
@@ -104,7 +104,7 @@ def _others() -> list[Case]:
         Case("masked_mse", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1)),
         Case("masked_mse, pixels", losses.masked_mse, rebuild.masked_mse, (*patches, mask), (0, 0, 0), (0, 1), {"normalize_target": False}),
         Case("jigsaw", losses.jigsaw, jigsaw.jigsaw, (logits, numbers), both, (0,)),
-        Case("jigsaw, all but won", losses.jigsaw, jigsaw.jigsaw, (won, numbers), both, (0,)),
+        Case("jigsaw, nearly solved", losses.jigsaw, jigsaw.jigsaw, (won, numbers), both, (0,)),
         Case("knowledge_distillation, T = 4", losses.knowledge_distillation, teach.knowledge_distillation, (weak, strong), both, (0,)),
         Case(
             "knowledge_distillation, T = 1",
@@ -117,7 +117,7 @@ def _others() -> list[Case]:
         ),
         *(
             Case(
-                f"knowledge_distillation, all but learned, T = {temperature:g}",
+                f"knowledge_distillation, nearly equal, T = {temperature:g}",
                 losses.knowledge_distillation,
                 teach.knowledge_distillation,
                 (similar, weak),
@@ -127,7 +127,7 @@ def _others() -> list[Case]:
             )
             for temperature in (4.0, 0.05)
         ),
-        Case("pseudo_label, all but won", losses.pseudo_label, teach.pseudo_label, (confident, confident + strong), both, (1,)),
+        Case("pseudo_label, nearly solved", losses.pseudo_label, teach.pseudo_label, (confident, confident + strong), both, (1,)),
         Case("pseudo_label", losses.pseudo_label, teach.pseudo_label, (weak, strong), both, (1,), {"threshold": 0.8}),
         Case("byol", losses.byol, byol.byol, pair, both, (0,)),
         Case("barlow_twins", losses.barlow_twins, barlow_twins.barlow_twins, pair, both, (0, 1)),
