@@ -43,7 +43,7 @@ def contents(folder: Path) -> str:
 def existing(path: str | Path, argument: str, expected: str) -> Path:
     """``path`` with ~ expanded. Raises FileNotFoundError, with the contents of its nearest existing parent, if it does not exist."""
     if path is None:
-        raise ValueError(f"{argument}: found None, expected {expected}; experiments take it as --data")
+        raise ValueError(f"{argument}: found None, expected {expected}")
     path = Path(path).expanduser()
     try:
         if path.exists():

@@ -1,12 +1,17 @@
 """Which network of torchvision's and timm's is one of our rows, and how it is compared: image size and the gain of its random weights."""
 
+import importlib.util
+
 import pytest
 
 import jaxvision as jv
+from benchmarks.reference import torchvision as load_torchvision
 from jaxvision.models.catalog import ALIASES
 from jaxvision.weights.rules import family_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: its networks are NOT compared with")
+if importlib.util.find_spec("torchvision"):
+    load_torchvision()  # declares the operators that a CPU installation lacks
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: its networks are NOT compared with")
 timm = pytest.importorskip("timm", reason="timm is not installed: its networks are NOT compared with")
 

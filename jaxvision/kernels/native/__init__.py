@@ -9,13 +9,13 @@ at most half the rounding error, and with exact zeros.
 import ctypes
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 
-import jaxvision.kernels
 from jaxvision._public import set_public_names
 from jaxvision.typing import Array
 
@@ -46,7 +46,8 @@ def library() -> ctypes.CDLL | None:
     """
     if os.environ.get("JAXVISION_NATIVE") == "0":
         return None
-    places = (Path(folder) / _LIBRARY for folder in jaxvision.kernels.__path__)  # an editable install has two
+    folders = sys.modules["jaxvision.kernels"].__path__  # an editable install has two
+    places = (Path(folder) / _LIBRARY for folder in folders)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None
