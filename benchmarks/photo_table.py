@@ -39,10 +39,11 @@ def main() -> None:
     folder = parser.parse_args().data
     found = [row(folder, entry) for entry in json.loads((folder / "manifest.json").read_text())]
     lines = "\n".join(line for _, line in found)
-    text = f"""# Odd photographs
+    text = f"""# Unusual image files
 
-{sum(right for right, _ in found)} of {len(found)} files came out as their manifest says: read and equal, pixel for pixel, to an independent
-path through Pillow {PIL.__version__} (its own turn and conversion; transparency laid on white and 16 bits scaled in float64), or refused.
+{sum(right for right, _ in found)} of {len(found)} files gave the expected result. A readable file equals, pixel for pixel, an independent
+decoding with Pillow {PIL.__version__}: Pillow's own rotation by EXIF and conversion to RGB, transparency on white, 16-bit values scaled in
+float64. A damaged file raises `BrokenImage`.
 
 | file | kind | outcome |
 |---|---|---|
