@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "jaxvision"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-ARROWS = {  # room: the rooms it may import, beside itself, checks and _public
+ARROWS = {  # package or file at the top: those that it may import, besides itself, checks and _public
     "typing": set(),
     "checks": set(),
     "axis": {"typing"},
@@ -38,7 +38,7 @@ ONLY = {
     "axis.py": {"pmean", "psum", "all_gather", "ppermute", "axis_index", "axis_size", "all_to_all"},
 }
 BESIDES = {"kernels/_partitioning.py": {"NamedSharding", "PartitionSpec", "psum"}}  # how a compiled kernel may be split
-FORBIDDEN = {  # room: outside packages that it must not import
+FORBIDDEN = {  # package or file at the top: outside packages that it must not import
     "data": {"jax", "flax", "optax"},
     "losses": {"flax", "optax"},
     "augment": {"flax", "optax"},
@@ -48,8 +48,8 @@ FORBIDDEN = {  # room: outside packages that it must not import
 }
 
 
-def room_of(path: Path) -> str:
-    """The room a file belongs to: its folder, or its own name at the top."""
+def package_of(path: Path) -> str:
+    """The package a file belongs to: its folder, or its own name at the top."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -94,26 +94,26 @@ def check(offenders: Iterable[str], rule: str) -> None:
     assert not offenders, f"{rule}:\n  " + "\n  ".join(offenders)
 
 
-def test_every_room_has_its_arrows():
-    check(sorted({room_of(path) for path in FILES} - set(ARROWS)), "a new room: add its arrows here and to docs/architecture.md")
+def test_every_package_has_its_arrows():
+    check(sorted({package_of(path) for path in FILES} - set(ARROWS)), "a new package: add its arrows here and to docs/architecture.md")
 
 
-def test_a_file_imports_only_what_its_room_may():
+def test_a_file_imports_only_what_its_package_may():
     wrong = []
     for path in FILES:
-        room = room_of(path)
-        rooms = {name.split(".")[1] for name in imports(path) if name.startswith("jaxvision.")} - {room, "checks", "_public"}
+        package = package_of(path)
+        packages = {name.split(".")[1] for name in imports(path) if name.startswith("jaxvision.")} - {package, "checks", "_public"}
         outside = {name.partition(".")[0] for name in imports(path)}
-        surplus = (rooms - ARROWS[room]) | (outside & (FORBIDDEN.get(room, set()) | {"experiments", "tests", "benchmarks"}))
+        surplus = (packages - ARROWS[package]) | (outside & (FORBIDDEN.get(package, set()) | {"experiments", "tests", "benchmarks"}))
         wrong += [f"{name_of(path)} must not import {name}" for name in sorted(surplus)]
     check(wrong, "an arrow that the design does not have")
 
 
-def test_rooms_are_imported_by_name():
+def test_packages_are_imported_by_name():
     """So that the arrows can be read: neither relative imports nor the whole package."""
     relative = [name_of(path) for path in FILES if any(name.startswith(".") for name in imports(path))]
-    whole = [name_of(path) for path in FILES if room_of(path) != "cli" and "jaxvision" in imports(path)]
-    check(relative + whole, "import rooms by name")
+    whole = [name_of(path) for path in FILES if package_of(path) != "cli" and "jaxvision" in imports(path)]
+    check(relative + whole, "import packages by name")
 
 
 def test_files_import_each_other_in_no_circle():

@@ -64,7 +64,7 @@ def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypa
     monkeypatch.setattr(kernels, "conv2d", sabotaged)
     monkeypatch.setattr(side_by_side, "ratio", lambda *_: pytest.fail("a ratio of unequal sides"))
     monkeypatch.setattr(sys, "argv", ["step_time", "--models", "resnet18", "--mode", mode, "--batch", "2", "--size", "32", "--turns", "1"])
-    with pytest.raises(Disagreement, match=rf"resnet18, {mode}, PyTorch eager: .* differs by .* of the largest entry"):
+    with pytest.raises(Disagreement, match=f"resnet18, {mode}, PyTorch eager"):
         step_time.main()
     assert "ratio" not in capsys.readouterr().out
 
@@ -123,16 +123,16 @@ def test_sides_take_turns_and_are_checked_first():
 
 
 @pytest.mark.parametrize(
-    "theirs, told",
+    "theirs, message",
     [
-        ({"x": np.ones(3) + 1e-3}, "x differs by 9.99e-04 of the largest entry, allowed are 1e-04"),
-        ({"x": np.full(3, np.nan)}, "x differs by nan"),
-        ({"x": np.ones(4)}, r"the shapes differ: \{'x': \(\(3,\), \(4,\)\)\}"),
-        ({"y": np.ones(3)}, "the names differ: x, y"),
+        ({"x": np.ones(3) + 1e-3}, r"trial: x .*9\.99e-04.*1e-04"),
+        ({"x": np.full(3, np.nan)}, "trial: x .*nan"),
+        ({"x": np.ones(4)}, r"trial: .*'x': \(\(3,\), \(4,\)\)"),
+        ({"y": np.ones(3)}, "trial: .*x, y"),
     ],
 )
-def test_what_differs_is_named(theirs, told):
-    with pytest.raises(Disagreement, match=told):
+def test_what_differs_is_named(theirs, message):
+    with pytest.raises(Disagreement, match=message):
         side_by_side.check_equal({"x": np.ones(3)}, theirs, bound=1e-4, what="trial")
 
 
@@ -239,10 +239,9 @@ def test_methods_and_their_plain_writing_learn_the_same(method):
 @pytest.mark.slow
 @needs_torch
 def test_a_method_that_is_not_the_plain_one_is_refused(monkeypatch):
-    honest = ssl_step_time._ours
-    other = lambda *given: (honest(*given)[0], jv.objectives.simclr(honest(*given)[0], temperature=0.4), honest(*given)[2])  # noqa: E731
-    monkeypatch.setattr(ssl_step_time, "_ours", other)
-    with pytest.raises(Disagreement, match="simclr, loss: loss differs by"):
+    simclr = jv.objectives.simclr
+    monkeypatch.setattr(jv.objectives, "simclr", lambda encoder: simclr(encoder, temperature=0.4))
+    with pytest.raises(Disagreement, match="simclr, loss"):
         ssl_step_time.compare("simclr", TINY["simclr"], turns=1)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import experiments
 import jaxvision as jv
-from tests.recipes import RECIPES, RUN, TRACED, TWINS
+from tests.recipes import IMAGENET_FORMS, RECIPES, RUN, TRACED
 
 STILL = {  # leaves that get no gradient on purpose
     "fcmae_convnextv2_atto_cifar10": r"encoder/norm/",  # of what is pooled, which the decoder does not see
@@ -21,7 +21,7 @@ STILL = {  # leaves that get no gradient on purpose
     "mae_vit_b16_imagenet": r"encoder/stem/position",
     "mae_vit_tiny_cifar10": r"encoder/stem/position",
 }
-OTHERS = {*TWINS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes
+OTHERS = {*IMAGENET_FORMS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes
 
 
 class Prepared:

@@ -27,8 +27,3 @@ def test_links_exist():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
-
-
-def test_no_placeholder_is_left():
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").glob("*.py")]:
-        assert not re.search(r"\b(EXPECTED|DIGITS|MNIST_FIGURES|TBD)\b", path.read_text(encoding="utf-8")), path

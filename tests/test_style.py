@@ -17,7 +17,6 @@ ALL_FILES = sorted(path for folder in ("jaxvision", "experiments", "tests", "ben
 LINES_A_FILE, LINES_A_FUNCTION, COLUMNS, FIELDS_A_MODULE = 400, 60, 140, 12
 SMALL_FILE = 40  # lines; shorter files join their siblings
 SMALL_FILES = 12  # that may remain, beside __init__.py and weights/layouts
-HOUSE_WORDS = ("twin", "judg", "door", "witness", "settled", "untold")  # beginnings of words that have a standard term
 
 
 def name_of(path: Path) -> str:
@@ -172,18 +171,3 @@ def unannotated(public_object) -> list[str]:
 
 def test_nothing_is_marked_as_unfinished():
     check([name_of(path) for path in FILES if re.search("TODO|FIXME|XXX", text(path))], "unfinished")
-
-
-def test_public_text_uses_the_standard_words():
-    """Names, docstrings and messages: what a user reads."""
-    found = []
-    pattern = re.compile(rf"(?<!Barlow )\b({'|'.join(HOUSE_WORDS)})\w*", re.IGNORECASE)
-    for path in FILES:
-        for node in ast.walk(parse(path)):
-            strings = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
-            names = [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else [node.arg] if isinstance(node, ast.arg) else []
-            text = "\n".join([*strings, *(name.replace("_", " ") for name in names)])
-            text = re.sub("barlow twins", "", text, flags=re.IGNORECASE)
-            for match in pattern.finditer(text):
-                found.append(f"{name_of(path)}:{node.lineno}: {match.group()}")
-    check(found, "not a standard term")

@@ -1,5 +1,6 @@
 """Tables over seeds of several runs, plots that runs draw at their end, and the encoder that a comparison evaluates."""
 
+import itertools
 import json
 from functools import partial
 from types import SimpleNamespace
@@ -19,10 +20,10 @@ def test_a_table_over_seeds_has_mean_and_range_in_per_cent():
 
 
 def test_few_labels_groups_runs_by_share_and_start(tmp_path, capsys):
-    for name in few_labels._runs([]):
-        amount, start, seed = name.split("-")
+    for amount, start, seed in itertools.product(("0.01", "0.1"), ("pretrained", "scratch"), range(3)):
+        name = f"{amount}-{start}-{seed}"
         (tmp_path / name).mkdir()
-        top1 = float(amount) + 0.5 * (start == "pretrained") + 0.001 * int(seed)
+        top1 = float(amount) + 0.5 * (start == "pretrained") + 0.001 * seed
         (tmp_path / name / "summary.json").write_text(json.dumps({"top1": top1}))
     few_labels.tabulate(tmp_path, [])
     figures = json.loads((tmp_path / "summary.json").read_text())

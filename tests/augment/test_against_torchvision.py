@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from jaxvision.augment._resize import resized_part
+from jaxvision.augment._resize import resized_part  # of a given rectangle, as torchvision's resized_crop
 from jaxvision.augment.crops import draw_rectangle
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")

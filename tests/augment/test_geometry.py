@@ -1,4 +1,4 @@
-"""Rotations, shears, shifts: torchvision's pixels on noise and photographs, exact where the move is exact, the ground where it belongs."""
+"""Rotations, shears, shifts: torchvision's pixels on noise and photographs, exact where the move is exact, the fill outside the image."""
 
 import functools
 

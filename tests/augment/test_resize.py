@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import jaxvision as jv
-from jaxvision.augment._resize import resized_part
+from jaxvision.augment._resize import resized_part  # of a traced rectangle: one program for many sizes
 
 PHOTOGRAPHS = load_sample_images().images  # two of 427 x 640, uint8
 TOLERANCES = {"bilinear": 1, "bicubic": 2, "nearest": 0}  # of 255

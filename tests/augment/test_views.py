@@ -1,4 +1,4 @@
-"""Views and the batch inside a batch; whole recipes give the same bits whoever else is in the batch and wherever it is."""
+"""Views and the batch inside a batch; whole recipes give the same bits whatever the other examples and the position in the batch."""
 
 import re
 

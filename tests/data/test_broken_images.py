@@ -31,7 +31,7 @@ def read(source, *, threads=2, **options) -> tuple[dict, list[str], data.Breakag
 
 
 def expected(length: int, broken: set, places: range, seed: int) -> list[int]:
-    """The replacement rule, told again: walk on in the epoch's order, around its end."""
+    """An independent implementation of the replacement rule: the next readable example in the epoch's order, around its end."""
     found = []
     for place in places:
         epoch, slot = divmod(place, length)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxvision import data
-from jaxvision.data._order import uniforms
+from jaxvision.data._order import uniforms  # the numbers of every crop, compared with splitmix64's in test_order.py
 from jaxvision.data.cropping import rectangle
 from jaxvision.data.detect import survey
 from tests.data.errors import one_line

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ import pytest
 from jaxvision import data
 from jaxvision.data import BrokenImage
 from jaxvision.data.decoding import decode
-from jaxvision.data.readers import tfds as reader
 from tests.data.errors import one_line
 
 library = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed: tfds is NOT checked here")
@@ -142,18 +142,21 @@ def as_records(folder, tmp_path):
 
 
 def test_other_formats_need_tensorflow_or_a_conversion(as_records, monkeypatch):
-    imported = reader._tensorflow
+    """Whether or not TensorFlow is installed: what the reader itself imports is replaced."""
+    plain, tensorflow = importlib.import_module, ModuleType("tensorflow")
+    tensorflow.config = SimpleNamespace(set_visible_devices=lambda devices, kind: None)
+    installed = {}
 
-    def not_installed(*arguments):
-        with monkeypatch.context() as inner:
-            inner.setitem(sys.modules, "tensorflow", None)
-            imported(*arguments)
+    def import_module(name, *package):
+        if name == "tensorflow" and not installed:
+            raise ModuleNotFoundError(name, name=name)
+        return installed.get(name) or plain(name, *package)
 
-    monkeypatch.setattr(reader, "_tensorflow", not_installed)
+    monkeypatch.setattr(importlib, "import_module", import_module)
     names = ("pip install tensorflow-cpu", "tfds convert_format --dataset_version_dir=")
     one_line(lambda: data.tfds("odd_files", "train", data_dir=as_records), ModuleNotFoundError, *names)
-    monkeypatch.setattr(reader, "_tensorflow", lambda *arguments: None)
-    monkeypatch.setattr(reader, "_FRACTION_OF_MEMORY", 1e-12)
+    installed["tensorflow"] = tensorflow
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=0))
     one_line(lambda: data.tfds("odd_files", "train", data_dir=as_records), ValueError, "0.0 GiB", "convert_format")
 
 

@@ -1,4 +1,4 @@
-"""The choice of the best epoch: the lecture's overfitting case, ties, nan, patience."""
+"""The choice of the best epoch: a case of overfitting, ties, nan, patience."""
 
 import math
 
@@ -18,7 +18,7 @@ def selected(values, *, patience=None, **options) -> tuple[Best, int]:
     return best, epoch
 
 
-def test_the_lectures_overfitting_case():
+def test_the_least_validation_loss_is_chosen_where_a_model_overfits():
     """Training loss only falls; validation loss falls, then rises: its least value is chosen and patience ends the run."""
     epochs = np.arange(1, 31)
     train, validation = 2 * np.exp(-epochs / 5), 2 * np.exp(-epochs / 5) + 0.002 * epochs**2

@@ -1,4 +1,4 @@
-"""Metrics of a classifier: the lecture's exercise, scikit-learn, ties, nan, long sums, and arguments that make no sense."""
+"""Metrics of a classifier: an example with known ranks, scikit-learn, ties, nan, long sums, and arguments that make no sense."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def scrambled(count: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.n
     return draw.standard_normal((count, classes)).astype(np.float32), draw.integers(0, classes, count)
 
 
-def test_the_lectures_exercise_five_images_seven_classes():
+def test_five_images_of_seven_classes_with_known_ranks():
     """Ranks of the five true classes: 1st, 2nd, 4th, 5th and 6th, so one is found at the top and four among the first five."""
     labels, ranks = np.array([0, 3, 6, 2, 5]), (1, 2, 4, 5, 6)
     logits = np.empty((5, 7))

@@ -124,8 +124,8 @@ def test_other_types_are_the_reference_s_and_the_kernel_itself_refuses_what_does
     row, one = np.zeros(len(NUMBERS), np.float32), jax.ShapeDtypeStruct((6,), np.float32)
     call = jax.ffi.ffi_call("jaxvision_adam", [one] * 3)
     for arrays, numbers in (((gradient[:5], *moving[:3]), row), ((gradient, *moving[:3]), row[1:])):
-        with pytest.raises(Exception, match="the arrays or the numbers of an update do not fit"):
+        with pytest.raises(Exception, match="numbers"):
             jax.block_until_ready(call(*arrays, numbers))
     call = jax.ffi.ffi_call("jaxvision_adam_average", [one] * 4)
-    with pytest.raises(Exception, match="the average of an update does not fit"):
+    with pytest.raises(Exception, match="average"):
         jax.block_until_ready(call(gradient, *moving[:3], gradient[:5], row))

@@ -82,11 +82,11 @@ def test_likely_prototypes_may_come_last():
 
 def test_what_does_not_fit_is_named():
     rows = jnp.ones((3, 2))
-    with pytest.raises(ValueError, match="queries, keys, own: found shapes"):
+    with pytest.raises(ValueError, match="^queries, keys, own:"):
         kernels.log_sum_exp_of_others(rows, rows, jnp.arange(2))
     with pytest.raises(ValueError, match="chunk: found 0"):
         kernels.log_sum_exp_of_others(rows, rows, jnp.arange(3), chunk=0)
-    with pytest.raises(ValueError, match="groups: found shape .* each of the 3 keys"):
+    with pytest.raises(ValueError, match="^groups:"):
         kernels.log_sum_exp_of_others(rows, rows, jnp.arange(3), groups=jnp.arange(2))
     with pytest.raises(ValueError, match="chunk: found -1"):
         kernels.prototype_entropy(rows, rows, jnp.zeros(3), chunk=-1)

@@ -228,9 +228,9 @@ def test_the_compiled_kernels_are_in_programs_for_the_cpu_alone(case):
 def test_what_does_not_fit_is_refused_by_the_kernel_itself(case):
     image, kernel, _ = draw(case)
     target, shape = f"jaxvision_{'dense' if CASES[case].features else 'depthwise'}", (2, 8, 9, CASES[case].features or 16)
-    with pytest.raises(Exception, match="the output's rows or columns do not fit"):
+    with pytest.raises(Exception, match="rows or columns"):
         native.call(target, shape, stride=(1, 1), padding=(0, 0), images=(2,))(image, kernel)
-    with pytest.raises(Exception, match="batch or channels do not fit"):
+    with pytest.raises(Exception, match="batch or channels"):
         native.call(target, shape, stride=(1, 1), padding=(1, 1), images=(2,))(image, kernel[..., :8])
 
 

@@ -68,7 +68,7 @@ def test_value_and_gradients_are_pytorchs(case):
     np.testing.assert_allclose(ours[2], theirs_kernel.grad.permute(2, 3, 1, 0).numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_the_lectures_worked_convolution():
+def test_a_convolution_computed_by_hand():
     image = jnp.array([[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]], jnp.float32)
     kernel = jnp.array([[0, 1, 2], [2, 2, 0], [0, 1, 2]], jnp.float32)
     found = conv2d(image[None, :, :, None], kernel[:, :, None, None])

@@ -118,10 +118,10 @@ def test_no_images_are_no_images_and_nothing_needs_a_compiler(name):
 
 def test_what_does_not_fit_is_named():
     image = np.zeros((4, 9, 3), np.float32)
-    with pytest.raises(ValueError, match=r"order, factors: found shapes \(2,\) and \(4,\)"):
+    with pytest.raises(ValueError, match=r"^order, factors: .*\(2,\).*\(4,\)"):
         jitter(image, np.arange(2), np.ones(4, np.float32))
     for taps in (2, 9):
-        with pytest.raises(ValueError, match=f"taps: found {taps} for 4 x 9 pixels, expected an odd number up to 7"):
+        with pytest.raises(ValueError, match=f"^taps: .*{taps}"):
             blur(image, np.ones(taps, np.float32))
 
 

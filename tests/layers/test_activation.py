@@ -24,7 +24,7 @@ def test_the_share_of_dead_units():
 
 
 def test_units_pushed_below_zero_are_dead_under_relu_and_learn_under_leaky_relu():
-    """The lecture's failure: after one step too large no input reaches the unit's positive side, and no gradient comes back."""
+    """After a step that is too large no input gives the unit a positive value, and it gets no gradient."""
     x = jax.random.normal(jax.random.key(0), (50, 3))
     kernel, bias = jax.random.normal(jax.random.key(1), (3, 10)), jnp.zeros(10).at[:4].set(-100.0)
     hidden = x @ kernel + bias

@@ -1,4 +1,4 @@
-"""Dropout and DropPath: the lecture's expectation, independent examples, and the same draws on any number of devices."""
+"""Dropout and DropPath: the expected value, independent examples, and the same draws on any number of devices."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def drop(layer: nn.Module, x, key=KEY):
 
 @pytest.mark.parametrize("rate", [0.2, 0.7])
 def test_dropout_keeps_the_expectation(rate):
-    """The lecture's point: at a rate other than 0.5 it matters by what the survivors are divided."""
+    """At a rate other than 0.5 dividing by the rate and by 1 - rate differ."""
     found = drop(Dropout(rate), jnp.full((100, 2000), 3.0))
     deviation = 3 * np.sqrt(rate / (1 - rate) / found.size)
     assert abs(float(found.mean()) - 3) < 5 * deviation

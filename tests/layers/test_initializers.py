@@ -1,4 +1,4 @@
-"""Initialisers: PyTorch's ranges, the variances they promise, and the lecture's comparison of good and bad beginnings."""
+"""Initialisers: PyTorch's ranges, their documented variances, and signals in deep networks after good and bad initialisation."""
 
 import math
 

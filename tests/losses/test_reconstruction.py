@@ -1,4 +1,4 @@
-"""Masked and plain squared errors and the Gaussian code's price: what is ignored, and what does not fit."""
+"""Masked and plain squared errors and the KL divergence of a Gaussian code: what is ignored, and shapes that do not fit."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder: PyTorch's cells, what each context hears, and greedy decoding."""
+"""The recurrent encoder-decoder: PyTorch's cells, which encoder states each context depends on, and greedy decoding."""
 
 import functools
 

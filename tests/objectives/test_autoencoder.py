@@ -1,4 +1,4 @@
-"""Autoencoders: what they minimise, the variational bound, and that digits come back out of eight numbers."""
+"""Autoencoders: what they minimise, the variational bound, and digits that are reconstructed from 8 numbers."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The contract of every objective on every kind of net: one trace, finite gradients, none into memory, a falling loss, any device count.
+"""The contract of every objective on every kind of net: one trace, finite gradients, none for memory, a falling loss, any device count.
 
 An objective joins with one row of ``ROWS``. The fast tests run each on the first of its nets, the slow ones on every net.
 """

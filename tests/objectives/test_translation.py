@@ -1,4 +1,4 @@
-"""Translation: its loss is the mean over real tokens, on any number of devices; what it needs it asks for by name."""
+"""Translation: its loss is the mean over real tokens, on any number of devices; errors name a missing field."""
 
 import jax
 import jax.numpy as jnp

@@ -1,1 +1,1 @@
-"""Independent truth: papers' formulas in float64 numpy, and the layouts of other libraries' weights."""
+"""Independent reference implementations: papers' formulas in float64 numpy, and the layouts of other libraries' weights."""

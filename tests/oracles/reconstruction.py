@@ -1,4 +1,4 @@
-"""Squared errors and the Gaussian code's price, patch by patch; float64 or complex."""
+"""Squared errors and the KL divergence of a Gaussian code, patch by patch; float64 or complex."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Other libraries' weights in our trees: only what the parity tests need; loading checkpoints is the weights room's task."""
+"""Other libraries' weights in our trees: only what the parity tests need; loading checkpoints is tested in tests/weights."""
 
 import numpy as np
 

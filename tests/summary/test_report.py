@@ -12,7 +12,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from jaxvision.kernels import native
-from jaxvision.kernels._primitive import reference_of
+from jaxvision.kernels._primitive import reference_of  # so that the count below sees the products inside of kernels
 from jaxvision.layers import Conv, Dense, average_pool, max_pool
 from jaxvision.models.catalog import ALIASES, FAMILIES
 from tests.conftest import HAS_TORCH

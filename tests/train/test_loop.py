@@ -85,8 +85,8 @@ def scripted(name, values):
 
 
 @pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, capsys, steps_per_call):
-    """The lecture's case: training loss falls throughout, validation loss falls, then rises."""
+def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, steps_per_call):
+    """A case of overfitting: training loss falls throughout, validation loss falls, then rises."""
     validation = jv.data.synthetic(16, image_shape=(8, 8, 1), num_classes=3, seed=2)
     losses = [0.9, 0.5, 0.4, 0.6, 0.7, 0.8]
     options = {"best": "loss", "patience": 2, "keep": 1, "save_every": 8, "steps_per_call": steps_per_call}
@@ -96,7 +96,6 @@ def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path,
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["best_epoch"], summary["best_step"], summary["steps"], summary["loss"]) == (3, 18, 30, 0.45)
     assert len(rows_of(tmp_path, "test")) == 1, "test data are evaluated once, at the end"
-    assert "best epoch 3 on validation" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_metric_has_a_direction(tmp_path, capsys, name, options, epoch):
 
 def test_a_metric_that_evaluation_does_not_give_cannot_select(tmp_path):
     validation = experiment_of().test
-    with pytest.raises(ValueError, match=r"^best: found 'rmse', expected one of loss, top1"):
+    with pytest.raises(ValueError, match="^best: .*'rmse'.*loss, top1"):
         trained(tmp_path, validation=validation, best="rmse")
 
 
@@ -144,13 +143,13 @@ def test_without_validation_nothing_is_selected(tmp_path):
     assert int(state.step) == 18 and int(state.best.step) == -1
 
 
-def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path, capsys):
+def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path):
     first = trained(tmp_path)
     rows = (tmp_path / "metrics.jsonl").read_text()
     again = trained(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, again.params, first.params)
-    assert (tmp_path / "metrics.jsonl").read_text() == rows and "this run is complete" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="seed=0, now seed=1"):
+    assert (tmp_path / "metrics.jsonl").read_text() == rows
+    with pytest.raises(ValueError, match="seed=0.*seed=1"):
         trained(tmp_path, seed=1)
     trained(tmp_path, driver="pmap")  # the same numbers: no other run
     config = json.loads((tmp_path / "config.json").read_text())
@@ -158,7 +157,7 @@ def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path, capsys)
     config["settings"] |= {"driver": "pmap", "log_every": 99, "keep": 5}  # of one that had run options among the settings
     (tmp_path / "config.json").write_text(json.dumps(config))
     trained(tmp_path)
-    with pytest.raises(ValueError, match="evaluate_every=1, now evaluate_every=2"):
+    with pytest.raises(ValueError, match="evaluate_every=1.*evaluate_every=2"):
         trained(tmp_path, evaluate_every=2)
 
 

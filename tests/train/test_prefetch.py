@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 
 import jax
@@ -131,7 +132,7 @@ def test_a_run_resumes_with_calls_of_another_length(tmp_path, capsys):
     with pytest.raises(RuntimeError, match="enough"):
         trained(tmp_path / "part", steps_per_call=4, save_every=8, evaluate=_stop)  # calls end after steps 4 and 6
     alike(whole, trained(tmp_path / "part", steps_per_call=6, save_every=8))
-    assert "resumed at step 4 of 12" in capsys.readouterr().out
+    assert "4 of 12" in capsys.readouterr().out
 
 
 def test_only_arrays_in_memory_can_be_resident(tmp_path):
@@ -148,9 +149,9 @@ def test_data_without_images_cannot_be_resident(tmp_path):
 def test_broken_files_are_reported_counted_and_replaced(tmp_path, capsys):
     source = Files(broken={5, 17})
     state = trained(tmp_path, source, test=source, broken_share=0.05)
-    said = capsys.readouterr().out
-    assert said.count("train: example 5 cannot be read and is left out: 5.jpg") == 1
-    assert "no pictures of examples: 2 of" in said
+    printed = capsys.readouterr().out
+    assert sorted(re.findall(r"train: .*\b(\d+)\.jpg", printed)) == ["17", "5"]
+    assert "2 of 96" in printed
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert sum(summary["broken"]["train"].values()) == 2
     logits = Linear().apply(jv.train.variables(state), jnp.float32(IMAGES) / 255)
@@ -169,14 +170,13 @@ def test_too_many_broken_files_stop_the_run(tmp_path):
         trained(tmp_path / "other", broken_share=2)
 
 
-def test_rows_hold_the_time_that_the_devices_waited(tmp_path, capsys):
+def test_rows_hold_the_time_that_the_devices_waited(tmp_path):
     trained(tmp_path, Files(seconds=0.01), threads=1)  # 16 images of 10 ms for a step of well under 1 ms
     rows = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"]
     assert all(0 < row["input_wait_seconds"] <= row["training_seconds"] for row in rows)
-    assert rows[1]["input_wait_seconds"] > 0.5  # six steps of 0.16 s, less what is read while the epoch is judged
+    assert rows[1]["input_wait_seconds"] > 0.5  # six steps of 0.16 s, less what is read while the epoch is evaluated
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["input_wait_seconds"] == pytest.approx(sum(row["input_wait_seconds"] for row in rows))
-    assert "the devices waited for input" in capsys.readouterr().out
 
 
 def test_a_slow_step_does_not_count_as_waiting(tmp_path):
@@ -211,8 +211,8 @@ def test_a_further_stream_reaches_the_objective(tmp_path, driver):
 def test_broken_files_of_a_further_stream_count_by_the_same_share(tmp_path, capsys):
     source = jv.data.together(MEMORY, unlabelled=(Files(broken={5, 17}), 2))
     trained(tmp_path / "few", source, broken_share=0.05, epochs=1)
-    said = capsys.readouterr().out
-    assert said.count("train.unlabelled: example 5 cannot be read and is left out: 5.jpg") == 1
+    printed = capsys.readouterr().out
+    assert sorted(re.findall(r"train\.unlabelled: .*\b(\d+)\.jpg", printed)) == ["17", "5"]
     assert json.loads((tmp_path / "few" / "summary.json").read_text())["broken"] == {"train.unlabelled": {"empty": 2}}
     with pytest.raises(jv.data.TooManyBroken, match=r"^train\.unlabelled: \d of 96"):
         trained(tmp_path / "many", source, epochs=1)

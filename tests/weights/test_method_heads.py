@@ -7,7 +7,6 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.layers import Projector, PrototypeHead
-from jaxvision.objectives import _fcmae, _mae
 from tests.oracles import releases
 from tests.oracles.parity import difference, first, image_of, randomised, torch
 
@@ -51,24 +50,27 @@ def painted(network, tensors: dict, image, keep) -> torch.Tensor:
     return functional.linear(normed, tensors["decoder_pred.weight"], tensors["decoder_pred.bias"])[:, 1:]
 
 
+def hidden_patches(pictures, side: int) -> np.ndarray:
+    """[B, N] bool: the patches that differ between the masked images and the original ones."""
+    masked, original = (np.asarray(jv.objectives.patchify(image, side)) for image in (pictures.masked, pictures.original))
+    return np.any(masked != original, axis=-1)
+
+
 @pytest.mark.slow
 def test_mae_reconstructs_as_pytorch_does(tmp_path):
     network, model = vit()
     tensors = dict(network.state_dict()) | releases.mae_decoder(192, 16, 8, decoder_width=32)
     params = loaded(model, tmp_path / "mae_visualize_vit_base.pth", {"model": tensors})
-    image, keep = image_of(2, 32, 32, 3), np.stack([np.random.default_rng(row).permutation(16)[:4] for row in range(2)])
-    features = model.apply({"params": params["encoder"]}, image, method="features", keep=jnp.asarray(keep))
-    decoder = _mae.Decoder(8 * 8 * 3, depth=1, width=32)
-    hidden = np.stack([np.setdiff1d(np.arange(16), row) for row in keep])
-    inputs = (features.tokens, features.pooled, jnp.asarray(keep), jnp.asarray(hidden))
-    ours = decoder.apply({"params": params["decoder"]}, *inputs, grid=(4, 4), train=False)
+    image = image_of(2, 32, 32, 3)
+    pictures = jv.objectives.mae_reconstruction(model, params, image, key=jax.random.key(0), normalize_target=False)
+    hidden = hidden_patches(pictures, 8)
+    keep = np.stack([np.flatnonzero(~row) for row in hidden])
+    assert keep.shape == (2, 4)
     with torch.no_grad():
         theirs = painted(network, tensors, image, keep)
-        assert difference(ours, torch.stack([rows[places] for rows, places in zip(theirs, hidden)])) <= 1e-4
+    assert difference(np.asarray(jv.objectives.patchify(pictures.reconstruction, 8))[hidden], theirs[torch.tensor(hidden)]) <= 1e-4
     fresh, _ = jv.objectives.mae(model, depth=1, width=32).init(jax.random.key(0), {"image": image}, params)
     assert jax.tree.all(jax.tree.map(np.array_equal, fresh, params))
-    pictures = jv.objectives.mae_reconstruction(model, params, image, key=jax.random.key(0))
-    assert pictures.reconstruction.shape == image.shape
 
 
 def test_a_mae_without_its_decoder_raises_an_error(tmp_path):
@@ -93,8 +95,12 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
     model = jv.create_model("convnextv2_atto", num_classes=0).clone(depths=(1, 1, 1, 1), widths=(8, 16, 24, 32))
     checkpoint = releases.fcmae(network, sparse=True)
     tensors, params = checkpoint["model"], loaded(model, tmp_path / "a.pt", checkpoint)
-    last, mask = image_of(2, 3, 3, 32), (np.arange(18).reshape(2, 3, 3) % 3 == 0).astype(np.float32)
-    ours = _fcmae.Decoder(32 * 32 * 3, width=8).apply({"params": params["decoder"]}, last, jnp.asarray(mask), train=False)
+    image = image_of(2, 96, 96, 3)
+    pictures = jv.objectives.fcmae_reconstruction(model, params, image, key=jax.random.key(0), normalize_target=False)
+    places = hidden_patches(pictures, 32)
+    mask = places.reshape(2, 3, 3).astype(np.float32)
+    maps = model.apply({"params": params["encoder"]}, image, method="features", mask=jnp.asarray(mask)).maps
+    last = min(maps.values(), key=lambda values: values.shape[1])  # tests/weights/test_releases.py compares the encoder
     there = {name.removeprefix("decoder.0."): tensor for name, tensor in tensors.items() if name.startswith("decoder.0.")}
     hidden = torch.tensor(mask)[:, None]
     x = functional.conv2d(first(last), tensors["proj.weight"], tensors["proj.bias"])
@@ -106,7 +112,8 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
     branch = there["grn.gamma"] * branch * energy / (energy.mean(-1, keepdim=True) + 1e-6) + there["grn.beta"] + branch
     x = x + functional.linear(branch, there["pwconv2.weight"], there["pwconv2.bias"]).permute(0, 3, 1, 2)
     expected = functional.conv2d(x, tensors["pred.weight"], tensors["pred.bias"]).flatten(2).transpose(1, 2)
-    assert difference(ours, expected) <= 1e-4
+    ours = np.asarray(jv.objectives.patchify(pictures.reconstruction, 32))[places]
+    assert difference(ours, expected[torch.tensor(places)]) <= 1e-4
     with pytest.raises(ValueError, match="^tensors: .*decoder"):
         loaded(model, tmp_path / "b.pt", releases.fcmae(network, sparse=False))
     image = {"image": image_of(2, 64, 64, 3)}
