@@ -1,4 +1,4 @@
-"""Rendered digits and shapes: pure functions of (seed, i), where they say they are, and different enough to be told apart."""
+"""Rendered digits and shapes: pure functions of (seed, i), where they say they are, and different enough to distinguish."""
 
 from pathlib import Path
 

@@ -49,8 +49,8 @@ def test_every_form_is_the_plain_form(case):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     program = str(jax.make_jaxpr(lambda image, kernel: conv2d(image, kernel, **options))(image, kernel))
     form = "XLA" if form == "compiled" and native.library() is None else form
-    said = {"product": "jaxvision_product", "compiled": "jaxvision_dense", "XLA": "conv_general"}
-    assert [name for name, word in said.items() if word in program] == [form]
+    targets = {"product": "jaxvision_product", "compiled": "jaxvision_dense", "XLA": "conv_general"}
+    assert [name for name, word in targets.items() if word in program] == [form]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -105,9 +105,9 @@ def flips_in_every_file(saved, *, each: int, least: int = 0) -> tuple[int, int]:
         flip(path, bit)
         damage = checkpoint.verify(folder)
         assert damage and path.relative_to(folder).as_posix() in damage[0], (path, bit)
-        said = []
-        assert saved.latest(report=said.append) == 1
-        assert "falling back to step 1" in said[0] and path.name in said[0]
+        lines = []
+        assert saved.latest(report=lines.append) == 1
+        assert "step 1" in lines[0] and path.name in lines[0]
         (saved.folder / "damaged-2").rename(folder)
         flip(path, bit)
     assert checkpoint.verify(folder) == []
@@ -128,11 +128,11 @@ def test_missing_and_additional_files_are_damage(saved):
 def test_damage_of_all_steps_is_an_error_and_removes_nothing(saved):
     for step in (1, 2):
         flip(saved.folder / str(step) / checkpoint.MANIFEST, 5)
-    said = []
+    lines = []
     for _ in range(2):
         with pytest.raises(jv.train.DamagedCheckpoint, match="damaged"):
-            saved.latest(report=said.append)
-    assert len(said) == 2
+            saved.latest(report=lines.append)
+    assert len(lines) == 2
     assert sorted(path.name for path in saved.folder.iterdir()) == ["damaged-1", "damaged-2"]
 
 

