@@ -42,7 +42,7 @@ def plain_rescaled(
 
 
 def _available(x: Array, *others: Array, **options) -> bool:
-    return x.ndim > 1 and x.size > 0 and native.available(x, *others)
+    return x.ndim > 1 and native.available(x, *others)
 
 
 def _sums(rows: Array, shift: Array) -> tuple[Array, Array]:
