@@ -204,7 +204,7 @@ def test_updates_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path
         ({"mode": "lower"}, "^mode: found 'lower'"),
         ({"evaluate": 3}, "^evaluate: found int"),
         ({"evaluate": {"a": max}}, "^evaluate: found 'a'"),
-        ({"evaluated": "critic"}, "^evaluated: found 'critic', expected one of model"),
+        ({"evaluated": "critic"}, "^evaluated: .*'critic'.*model"),
         ({"optimizer": jv.train.sgd(0.0)}, "^optimizer: none of the 18 updates"),
         ({"optimizer": jv.train.sgd(lambda count: 0.0 * count)}, "^optimizer: none of the 18 updates"),
         ({"optimizer": optax.MultiSteps(jv.train.sgd(0.1), 19)}, "^optimizer: none of the 18 updates"),
