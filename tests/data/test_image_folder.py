@@ -332,7 +332,7 @@ def test_describe_knows_the_further_layouts(pets, tmp_path_factory):
     for kind, expected in (
         ("array_record", "x/1.0.0; jv"),
         ("tfrecord", "x/1.0.0 as tfrecord"),
-        (None, "x/1.0.0"),
+        (None, "cannot be read"),
     ):
         (folder / "tfds" / "x" / "1.0.0").mkdir(parents=True, exist_ok=True)
         text = json.dumps({"fileFormat": kind}) if kind else "{"
