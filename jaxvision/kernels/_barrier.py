@@ -14,7 +14,7 @@ from jaxvision.typing import Array, Float
 
 
 def _in_place(x: Array) -> Array:
-    return jax.ffi.ffi_call("jaxvision_settle", jax.ShapeDtypeStruct(x.shape, x.dtype), input_output_aliases={0: 0})(x)
+    return jax.ffi.ffi_call("jaxvision_barrier", jax.ShapeDtypeStruct(x.shape, x.dtype), input_output_aliases={0: 0})(x)
 
 
 def _built(x: Array) -> bool:

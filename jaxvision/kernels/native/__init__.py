@@ -28,7 +28,7 @@ _DIFFERENTIABLE = [f"jaxvision_{name}{of}" for name in ("attention", "self_atten
 _PRODUCTS = [f"jaxvision_product{of}" for of in ("", "_rows_gradient", "_matrix_gradient")]
 _OTHERS = [
     f"jaxvision_{name}"
-    for name in ("adam", "adam_average", "batch_moments", "batch_sums", "blur", "jitter", "pool", "pool_spread", "settle")
+    for name in ("adam", "adam_average", "batch_moments", "batch_sums", "blur", "jitter", "pool", "pool_gradient", "barrier")
 ]
 
 
