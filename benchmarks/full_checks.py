@@ -2,7 +2,7 @@
 
     python -m benchmarks.full_checks NAME...
 
-Each is what a test does on a few rows, files or kills, and stops at the first that fails. Whole networks beside torchvision and timm are
+Each is what a test does on a few rows, files or kills, and stops at the first that fails. Whole networks against torchvision and timm are
 ``benchmarks.parity_table``, every loss under every driver ``benchmarks.losses_table``, every collapse ``benchmarks.collapse_table``.
 """
 

@@ -1,4 +1,4 @@
-"""Recipes, one a file: ``python -m experiments.NAME --help``. This file holds the parts that several recipes share."""
+"""Recipes, one per file: ``python -m experiments.NAME --help``. This file holds the parts that several recipes share."""
 
 import argparse
 from collections.abc import Callable

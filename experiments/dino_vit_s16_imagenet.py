@@ -4,7 +4,7 @@
     python -m experiments.dino_vit_s16_imagenet --tfds imagenet2012
 
 FOLDER has train/ and val/, with one sub-folder of images for each class; labels are used only by k-NN on a tenth of the training images.
-Expected: the paper has 69.3 % k-NN and 73.8 % linear after 100 epochs with 8 crops; not run here, only its smoke form was.
+Expected: the paper has 69.3 % k-NN and 73.8 % linear after 100 epochs with 8 crops; not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial

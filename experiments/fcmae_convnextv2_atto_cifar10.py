@@ -3,8 +3,9 @@
     python -m experiments.fcmae_convnextv2_atto_cifar10 --data FOLDER_OR_NPZ [--epochs 400] [--dtype bfloat16]
     python -m experiments.fine_tune --run RUN
 
-With patches of 1 the last map has 4 x 4 places of 8 x 8 pixels each; 10 of 16 are hidden. Convolutions are masked, dense ones.
-Expected: not run here to its end, only its smoke form was.
+With patches of 1 the last map has 4 x 4 places of 8 x 8 pixels each; 10 of 16 are hidden. Convolutions are dense, with masked inputs (no
+sparse kernels).
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial

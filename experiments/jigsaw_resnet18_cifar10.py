@@ -3,7 +3,7 @@
     python -m experiments.jigsaw_resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 100] [--dtype bfloat16]
 
 Nine tiles of each image are put in one of 100 orders, which the network predicts. Weighted k-NN (k 20) evaluates the encoder.
-Expected: not run here to its end, only its smoke form was.
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path

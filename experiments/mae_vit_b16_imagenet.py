@@ -5,7 +5,7 @@
     python -m experiments.fine_tune --run RUN
 
 FOLDER has train/ and val/, with one sub-folder of images for each class.
-Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run here, only its smoke form was.
+Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial

@@ -4,7 +4,7 @@
     python -m experiments.fine_tune --run RUN
 
 Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but fine-tuning is the method's own evaluation.
-Expected: not run here to its end, only its smoke form was.
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial

@@ -3,7 +3,7 @@
     python -m experiments.resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 30] [--dtype bfloat16]
 
 FOLDER_OR_NPZ is a CIFAR-10 folder or archive (python or binary version), or an .npz with x_train, y_train, x_test, y_test.
-Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, beside PyTorch; 30 epochs were not run here.
+Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, compared with PyTorch; 30 epochs were not run here.
 """
 
 from pathlib import Path

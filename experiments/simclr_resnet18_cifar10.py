@@ -34,7 +34,7 @@ def config(
     Args:
         data: CIFAR-10 folder or archive, or an .npz file.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices; each is compared with twice as many less two.
+        batch_size: Images per update, over all devices; each is compared with twice as many less two.
         learning_rate: Peak rate of LARS for a batch of 256; it is scaled with the batch.
         weight_decay: On kernels only.
         temperature: That similarities are divided by.

@@ -4,7 +4,7 @@
 
 Weighted k-NN (k 20) evaluates the encoder after each epoch. `python -m experiments.linear_probe --run RUN` trains a linear classifier
 on its features.
-Expected: the paper has 91.8 % linear after 800 epochs on all 50,000 images; not run here to its end, only its smoke form was.
+Expected: the paper has 91.8 % linear after 800 epochs on all 50,000 images; not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path

@@ -28,7 +28,7 @@ batching.primitive_batchers[_barrier.primitive] = lambda arrays, axes, program: 
 
 
 def barrier(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x, which XLA computes once however many operations read it, and likewise its gradient.
+    """Return x. XLA computes x once, even if many operations read it; the same holds for its gradient.
 
     It has an effect in programs for a CPU where the compiled kernels were built; elsewhere it is the identity.
 

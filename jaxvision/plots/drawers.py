@@ -46,7 +46,7 @@ def draw_reconstructions(
 
 
 def draw_attention(attend: Callable, variables: Callable, mean: Channels, std: Channels, *, scale: int = 2) -> Callable:
-    """A function ``draw(state, image, folder)`` that plots the attention of the class token in the last block, one file an image.
+    """A function ``draw(state, image, folder)`` that plots the attention of the class token in the last block, one file per image.
 
     ``attend(variables, image)`` returns [n, L, heads, h, w], such as ``jv.models.class_attention`` with its encoder bound.
     ``variables(state)`` returns what it takes, such as ``jv.train.teacher``, whose attention the paper of DINO shows (Caron et al., 2021,

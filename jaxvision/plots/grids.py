@@ -169,7 +169,7 @@ def top_patches(patches: np.ndarray, path: str | Path, *, names: list[str] | Non
 
 
 def gradients(image: np.ndarray, found: dict[str, np.ndarray], path: str | Path) -> None:
-    """Draw an image [H, W, C] beside gradients with respect to it, ``found`` [H, W, C] by name.
+    """Draw an image [H, W, C] next to gradients with respect to it, ``found`` [H, W, C] by name.
 
     Grey is 0; each gradient is scaled by its largest absolute value. Raises ValueError for gradients of another shape.
 

@@ -164,7 +164,9 @@ def _check_resident(experiment: Experiment, run_options: options.RunOptions) -> 
     if not run_options.resident:
         return
     if not hasattr(experiment.train, "take") or hasattr(experiment.train, "draw"):
-        raise ValueError("resident: found training data that are read from files or drawn anew, expected arrays in memory (jv.data.arrays)")
+        raise ValueError(
+            "resident: found training data that are read from files or sampled in each epoch, expected arrays in memory (jv.data.arrays)"
+        )
     if "image" not in (first := experiment.train.take(np.arange(1))):
         raise ValueError(f"resident: found training data with {', '.join(first)}, expected the field image, which alone can be resident")
 

@@ -134,7 +134,7 @@ def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:
 
 
 def place_batch(batch: Batch, *, driver: str = "jit") -> Batch:
-    """This process's rows, on their way to the devices (asynchronously). ``pmap`` places rows itself: for it they stay on the host."""
+    """Copies this process's rows to the devices, asynchronously. ``pmap`` places rows itself: for it they stay on the host."""
     return batch if driver == "pmap" else _rows_on_devices(batch, data_mesh())
 
 

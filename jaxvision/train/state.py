@@ -14,7 +14,7 @@ from jaxvision.typing import Array, Batch, Key
 
 
 class TrainState(NamedTuple):
-    """Everything that training needs to go on. It holds no key and no iterator: both follow from ``step``.
+    """Everything that training needs to resume. It holds no key and no iterator: both follow from ``step``.
 
     >>> import jaxvision as jv
     >>> jv.train.TrainState._fields[:4]

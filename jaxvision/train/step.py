@@ -1,4 +1,4 @@
-"""One training step as a pure function: draw keys, augment, differentiate, update. It knows no jit, no device and no method."""
+"""One training step as a pure function: draw keys, augment, differentiate, update. It does not depend on jit, devices or the objective."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -24,7 +24,7 @@ _LISTED_NAMES = 6
 
 
 class Parts(NamedTuple):
-    """The module beside the encoder in one release: its name in the objective, its rows, its tensors, and a check of their values."""
+    """The module that follows the encoder in one release: its name in the objective, its rows, its tensors, and a check of their values."""
 
     module: str
     rows: tuple
@@ -172,7 +172,7 @@ def _ours(leaf: str, tensor: Array) -> Array:
 
 
 def _tree(release: str, tensors: dict) -> dict:
-    """The parameters of the module beside the encoder. Raises ValueError that lists the missing and unexpected names."""
+    """The parameters of the module that follows the encoder. Raises ValueError that lists the missing and unexpected names."""
     parts = _TABLES[release]
     tensors = parts.check(parts.own(tensors))
     blocks = [int(found[1]) + 1 for name in tensors if (found := re.match(r"(?:decoder_blocks|decoder)\.(\d+)\.", name))]

@@ -83,6 +83,11 @@ def available(*arrays: Array, **options: object) -> bool:
     return all(array.dtype == np.float32 for array in arrays) and library() is not None
 
 
+def rows_available(x: Array, *others: Array, **options: object) -> bool:
+    """Whether there are compiled kernels for x [..., C] as rows, and for the other arrays."""
+    return x.ndim > 1 and x.size > 0 and available(x, *others)
+
+
 def as_rows(x: Array) -> Array:
     """x [..., C] as the matrix [N, C] that kernels of rows take."""
     return x.reshape(-1, x.shape[-1])
