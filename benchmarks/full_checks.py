@@ -39,7 +39,7 @@ def layouts() -> None:
 
 
 def norms() -> None:
-    """Every row: epsilon and momentum of its normalisations are those of the libraries that have it."""
+    """Every row: epsilon and momentum of its normalizations are those of the libraries that have it."""
     from tests.models.test_norms import compare
 
     for name in jv.list_models():

@@ -43,7 +43,7 @@ def config(
         momentum: Of the teacher at the start; it rises to 1 along a cosine.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     size, name, local, options = 224, "vit_small_patch16_224", 96, {}

@@ -39,7 +39,7 @@ def config(
         permutations: How many orders there are to tell apart.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and orders of tiles.
+        seed: Decides initialization, data order and orders of tiles.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

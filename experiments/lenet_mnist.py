@@ -34,7 +34,7 @@ def config(
         epochs: Passes over the training images.
         batch_size: Images per update.
         learning_rate: Of plain SGD, constant.
-        seed: Decides initialisation and data order.
+        seed: Decides initialization and data order.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     if smoke:

@@ -37,7 +37,7 @@ def config(
         weight_decay: Added to the gradient of kernels, not of biases and norms.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

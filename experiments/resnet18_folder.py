@@ -38,7 +38,7 @@ def config(
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
         weight_decay: Added to the gradient of kernels, not of biases and norms.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order, augmentation and what is held out.
+        seed: Decides initialization, data order, augmentation and what is held out.
         smoke: A few steps on drawn shapes, to see that everything works.
     """
     if smoke:

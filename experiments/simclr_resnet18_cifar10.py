@@ -40,7 +40,7 @@ def config(
         temperature: That similarities are divided by.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -41,7 +41,7 @@ def config(
         weight_decay: On kernels only.
         constant_predictor_rate: Keep the predictor's rate at its initial value.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

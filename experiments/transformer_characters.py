@@ -124,7 +124,7 @@ def config(
         epochs: Passes over the training pairs.
         batch_size: Pairs per update.
         learning_rate: Adam's peak rate.
-        seed: Decides initialisation and order; the pairs are always the same.
+        seed: Decides initialization and order; the pairs are always the same.
         smoke: A few steps only, to see that everything works.
     """
     train, test = sources(task, 64 if smoke else 20_000, 32 if smoke else 2_000)

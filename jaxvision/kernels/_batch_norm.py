@@ -1,4 +1,4 @@
-"""The sums of batch normalisation: XLA reads the batch once for each sum, the compiled kernel once for two of them."""
+"""The sums of batch normalization: XLA reads the batch once for each sum, the compiled kernel once for two of them."""
 
 from functools import partial
 

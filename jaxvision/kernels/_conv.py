@@ -1,7 +1,7 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
 1x1 and patch convolutions are matrix products (``_matmul.py``). Other dense and depthwise convolutions have compiled kernels on a CPU; all
-else is XLA's own convolution. XLA computes depthwise convolutions on a CPU by a scalar loop, tens of times slower than vectorised code:
+else is XLA's own convolution. XLA computes depthwise convolutions on a CPU by a scalar loop, tens of times slower than vectorized code:
 without compiled kernels they are sums of shifted products there.
 """
 

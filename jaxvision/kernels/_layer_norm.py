@@ -1,4 +1,4 @@
-"""Layer normalisation: XLA reads and writes a row several times in each pass, the compiled kernel once."""
+"""Layer normalization: XLA reads and writes a row several times in each pass, the compiled kernel once."""
 
 import math
 
@@ -73,7 +73,7 @@ differentiable(_normalize, gradients=Gradient((Form("cpu", native.rows_available
 
 
 def layer_norm(x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float) -> Float[Array, "... C"]:
-    """Layer normalisation along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
+    """Layer normalization along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
 
     Ba et al., "Layer Normalization", 2016, equations 3 and 4.
 

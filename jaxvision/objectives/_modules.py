@@ -1,4 +1,4 @@
-"""Module calls shared by the objectives: reading a batch, initialising and applying modules, and running several views as one batch."""
+"""Module calls shared by the objectives: reading a batch, initializing and applying modules, and running several views as one batch."""
 
 from collections.abc import Callable, Mapping
 

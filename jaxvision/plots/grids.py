@@ -41,7 +41,7 @@ _MODES = {
 def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np.ndarray, path: str | Path, *, mode: str) -> None:
     """Draw masked inputs, their reconstructions and the originals, images [n, H, W, C] each, one triple for each image.
 
-    ``mode``: "honest", or "oracle" if normalised patches were scaled back with the mean and variance of the hidden patches themselves,
+    ``mode``: "honest", or "oracle" if normalized patches were scaled back with the mean and variance of the hidden patches themselves,
     which a model cannot know. The title of the figure says which. Floats are clipped to [0, 1]. Raises ValueError for another mode and
     for arrays of other or different shapes.
 

@@ -161,7 +161,7 @@ def _draw_channels(experiment: Experiment, given: dict, source, folder: Path) ->
     patches, strengths = evaluate.top_patches(model, given, images, name, channels, **strongest)
     most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS]
     names, low, high = [f"{name} {channel}" for channel in channels[most]], images.min(), images.max()
-    shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalised images as pictures
+    shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalized images as pictures
     plots.top_patches(shown(patches[most]), folder / "top_patches.png", names=names, strengths=strengths[most])
     backward, gradient = _signal(partial(evaluate.feature_gradient, model, given, images[0], name, int(channels[most[0]])))
     plots.gradients(shown(images[0]), {f"{names[0]}, {backward}": gradient}, folder / "gradients.png")

@@ -1,4 +1,4 @@
-"""Rematerialisation: named intermediate values are kept for the backward pass, all others are computed again."""
+"""Rematerialization: named intermediate values are kept for the backward pass, all others are computed again."""
 
 from collections.abc import Callable, Iterator
 

@@ -263,7 +263,7 @@ def restore(
 ) -> state.TrainState:
     """The state of an experiment from its run folder: the best step where validation selected one, else the newest, or ``step``.
 
-    ``options`` say how the state is placed (``fsdp``). The model is not initialised. Raises ValueError when there is no such checkpoint.
+    ``options`` say how the state is placed (``fsdp``). The model is not initialized. Raises ValueError when there is no such checkpoint.
 
     >>> import tempfile, jaxvision as jv  # slow
     >>> model, source = jv.create_model("lenet5", num_classes=10), jv.data.subset(jv.data.digits("train"), range(64))

@@ -36,7 +36,7 @@ def initialize_distributed(coordinator: str | None = None, processes: int | None
 
     Explicit values come first: ``coordinator`` ("host:port"), ``processes`` (their number; with 1 nothing is done) and ``process`` (the
     index of this one). Without them, a SLURM step of several tasks (srun), a Kubernetes indexed job, an MPI launch or
-    JAX_COORDINATOR_ADDRESS is recognised, and JAX reads the rest from the environment. Call the function before any other use of JAX.
+    JAX_COORDINATOR_ADDRESS is recognized, and JAX reads the rest from the environment. Call the function before any other use of JAX.
     Raises ValueError when only some of the three are given.
 
     >>> import jaxvision as jv

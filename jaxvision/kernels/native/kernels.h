@@ -70,7 +70,7 @@ struct Rows {
   float epsilon;
 };
 
-// Layer normalisation with scale and bias [C]; the gradients of rows, scale and bias from that of the output.
+// Layer normalization with scale and bias [C]; the gradients of rows, scale and bias from that of the output.
 struct Norm {
   void (*forward)(const Rows&, const float* x, const float* scale, const float* bias, float* output, const Parallel&);
   void (*gradients)(const Rows&, const float* x, const float* scale, const float* gradient, float* to_x, float* to_scale, float* to_bias,
