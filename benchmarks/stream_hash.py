@@ -85,8 +85,8 @@ def main() -> None:
 
 The first {EXAMPLES:,} examples of {arguments.data.name} (train), batch {BATCH}, cropped to {SIZE + 16} pixels on the host and augmented
 on the devices. The table has the first 16 digits of two SHA-256 hashes: of indices, labels and float32 pixels (exact), and of the pixels
-rounded to 8 bits. All rows of a recipe are equal: {"yes" if agree else "NO"}. The hashes of different machines may differ, because the compiled kernels
-({native.instructions() or "not built"} here) and XLA round differently.
+rounded to 8 bits. All rows of a recipe are equal: {"yes" if agree else "NO"}. The hashes of different machines may differ, because the
+compiled kernels ({native.instructions() or "not built"} here) and XLA round differently.
 
 | recipe | setting | exact | 8 bits |
 |---|---|---|---|
