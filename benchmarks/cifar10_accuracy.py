@@ -18,7 +18,7 @@ import torch
 import jaxvision as jv
 from benchmarks import command, reference
 from jaxvision.train.logging import rows_of
-from jaxvision.train.run_folder import fresh, read_json
+from jaxvision.train.run_folder import read_json
 from tests.oracles import torch_layouts
 
 
@@ -59,7 +59,7 @@ def evaluate(network: torch.nn.Module, source, recipe) -> float:
 def train(experiment: jv.train.Experiment, learning_rate: float, weight_decay: float, warmup: int) -> list[float]:
     """Top-1 after each epoch of the PyTorch side."""
     key = jax.random.key(experiment.seed)
-    network = network_like(fresh(experiment).params["model"]).to(memory_format=torch.channels_last)
+    network = network_like(experiment.initializer().state().params["model"]).to(memory_format=torch.channels_last)
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim == 1]
     groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -71,7 +71,7 @@ def _ahead(logits, labels, xp=jnp):
 
 def _classification_init() -> dict:
     zero = jnp.zeros((), jnp.int32)
-    return {"loss": _Sum(jnp.zeros(()), jnp.zeros(())), "top1": zero, "top5": zero, "count": zero, "num_classes": zero}
+    return {"loss": _Sum(jnp.zeros(()), jnp.zeros(())), "top1": zero, "top5": zero, "count": zero, "outside": zero, "num_classes": zero}
 
 
 def _classification_update(state: dict, outputs: Float[Array, "B K"], batch: Batch) -> dict:
@@ -81,18 +81,25 @@ def _classification_update(state: dict, outputs: Float[Array, "B K"], batch: Bat
         raise ValueError(f"evaluate: classification found {found} and fields {fields}, expected logits [B, K] and the field label")
     labels, valid = batch["label"], batch["valid"]
     surprise = jax.vmap(lambda row, label: losses.cross_entropy(row[None], label[None]))(outputs, labels)  # [B]
-    ahead = _ahead(outputs, labels if labels.ndim == 1 else labels.argmax(-1))
+    classes = labels if labels.ndim == 1 else labels.argmax(-1)
+    ahead = _ahead(outputs, classes)
+    outside = (classes < 0) | (classes >= outputs.shape[1])
     return {
         "loss": _plus(state["loss"], jnp.where(valid, surprise, 0).astype(jnp.float32)),
         "top1": state["top1"] + jnp.sum(valid & (ahead < 1)),
         "top5": state["top5"] + jnp.sum(valid & (ahead < 5)),
         "count": state["count"] + jnp.sum(valid),
+        "outside": state["outside"] + jnp.sum(valid & outside),
         "num_classes": jnp.full_like(state["num_classes"], outputs.shape[1]),
     }
 
 
 def _classification_compute(state: dict) -> dict[str, float]:
     count, (value, error) = int(state["count"]), state["loss"]
+    if not count:
+        raise ValueError("evaluate: found no readable example, expected at least one")
+    if outside := int(state["outside"]):
+        raise ValueError(f"label: found {outside} of {count} outside the classes, expected 0 to {int(state['num_classes']) - 1}")
     total = float(value) + (float(error) if np.isfinite(value) else 0.0)
     found = {"loss": total / count, "top1": int(state["top1"]) / count}
     return found | ({"top5": int(state["top5"]) / count} if int(state["num_classes"]) > 5 else {})

@@ -53,7 +53,7 @@ def _by_products(queries: Array, keys: Array, values: Array, bias: Array | None 
 
 
 def _available(queries: Array, keys: Array, *others: Array) -> bool:
-    return keys.size > 0 and native.available(queries, keys, *others)
+    return native.available(queries, keys, *others)
 
 
 def _by_kernel(queries: Array, keys: Array, values: Array) -> Array:
@@ -140,7 +140,7 @@ def plain_self_attention(joint: Float[Array, "B N 3 h d"]) -> Float[Array, "B N 
 
 
 def _joint_available(joint: Array, *gradient: Array) -> bool:
-    return joint.size > 0 and native.available(joint, *gradient)
+    return native.available(joint, *gradient)
 
 
 def _joint_by_kernel(joint: Array) -> Array:

@@ -18,13 +18,13 @@ def _in_place(x: Array) -> Array:
 
 
 def _built(x: Array) -> bool:
-    return native.library() is not None
+    return all(isinstance(extent, int) for extent in x.shape) and native.library() is not None
 
 
 _barrier = Kernel("barrier", Form("cpu", _built, in_parts(_in_place, "... -> ...")), Form(None, always, lambda x: x))
-_barrier.primitive.def_impl(lambda x, program: [x])
-ad.deflinear2(_barrier.primitive, lambda cotangents, _, program: _barrier.bind(*map(ad.instantiate_zeros, cotangents)))
-batching.primitive_batchers[_barrier.primitive] = lambda arrays, axes, program: (_barrier.bind(*arrays), axes)
+_barrier.primitive.def_impl(lambda x, **parameters: [x])
+ad.deflinear2(_barrier.primitive, lambda cotangents, _, **parameters: _barrier.bind(*map(ad.instantiate_zeros, cotangents)))
+batching.primitive_batchers[_barrier.primitive] = lambda arrays, axes, **parameters: (_barrier.bind(*arrays), axes)
 
 
 def barrier(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -29,7 +29,7 @@ def plain_blur(image: Float[Array, "H W C"], taps: Float[Array, "K"]) -> Float[A
 
 
 def _available(images: Array, taps: Array) -> bool:
-    return images.size > 0 and native.available(images, taps)
+    return native.available(images, taps)
 
 
 def _by_kernel(images: Array, taps: Array) -> Array:

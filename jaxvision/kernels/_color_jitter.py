@@ -82,7 +82,7 @@ def plain_jitter(image: Float[Array, "H W C"], order: Int[Array, "4"], factors: 
 
 
 def _available(images: Array, order: Array, factors: Array) -> bool:
-    return images.shape[3] == 3 and images.size > 0 and native.available(images, factors)
+    return images.shape[3] == 3 and native.available(images, factors)
 
 
 def _by_kernel(images: Array, order: Array, factors: Array) -> Array:

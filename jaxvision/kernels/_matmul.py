@@ -54,7 +54,7 @@ def _to_matrix(rows: Array, gradient: Array, **options: Any) -> Array:
 
 
 def _available(rows: Array, matrix: Array, **options: Any) -> bool:
-    return min(rows.size, matrix.size) > 0 and rows.size // rows.shape[-1] >= MIN_ROWS and native.available(rows, matrix)
+    return native.available(rows, matrix) and rows.size // rows.shape[-1] >= MIN_ROWS
 
 
 def _compiled(target: str, rule: str, plain: Callable) -> Callable[..., Array]:

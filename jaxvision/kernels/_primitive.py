@@ -5,6 +5,7 @@ which function computes it. The last row is the reference. The choice is made wh
 for: ``jax.export`` for another platform never contains a kernel of this one. A form for another accelerator is one function and one row.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -31,6 +32,10 @@ class Form(NamedTuple):
 def always(*arrays: Array, **options: Any) -> bool:
     """The condition of a form that takes all arrays."""
     return True
+
+
+def _matmul_precision(precision: Any) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if precision is None else jax.default_matmul_precision(precision)
 
 
 def reference_of(primitive: Primitive) -> Callable[..., list[Array]] | None:
@@ -82,22 +87,29 @@ class Kernel:
         return jax.tree.unflatten(jax.tree.structure(self._like(arrays, options)), self.bind(*arrays, **options))
 
     def bind(self, *arrays: Array, **options: Any) -> list[Array]:
-        """The results by the primitive; ``options`` are hashable."""
+        """The results by the primitive; ``options`` are hashable.
+
+        The precision that ``jax.default_matmul_precision`` sets here becomes a parameter, since the reference is traced later. The
+        derivatives get the same parameter.
+        """
+        options = {"precision": jax.config.jax_default_matmul_precision} | options
         return self.primitive.bind(*arrays, program=_partitioned_program(), **options)
 
-    def _choose(self, platform: str | None, *arrays: Array, program: Any, **options: Any) -> list[Array]:
+    def _choose(self, platform: str | None, *arrays: Array, program: Any, precision: Any, **options: Any) -> list[Array]:
         """The results by the first form for the platform that is available: the one place where a form is chosen."""
         rows = (form for form in self.forms if form.platform in (platform, None) and form.available(*arrays, **options))
-        return jax.tree.leaves(next(rows).function(*arrays, **options))
+        with _matmul_precision(precision):
+            return jax.tree.leaves(next(rows).function(*arrays, **options))
 
-    def _referred(self, *arrays: Array, program: Any = None, **options: Any) -> list[Array]:
-        return jax.tree.leaves(self.reference(*arrays, **options))
+    def _referred(self, *arrays: Array, program: Any = None, precision: Any = None, **options: Any) -> list[Array]:
+        with _matmul_precision(precision):
+            return jax.tree.leaves(self.reference(*arrays, **options))
 
     def _like(self, arrays: tuple[Array, ...], options: dict) -> Any:
         structs = tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays)
         return _outline(self.reference, structs, tuple(sorted(options.items())))
 
-    def _shapes(self, *arrays: Any, program: Any, **options: Any) -> list[jax.core.ShapedArray]:
+    def _shapes(self, *arrays: Any, program: Any, precision: Any, **options: Any) -> list[jax.core.ShapedArray]:
         return [jax.core.ShapedArray(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(self._like(arrays, options))]
 
     def _evaluate(self, *arrays: Array, **parameters: Any) -> list[Array]:

@@ -81,7 +81,12 @@ def draw(
     """
     now = first_filters(experiment, state)
     source = (experiment.test if experiment.test is not None else experiment.validation) if experiment.reads == ("image",) else None
-    found = _rows(infer(source)) if source is not None else None
+    found = None
+    if source is not None:
+        try:  # a model whose ``__call__`` takes no images is evaluated by a function of its own
+            found = _rows(infer(source))
+        except Exception as error:
+            report(_failure("predictions", error))
     has_features = source is not None and callable(getattr(experiment.model, "features", None))
     kept = jax.tree.map(sharding.fetch, state._replace(opt_state=None)) if options.draw or has_features else None
     if not sharding.is_primary():

@@ -102,6 +102,24 @@ def test_a_program_for_another_platform_is_the_reference_s(name):
         np.testing.assert_allclose(one, other, atol=1e-5 * max(1, np.abs(other).max()))
 
 
+@pytest.mark.parametrize("platform", ["cpu", *OTHERS])
+@pytest.mark.parametrize("function", [kernels.product, lambda x, matrix: kernels.barrier(x) @ matrix])
+def test_a_program_for_any_batch_size_is_exported(function, platform):
+    (size,) = jax.export.symbolic_shape("n")
+    arrays = jax.ShapeDtypeStruct((size, 32), jnp.float32), jax.ShapeDtypeStruct((32, 8), jnp.float32)
+    assert jax.export.export(jax.jit(function), platforms=(platform,))(*arrays).out_avals[0].shape == (size, 8)
+
+
+def test_the_precision_of_products_is_that_of_their_surroundings():
+    def loss(rows, matrix):
+        with jax.default_matmul_precision("highest"):
+            return jnp.sum(kernels.product(rows, matrix))
+
+    program = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(*FUNCTIONS["product"][2]).lower(lowering_platforms=("cuda",)).as_text()
+    products = [line for line in program.splitlines() if "dot_general" in line]
+    assert products and all("HIGHEST" in line for line in products)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet20", "vit_tiny_patch16_224"])
 def test_a_train_step_is_exported_for_another_platform(network):

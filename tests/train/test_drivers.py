@@ -55,7 +55,7 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, 
     2e-6 were found for six keys, 1e-7 to 2e-7 without tiles. The bound is that of the drivers.
     """
     if not compiled:
-        monkeypatch.setattr(native, "present", lambda: False)
+        monkeypatch.setattr(native, "available", lambda *arrays, **options: False)
     objective, optimizer, augment, source = driver_agreement.problem(driver_agreement.CALM)
     key, batches = jax.random.key(0), list(jv.data.batches(source, 32, steps=15, threads=0))
     pure = jv.train.make_step(objective, optimizer, augment=augment)

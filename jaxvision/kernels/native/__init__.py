@@ -79,13 +79,17 @@ def present() -> bool:
 
 
 def available(*arrays: Array, **options: object) -> bool:
-    """Whether there are compiled kernels for these arrays: all are float32, and the library was built."""
-    return all(array.dtype == np.float32 for array in arrays) and library() is not None
+    """Whether there are compiled kernels for these arrays: all are float32, not empty and of known shape, and the library was built.
+
+    A dimension is not known in a program that is exported for any batch size (``jax.export.symbolic_shape``).
+    """
+    known = all(isinstance(extent, int) and extent > 0 for array in arrays for extent in array.shape)
+    return known and all(array.dtype == np.float32 for array in arrays) and library() is not None
 
 
 def rows_available(x: Array, *others: Array, **options: object) -> bool:
     """Whether there are compiled kernels for x [..., C] as rows, and for the other arrays."""
-    return x.ndim > 1 and x.size > 0 and available(x, *others)
+    return x.ndim > 1 and available(x, *others)
 
 
 def as_rows(x: Array) -> Array:
