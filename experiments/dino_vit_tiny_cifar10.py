@@ -3,7 +3,7 @@
     python -m experiments.dino_vit_tiny_cifar10 --data FOLDER_OR_NPZ [--epochs 300] [--dtype bfloat16]
 
 Two views of 32 pixels and six crops of 16, patches of 4. Weighted k-NN (k 20) evaluates the student after each epoch.
-Expected: public tables have 89.5 % linear for a ResNet-18 after 1,000 epochs on all 50,000 images; no long run was made here.
+Expected: solo-learn's table has 89.5 % linear for a ResNet-18 after 1,000 epochs on all 50,000 images; no long run was made here.
 """
 
 from functools import partial

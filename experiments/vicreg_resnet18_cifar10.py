@@ -4,7 +4,7 @@
 
 Weighted k-NN (k 20) evaluates the encoder after each epoch. `python -m experiments.linear_probe --run RUN` trains a linear classifier
 on its features.
-Expected: public tables have 92.1 % linear after 1,000 epochs on all 50,000 images; not run to the end here; only `--smoke` was run.
+Expected: solo-learn's table has 92.1 % linear after 1,000 epochs on all 50,000 images; not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path
