@@ -4,7 +4,8 @@
 
 Weighted k-NN (k 20) evaluates the encoder after each epoch. `python -m experiments.linear_probe --run RUN` trains a linear classifier
 on its features.
-Expected: 84.8 % k-NN after 200 epochs on all 50,000 images and 90.7 % linear after 1,000 in public tables; no long run was made here.
+Expected: on all 50,000 images 90.7 % linear after 1,000 epochs in solo-learn's table, 84.8 % k-NN after 200 in another public table; no
+long run was made here.
 """
 
 from pathlib import Path
