@@ -49,7 +49,7 @@ def ours(count: int = COUNT, size: int = SIZE) -> Callable:
 
 
 def passes(text: str, elements: int) -> dict[str, int]:
-    """The instructions of an optimised program's entry computation by kind, and how many write arrays of ``elements`` or more."""
+    """The instructions of an optimized program's entry computation by kind, and how many write arrays of ``elements`` or more."""
     entry = text[text.index("ENTRY ") :]
     counts = collections.Counter()
     for shape, kind in re.findall(r"= \(?\w+\[([\d,]*)\][^ ]* ([\w-]+)\(", entry):

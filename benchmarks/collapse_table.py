@@ -40,7 +40,7 @@ The guard reads metrics, not images.
 
 
 class Encoder(nn.Module):
-    """Two strided convolutions and a global mean. Without normalisation all units can become 0."""
+    """Two strided convolutions and a global mean. Without normalization all units can become 0."""
 
     num_classes: int = 0
     bias: float = 0.0  # initial bias of the units
@@ -101,7 +101,7 @@ _OPTIONS = {
 
 
 def views():
-    """Two views of an image: shifted by at most one pixel, with a little noise, normalised."""
+    """Two views of an image: shifted by at most one pixel, with a little noise, normalized."""
     crop, noise = jv.augment.random_crop(SIZE, padding=1), jv.augment.gaussian_noise(0.02)
     draw = jv.augment.chain(crop, noise, jv.augment.normalize((0.3,), (0.35,)))
     return jv.augment.views(draw, draw)
@@ -172,7 +172,7 @@ line in the console and as an entry (step, term, name) under `collapse` in `summ
 starts with a new guard. The docstring of `jv.evaluate.guard` explains each name: the metrics that it depends on, and for how many steps a
 condition must hold.
 
-The table has toy runs: two convolutions without normalisation, or a ViT with two blocks, on the digits of the package at {SIZE} x {SIZE}
+The table has toy runs: two convolutions without normalization, or a ViT with two blocks, on the digits of the package at {SIZE} x {SIZE}
 pixels, {BATCH} images a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Reported" is
 the first finding of each seed; the metrics are those of the last step of the last seed. {where}.
 To repeat the measurement, run `{COMMAND}`.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.full_checks NAME...
 
-Each is what a test does on a few rows, files or kills, and stops at the first that fails. Whole networks beside torchvision and timm are
+Each is what a test does on a few rows, files or kills, and stops at the first that fails. Whole networks against torchvision and timm are
 ``benchmarks.parity_table``, every loss under every driver ``benchmarks.losses_table``, every collapse ``benchmarks.collapse_table``.
 """
 
@@ -39,7 +39,7 @@ def layouts() -> None:
 
 
 def norms() -> None:
-    """Every row: epsilon and momentum of its normalisations are those of the libraries that have it."""
+    """Every row: epsilon and momentum of its normalizations are those of the libraries that have it."""
     from tests.models.test_norms import compare
 
     for name in jv.list_models():

@@ -64,16 +64,17 @@ def text(found: dict[Row, list[str]]) -> str:
     """The section: how the errors were measured, and the table."""
     shares = {dtype: [share(row, cell) for row, cells in found.items() if row[1] == dtype for cell in cells[1:]] for dtype in BOUNDS}
     bounds = "; ".join(f"{dtype} {value:g} and {gradient:g}" for dtype, (value, gradient) in BOUNDS.items())
+    largest = " and ".join(f"{np.max([0.0, *parts]):.2f} of its bound in {dtype}" for dtype, parts in shares.items())
     versions = f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()} CPU"
     return f"""{SECTION}
 
 Each loss is compared with an independent float64 implementation of its paper's formula in plain loops (`tests/oracles`), whose gradients
 come from complex steps. A cell has max |a - b| / max |b| of the value / of the worst gradient, the largest of 1, 2, 4 and 8 simulated CPU
-devices; - where there is no gradient. Both read the same rounded arrays. The global batch has {BATCH} examples. The column "value" has the
-formula's value (its norm for a centre).
+devices; - where there is no gradient. Both get the same arrays, rounded to the type of the row. The global batch has {BATCH} examples.
+The column "value" has the formula's value (its norm for a centre).
 
-Bounds on value and gradient: {bounds}; for temperatures T below 0.05 times 0.05 / T. The largest part of its bound that any
-error takes: {", ".join(f"{dtype} {np.max([0.0, *parts]):.2f}" for dtype, parts in shares.items())}.
+Bounds on value and gradient: {bounds}; for temperatures T below 0.05 times 0.05 / T. The largest error is
+{largest}.
 
 Measured with {versions} by `python -m benchmarks.losses_table`, which writes this section.
 

@@ -83,7 +83,7 @@ def compare(operation: Operation, *, backward: bool, turns: int) -> dict[str, si
     rest = range(len(given)), signal if backward else None
     sides = {"ours": functions.ours(operation.ours, given, *rest)}
     if operation.reference:
-        sides["twin"] = functions.ours(operation.reference, given, *rest)  # the name of the columns in existing tables
+        sides["reference"] = functions.ours(operation.reference, given, *rest)
     sides["PyTorch"] = functions.theirs(operation.theirs, given, *rest)
     return side_by_side.paces_of_equals(sides, bound=_BOUND, what=str(operation.shapes), turns=turns)
 
@@ -104,10 +104,10 @@ def main() -> None:
                 over = {side: side_by_side.ratio(found["ours"], found[side]) for side in list(found)[1:]}
                 which = "forward and gradients" if backward else "forward"
                 row = {"kind": kind, "operation": name, "pass": which}
-                row |= {f"ratio_over_{side}": str(over.get(side, "")) for side in ("PyTorch", "twin")}
+                row |= {f"ratio_over_{side}": str(over.get(side, "")) for side in ("PyTorch", "reference")}
                 row |= {
                     f"median_{side}_seconds": f"{found[side].quartiles()[1]:.6f}" if side in found else ""
-                    for side in ("ours", "PyTorch", "twin")
+                    for side in ("ours", "PyTorch", "reference")
                 }
                 path = side_by_side.write("operation_time", [row], named_by=("kind", "operation", "pass"))
                 text = ", ".join(f"ratio ours/{side} {quotient}" for side, quotient in over.items())

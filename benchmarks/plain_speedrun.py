@@ -70,7 +70,7 @@ def orthogonal(matrix, steps: int = 5):
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum and bias correction; each kernel [D, ...] is normalised to sqrt(D)."""
+    """Muon with Nesterov momentum and bias correction; each kernel [D, ...] is normalized to sqrt(D)."""
 
     def __init__(self, parameters, lr: float, beta: float):
         super().__init__(parameters, {"lr": lr, "beta": beta})
@@ -91,7 +91,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Training:
-    """Network and optimizers of a run of ``steps`` steps on normalised images [N, 3, 32, 32] in batches of ``batch_size``."""
+    """Network and optimizers of a run of ``steps`` steps on normalized images [N, 3, 32, 32] in batches of ``batch_size``."""
 
     def __init__(self, network: SpeedNet, image, label, *, steps: int, batch_size: int, whitening_steps: int, rates: dict, decay: float):
         self.network, self.label, self.steps, self.count = network, label, steps, 0

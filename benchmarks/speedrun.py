@@ -1,6 +1,6 @@
 """Accuracy over time of ``experiments.speedrun_cifar10`` compared with the same recipe in PyTorch; epochs alternate.
 
-    python -m benchmarks.speedrun --data FOLDER_OR_NPZ [--epochs 8] [--batch_size 1000]
+    python -m benchmarks.speedrun --data FOLDER_OR_NPZ [--epochs 8] [--batch-size 1000]
 
 Both sides start with the same weights and get the same images in the same order; each draws its own flips and shifts. Before the run, the
 logits of test images are compared, and all weights after one step on the same views. The times include neither compilation, which has its
@@ -90,7 +90,7 @@ class Theirs:
         )
 
     def prepared(self, images: np.ndarray):
-        """Normalised images [N, C, H, W]."""
+        """Normalized images [N, C, H, W]."""
         return self.placed(np.moveaxis(np.asarray(jv.evaluate.prepared(images, self.experiment.recipe)), -1, 1))
 
     def placed(self, values: np.ndarray):
@@ -178,7 +178,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 folder or archive, or an .npz file")
     for name in ("epochs", "batch_size", "seed"):
-        parser.add_argument(f"--{name}", type=int if name == "seed" else command.positive, default=defaults[name])
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int if name == "seed" else command.positive, default=defaults[name])
     given = vars(parser.parse_args())
     reference.torchvision()  # which must be there
     experiment, options = config(**given), defaults | given

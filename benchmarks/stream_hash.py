@@ -81,12 +81,12 @@ def main() -> None:
         agree &= len({json.dumps(digests) for _, digests in found}) == 1
         lines += [f"| {recipe} | {setting} | `{digests['exact']}` | `{digests['rounded']}` |" for setting, digests in found]
     table = "\n".join(lines)
-    text = f"""# The same stream for any threads, devices and processes
+    text = f"""# Training examples are the same for any number of threads, devices and processes
 
 The first {EXAMPLES:,} examples of {arguments.data.name} (train), batch {BATCH}, cropped to {SIZE + 16} pixels on the host and augmented
-on the devices: SHA-256 (first 16 digits) of indices, labels and float32 pixels bit by bit, and of the pixels rounded to 8 bits.
-All settings of a recipe agree: {"yes" if agree else "NO"}. Pixels depend, by rounding, on how they were computed: the compiled kernels
-({native.instructions() or "not built"} here) or XLA, and its version.
+on the devices. The table has the first 16 digits of two SHA-256 hashes: of indices, labels and float32 pixels (exact), and of the pixels
+rounded to 8 bits. All rows of a recipe are equal: {"yes" if agree else "NO"}. The hashes of different machines may differ, because the
+compiled kernels ({native.instructions() or "not built"} here) and XLA round differently.
 
 | recipe | setting | exact | 8 bits |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Recipes, one a file: ``python -m experiments.NAME --help``. This file holds the parts that several recipes share."""
+"""Recipes, one per file: ``python -m experiments.NAME --help``. This file holds the parts that several recipes share."""
 
 import argparse
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def _network(model: str):
 
 
 def _normalization(moments: str, channels: int) -> Callable | None:
-    """The normalisation that ``moments`` names: "MEAN,STD" for all channels, "imagenet", or "none"."""
+    """The normalization that ``moments`` names: "MEAN,STD" for all channels, "imagenet", or "none"."""
     if moments == "none":
         return None
     if moments == "imagenet":
@@ -140,7 +140,7 @@ def start(
     """The encoder of a run folder, or a network by name with the weights of a file; and labelled data.
 
     ``key``: "student", the encoder that the run trained, or "teacher", the moving average that it kept. ``data``: by default the run's own.
-    ``moments``: the normalisation of images for a weight file's network; a run folder knows its own. Raises ValueError where both or
+    ``moments``: the normalization of images for a weight file's network; a run folder knows its own. Raises ValueError where both or
     neither of ``run`` and ``weights`` are given, where ``data`` have another shape than the run's, or where the run kept no teacher.
     """
     if smoke:

@@ -1,4 +1,4 @@
-"""SimCLR, DINO, MAE, supervised training and random initialisation compared: the same encoder, data, budget and evaluation.
+"""SimCLR, DINO, MAE, supervised training and random initialization compared: the same encoder, data, budget and evaluation.
 
     python -m experiments.compare_objectives --data FOLDER [--labels 10]                # all methods, three seeds each, and a table
     python -m experiments.compare_objectives --data FOLDER --encoder lenet              # the same without mae, which needs a transformer
@@ -6,9 +6,9 @@
 
 FOLDER holds idx files (MNIST), CIFAR-10 or an .npz. The encoder is a small Vision Transformer: 4 blocks, patches of 4 x 4 pixels.
 Pre-training uses all training images. Evaluation uses ``labels`` images of each class and all test images: weighted k-NN, a linear probe
-(L-BFGS) and fine-tuning of the whole encoder. Baselines are the same encoder at random initialisation, and raw pixels. For runs of minutes
+(L-BFGS) and fine-tuning of the whole encoder. Baselines are the same encoder at random initialization, and raw pixels. For runs of minutes
 the settings differ from the papers: DINO has BatchNorm in the head, no frozen prototypes, and no schedules of weight decay and of the
-teacher's temperature; MAE does not normalise its targets.
+teacher's temperature; MAE does not normalize its targets.
 Expected: docs/results.md has figures on 2 CPU cores, for MNIST and CIFAR-10.
 """
 
@@ -120,7 +120,7 @@ def config(
         encoder: A Vision Transformer of 4 blocks, or a network that cannot hide patches (no mae): ResNet-20, or LeNet-5, which takes
             32 x 32 pixels only (also as dino's local crops).
         learning_rate: Peak rate of AdamW; by default one that suits the method.
-        seed: Decides initialisation, data order, augmentation and which labels are kept.
+        seed: Decides initialization, data order, augmentation and which labels are kept.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     train, test = (jv.data.synthetic(count, seed=count) for count in (64, 32)) if smoke else jv.data.labelled(required(data), 32)

@@ -4,7 +4,7 @@
     python -m experiments.dino_vit_s16_imagenet --tfds imagenet2012
 
 FOLDER has train/ and val/, with one sub-folder of images for each class; labels are used only by k-NN on a tenth of the training images.
-Expected: the paper has 69.3 % k-NN and 73.8 % linear after 100 epochs with 8 crops; not run here, only its smoke form was.
+Expected: the paper has 69.3 % k-NN and 73.8 % linear after 100 epochs with 8 crops; not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial
@@ -43,7 +43,7 @@ def config(
         momentum: Of the teacher at the start; it rises to 1 along a cosine.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     size, name, local, options = 224, "vit_small_patch16_224", 96, {}

@@ -3,7 +3,7 @@
     python -m experiments.dino_vit_tiny_cifar10 --data FOLDER_OR_NPZ [--epochs 300] [--dtype bfloat16]
 
 Two views of 32 pixels and six crops of 16, patches of 4. Weighted k-NN (k 20) evaluates the student after each epoch.
-Expected: public tables have 89.5 % linear for a ResNet-18 after 1,000 epochs on all 50,000 images; no long run was made here.
+Expected: solo-learn's table has 89.5 % linear for a ResNet-18 after 1,000 epochs on all 50,000 images; no long run was made here.
 """
 
 from functools import partial
@@ -40,7 +40,7 @@ def config(
         momentum: Of the teacher at the start; it rises to 1 along a cosine.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -3,8 +3,9 @@
     python -m experiments.fcmae_convnextv2_atto_cifar10 --data FOLDER_OR_NPZ [--epochs 400] [--dtype bfloat16]
     python -m experiments.fine_tune --run RUN
 
-With patches of 1 the last map has 4 x 4 places of 8 x 8 pixels each; 10 of 16 are hidden. Convolutions are masked, dense ones.
-Expected: not run here to its end, only its smoke form was.
+With patches of 1 the last map has 4 x 4 places of 8 x 8 pixels each; 10 of 16 are hidden. Convolutions are dense, with masked inputs (no
+sparse kernels).
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial
@@ -39,7 +40,7 @@ def config(
         mask_ratio: Share of the patches that are hidden.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order, augmentation and masks.
+        seed: Decides initialization, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -42,7 +42,7 @@ def config(
         key: Which encoder of the run: the trained one, or the teacher that DINO and BYOL keep.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
-        moments: Normalisation of the network's images: imagenet, none, or MEAN,STD for all channels.
+        moments: Normalization of the network's images: imagenet, none, or MEAN,STD for all channels.
         data: Labelled images; by default those of the run.
         labels: Share of each class's images to train on; above 1, the number of each class.
         epochs: Passes over the training images.
@@ -53,8 +53,8 @@ def config(
         label_smoothing: Share of the target that is distributed evenly over all classes.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         flip: Whether half of the images are flipped horizontally; not for digits.
-        scratch: Start from random initialisation.
-        seed: Decides the head's initialisation, which labels are kept, data order and augmentation.
+        scratch: Start from random initialization.
+        seed: Decides the head's initialization, which labels are kept, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
     found = start(run, weights, model, data, smoke=smoke, key=key, moments=moments)

@@ -3,7 +3,7 @@
     python -m experiments.jigsaw_resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 100] [--dtype bfloat16]
 
 Nine tiles of each image are put in one of 100 orders, which the network predicts. Weighted k-NN (k 20) evaluates the encoder.
-Expected: not run here to its end, only its smoke form was.
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ def config(
         permutations: How many orders there are to tell apart.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and orders of tiles.
+        seed: Decides initialization, data order and orders of tiles.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -20,9 +20,9 @@ def config(
 
     Args:
         epochs: Passes over the 1,438 training images.
-        batch_size: Images an update.
+        batch_size: Images per update.
         learning_rate: Adam's peak rate; it falls to zero along a cosine.
-        seed: Decides initialisation and data order.
+        seed: Decides initialization and data order.
         smoke: A few steps only, to see that everything works.
     """
     train, test = jv.data.digits("train"), jv.data.digits("test")

@@ -27,14 +27,14 @@ def config(
     seed: int = 0,
     smoke: bool = False,
 ) -> jv.train.Experiment:
-    """Repeat the lecture's training run.
+    """Train LeNet-5 on MNIST.
 
     Args:
         data: Folder with the idx files.
         epochs: Passes over the training images.
-        batch_size: Images an update.
+        batch_size: Images per update.
         learning_rate: Of plain SGD, constant.
-        seed: Decides initialisation and data order.
+        seed: Decides initialization and data order.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     if smoke:

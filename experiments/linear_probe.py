@@ -37,13 +37,13 @@ def config(
         key: Which encoder of the run: the trained one, or the teacher that DINO and BYOL keep.
         weights: Weight file instead of a run folder.
         model: The network that the weight file is for; options follow a colon: resnet18:stem=cifar.
-        moments: Normalisation of the network's images: imagenet, none, or MEAN,STD for all channels.
+        moments: Normalization of the network's images: imagenet, none, or MEAN,STD for all channels.
         data: Labelled images; by default those of the run.
         epochs: Passes over the training images.
         batch_size: Images in a step, over all devices.
         learning_rate: Peak rate for a batch of 256; it is scaled with the batch.
         flip: Whether half of the images are flipped horizontally; not for digits.
-        seed: Decides the head's initialisation, data order and augmentation.
+        seed: Decides the head's initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a small random encoder, to see that everything works.
     """
     found = start(run, weights, model, data, smoke=smoke, key=key, moments=moments)

@@ -1,11 +1,11 @@
-"""MAE with ViT-B/16 on ImageNet (He et al., 2021): 147 of 196 patches hidden, a decoder of 8 blocks of 512, normalised targets.
+"""MAE with ViT-B/16 on ImageNet (He et al., 2021): 147 of 196 patches hidden, a decoder of 8 blocks of 512, normalized targets.
 
     python -m experiments.mae_vit_b16_imagenet --data FOLDER [--batch-size 4096] [--dtype bfloat16] [--fsdp]
     python -m experiments.mae_vit_b16_imagenet --tfds imagenet2012
     python -m experiments.fine_tune --run RUN
 
 FOLDER has train/ and val/, with one sub-folder of images for each class.
-Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run here, only its smoke form was.
+Expected: the paper has 83.6 % after 1,600 epochs and fine-tuning; not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial
@@ -48,7 +48,7 @@ def config(
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         accumulate: Micro-batches in a step, where the batch does not fit into memory.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order, augmentation and masks.
+        seed: Decides initialization, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     size, name, options, decoder = 224, "vit_base_patch16_224", {}, _decoder(smoke)

@@ -4,7 +4,7 @@
     python -m experiments.fine_tune --run RUN
 
 Patches of 4: 48 of 64 are hidden. k-NN is reported after each epoch, but fine-tuning is the method's own evaluation.
-Expected: not run here to its end, only its smoke form was.
+Expected: not run to the end here; only `--smoke` was run.
 """
 
 from functools import partial
@@ -43,7 +43,7 @@ def config(
         mask_ratio: Share of the patches that are hidden.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order, augmentation and masks.
+        seed: Decides initialization, data order, augmentation and masks.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -41,7 +41,7 @@ def config(
         learning_rate: Of SGD with momentum 0.9; a tenth of it from half of the run on, a hundredth in the last quarter.
         weight_decay: Added to the gradient of kernels, not of biases and norms.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -3,7 +3,7 @@
     python -m experiments.resnet18_cifar10 --data FOLDER_OR_NPZ [--epochs 30] [--dtype bfloat16]
 
 FOLDER_OR_NPZ is a CIFAR-10 folder or archive (python or binary version), or an .npz with x_train, y_train, x_test, y_test.
-Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, beside PyTorch; 30 epochs were not run here.
+Expected: docs/results.md has three epochs on 20,000 of the 50,000 images, compared with PyTorch; 30 epochs were not run here.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def config(
         weight_decay: Added to the gradient of kernels, not of biases and norms.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -3,7 +3,7 @@
     python -m experiments.resnet18_folder --data FOLDER_OR_ZIP [--epochs 15] [--size 96]
     python -m experiments.resnet18_folder --data FOLDER_OR_ZIP --held-out 0.2     # where there are class folders only
 
-Expected: docs/results.md has 3,670 photographs of five kinds of flowers (short side 96 pixels), by epoch.
+Expected: 73.6 % validation top-1 after 15 epochs on 3,670 photographs of flowers, short side 96 pixels (1 seed; docs/results.md).
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def config(
         learning_rate: Peak rate of SGD with Nesterov momentum 0.9.
         weight_decay: Added to the gradient of kernels, not of biases and norms.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order, augmentation and what is held out.
+        seed: Decides initialization, data order, augmentation and what is held out.
         smoke: A few steps on drawn shapes, to see that everything works.
     """
     if smoke:

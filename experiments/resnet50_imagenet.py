@@ -44,7 +44,7 @@ def config(
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         accumulate: Micro-batches in a step, where the batch does not fit into memory.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     size, name = 224, "resnet50"

@@ -4,7 +4,7 @@
     python -m experiments.simclr_resnet50_imagenet --tfds imagenet2012
 
 FOLDER has train/ and val/, with one sub-folder of images for each class; labels are used only by k-NN on a tenth of the training images.
-Expected: the paper's linear probe reaches 69.3 % after 1,000 epochs with a batch of 4,096; not run here, only its smoke form was.
+Expected: the paper's linear probe reaches 69.3 % after 1,000 epochs with a batch of 4,096; not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path
@@ -36,13 +36,13 @@ def config(
         data: Folder with train/ and val/.
         tfds: Name of a prepared TensorFlow Datasets set instead of a folder.
         epochs: Passes over the training images.
-        batch_size: Images an update, over all devices; each is compared with twice as many less two.
+        batch_size: Images per update, over all devices; each is compared with twice as many less two.
         learning_rate: Peak rate of LARS for a batch of 256; it is scaled with the batch.
         weight_decay: On kernels only.
         temperature: That similarities are divided by.
         warmup_epochs: Epochs in which the rate rises from zero; at most half the run.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     size, name = 224, "resnet50"

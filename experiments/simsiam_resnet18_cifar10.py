@@ -4,7 +4,7 @@
 
 Weighted k-NN (k 20) evaluates the encoder after each epoch. `python -m experiments.linear_probe --run RUN` trains a linear classifier
 on its features.
-Expected: the paper has 91.8 % linear after 800 epochs on all 50,000 images; not run here to its end, only its smoke form was.
+Expected: the paper has 91.8 % linear after 800 epochs on all 50,000 images; not run to the end here; only `--smoke` was run.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def config(
         weight_decay: On kernels only.
         constant_predictor_rate: Keep the predictor's rate at its initial value.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images with a smaller network, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

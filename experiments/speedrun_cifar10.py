@@ -51,7 +51,7 @@ def whitens(train, *, epsilon: float = 5e-4) -> Fixed:
 
 
 def identity_first(key, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """A kernel whose first outputs equal its inputs (Dirac); the others are initialised as in PyTorch."""
+    """A kernel whose first outputs equal its inputs (Dirac); the others are initialized as in PyTorch."""
     drawn, (rows, columns, inputs, outputs) = torch_default(key, shape, dtype), shape
     same = min(inputs, outputs)
     return drawn.at[..., :same].set(0).at[rows // 2, columns // 2, jnp.arange(same), jnp.arange(same)].set(1)
@@ -101,7 +101,7 @@ class SpeedNet(nn.Module):
 
 
 def keep_norm() -> optax.GradientTransformation:
-    """Scale every updated kernel [..., D] to the norm sqrt(D). A normalisation follows each kernel, so that its scale has no effect."""
+    """Scale every updated kernel [..., D] to the norm sqrt(D). A normalization follows each kernel, so that its scale has no effect."""
 
     def on_sphere(update: Array, kernel: Array) -> Array:
         moved = kernel + update
@@ -166,7 +166,7 @@ def config(
         weight_decay: Of biases and head, for each image of a batch.
         whitening_epochs: Epochs in which the bias behind the whitening layer is trained.
         dtype: Compute type, float32 or bfloat16; parameters stay float32.
-        seed: Decides initialisation, data order and augmentation.
+        seed: Decides initialization, data order and augmentation.
         smoke: A few steps on synthetic images, to see that everything works.
     """
     train, test = cifar10(data, smoke=smoke)

@@ -2,7 +2,7 @@
 
     python -m experiments.transformer_characters [--model recurrent --context fixed] [--task reverse]
 
-The Transformer of "Attention Is All You Need", small, beside the recurrent encoder-decoder with a fixed or an attended context. No day of
+The Transformer of "Attention Is All You Need", small, next to the recurrent encoder-decoder with a fixed or an attended context. No day of
 the test set occurs in training, in any form. ``--task reverse`` turns strings of letters around: there a fixed context is too small.
 Expected: exact strings (top1) after 5 epochs: dates 100 % (seeds 0, 1, 2; 2,000 held-out days), recurrent attended 100, 100 %, fixed 43.6,
 26.5 % (seeds 0, 1); reversed strings, seed 0: 100 %, recurrent attended 99.7 %, fixed 14.0 %. 63 s of training (recurrent 21 to 47 s) on 2
@@ -118,13 +118,13 @@ def config(
 
     Args:
         model: The Transformer, or the recurrent encoder-decoder.
-        context: What the recurrent decoder hears: all states of the source, weighed, or the last ones alone.
+        context: Context of the recurrent decoder: all encoder states, weighted by attention, or only the last ones.
         task: Dates into ISO form, or strings of letters turned around.
         width: Features of a token.
         epochs: Passes over the training pairs.
-        batch_size: Pairs an update.
+        batch_size: Pairs per update.
         learning_rate: Adam's peak rate.
-        seed: Decides initialisation and order; the pairs are always the same.
+        seed: Decides initialization and order; the pairs are always the same.
         smoke: A few steps only, to see that everything works.
     """
     train, test = sources(task, 64 if smoke else 20_000, 32 if smoke else 2_000)

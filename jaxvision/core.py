@@ -35,7 +35,7 @@ class Carry(NamedTuple):
 
 
 class Aux(NamedTuple):
-    """What ``Objective.loss`` returns beside the loss.
+    """What ``Objective.loss`` returns in addition to the loss.
 
     >>> from jaxvision.core import Aux, Carry
     >>> Aux(Carry({}, {}), {"loss": 1.5}).metrics
@@ -73,7 +73,7 @@ def unchanged(params: dict, carry: Carry, step: Array) -> Carry:
 
 
 def fold_name(key: Key, name: str) -> Key:
-    """A key derived from ``key`` and a name, the same on every machine and in every session."""
+    """A key derived from ``key`` and a name, the same on every machine and in every process."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 

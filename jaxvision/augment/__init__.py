@@ -83,7 +83,7 @@ __all__ = [
     "posterize",
     "saturation",
     "solarize",
-    # filters, noise, normalisation
+    # filters, noise, normalization
     "gaussian_blur",
     "gaussian_noise",
     "normalize",

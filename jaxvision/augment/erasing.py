@@ -70,7 +70,7 @@ def random_erasing(
     """Replace a random rectangle by a colour or noise, with a probability: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
     ``scale``: range of the rectangle's area, as a fraction of the image's; ``ratio``: range of height / width, drawn log-uniformly;
-    ``value``: one number, one for each channel, or "random" for standard normal noise, which suits a normalised image.
+    ``value``: one number, one for each channel, or "random" for standard normal noise, which suits a normalized image.
     Source: Zhong et al., Random Erasing Data Augmentation, 2017.
 
     Raises ValueError for a range that is not positive and in order, or another string as ``value``.

@@ -1,4 +1,4 @@
-"""Operations on single pixels: flips, normalisation, noise; and the planar form in which colour formulas are computed."""
+"""Operations on single pixels: flips, normalization, noise; and the planar form in which colour formulas are computed."""
 
 from collections.abc import Callable, Sequence
 
@@ -101,7 +101,7 @@ def random_vertical_flip(*, probability: float = 0.5) -> Augmentation:
 
 
 def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Augmentation:
-    """Standardise each channel, ``(image - mean) / std``: ``(key, image [H, W, C]) -> image [H, W, C]``.
+    """Standardize each channel, ``(image - mean) / std``: ``(key, image [H, W, C]) -> image [H, W, C]``.
 
     ``mean``, ``std``: one number, or one for each channel, for pixels in [0, 1]. The key may be None.
 

@@ -29,7 +29,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class EvalRecipe:
     """The preprocessing of a model at evaluation: ``(key, image [H, W, C] in [0, 1]) -> image [size, size, C]``; the key may be None.
 
-    The shorter side is resized to ``floor(size / crop_fraction)`` pixels, as in timm; the central [size, size] is cropped and normalised to
+    The shorter side is resized to ``floor(size / crop_fraction)`` pixels, as in timm; the central [size, size] is cropped and normalized to
     ``(image - mean) / std``. The recipe is stored with pretrained weights as JSON: ``EvalRecipe(**dataclasses.asdict(recipe))`` equals it.
 
     Raises ValueError for a size, fraction or method out of range.
@@ -65,7 +65,7 @@ class EvalRecipe:
 
 
 def cifar_train(size: int = 32, *, padding: int = 4) -> Augmentation:
-    """Random crop of the image with ``padding`` black pixels on each side, horizontal flip, normalisation.
+    """Random crop of the image with ``padding`` black pixels on each side, horizontal flip, normalization.
 
     ``(key, image [H, W, 3]) -> image [size, size, 3]``.
     Source: He et al., Deep Residual Learning for Image Recognition, 2015, section 4.2.
@@ -79,7 +79,7 @@ def cifar_train(size: int = 32, *, padding: int = 4) -> Augmentation:
 
 
 def cifar_eval() -> Augmentation:
-    """Normalisation by the mean and standard deviation of CIFAR-10 only: ``(key, image [H, W, 3]) -> image [H, W, 3]``.
+    """Normalization by the mean and standard deviation of CIFAR-10 only: ``(key, image [H, W, 3]) -> image [H, W, 3]``.
 
     >>> import jax.numpy as jnp
     >>> import jaxvision as jv
@@ -91,7 +91,7 @@ def cifar_eval() -> Augmentation:
 
 
 def imagenet_train(size: int = 224, *, crop: bool = True) -> Augmentation:
-    """Random resized crop, horizontal flip, normalisation: ``(key, image [H, W, 3]) -> image [size, size, 3]``.
+    """Random resized crop, horizontal flip, normalization: ``(key, image [H, W, 3]) -> image [size, size, 3]``.
 
     ``crop=False``: without the crop, for a source that crops already (``jv.data.random_crops``).
 
@@ -105,9 +105,9 @@ def imagenet_train(size: int = 224, *, crop: bool = True) -> Augmentation:
 
 
 def imagenet_eval(size: int = 224, *, resize_to: int = 256, crop: bool = True) -> Augmentation:
-    """Resize the shorter side to ``resize_to``, crop the centre, normalise: ``(key, image [H, W, 3]) -> image [size, size, 3]``.
+    """Resize the shorter side to ``resize_to``, crop the centre, normalize: ``(key, image [H, W, 3]) -> image [size, size, 3]``.
 
-    The result is an ``EvalRecipe``. ``crop=False``: the normalisation only, for a source that crops already (``jv.data.center_crops``).
+    The result is an ``EvalRecipe``. ``crop=False``: the normalization only, for a source that crops already (``jv.data.center_crops``).
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxvision as jv
@@ -118,7 +118,7 @@ def imagenet_eval(size: int = 224, *, resize_to: int = 256, crop: bool = True) -
 
 
 def mae(size: int = 224, *, moments: Moments = IMAGENET) -> Augmentation:
-    """MAE's recipe, crop of at least a fifth of the area, flip, normalisation: ``(key, image [H, W, C]) -> image [size, size, C]``.
+    """MAE's recipe, crop of at least a fifth of the area, flip, normalization: ``(key, image [H, W, C]) -> image [size, size, C]``.
 
     ``moments``: (mean, standard deviation) of each channel; the default is ImageNet's and needs three channels.
     Source: He et al., Masked Autoencoders Are Scalable Vision Learners, 2021, appendix A.1.
@@ -134,7 +134,7 @@ def mae(size: int = 224, *, moments: Moments = IMAGENET) -> Augmentation:
 def three_augment(size: int = 224, *, simple_crop: bool = False) -> Augmentation:
     """3-Augment of DeiT III: ``(key, image [H, W, 3]) -> image [size, size, 3]``.
 
-    Random resized crop, flip, one of grayscale, solarize and blur, colour jitter, normalisation. ``simple_crop``: instead of the random
+    Random resized crop, flip, one of grayscale, solarize and blur, colour jitter, normalization. ``simple_crop``: instead of the random
     resized crop, resize the whole image and shift it by up to 4 pixels, as for ImageNet-21k. Source: Touvron et al., DeiT III: Revenge of
     the ViT, 2022, section 3.
 
@@ -161,7 +161,7 @@ def simclr(size: int = 224, *, strength: float = 1.0, blur: bool = True) -> Batc
 
     Random resized crop, flip, colour jitter (0.8, 0.8, 0.8, 0.2) times ``strength`` with probability 0.8, grayscale with probability 0.2,
     and with ``blur`` a Gaussian blur of size / 10 taps with probability 0.5. The paper uses strength 0.5 and no blur for CIFAR-10, and does
-    not normalise. Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, appendix A.
+    not normalize. Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, 2020, appendix A.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxvision as jv
@@ -188,7 +188,7 @@ def dino(
     """DINO's multi-crop: ``(key, batch) -> batch`` with ``views`` [B, 2, size, size, C] and ``crops`` [B, crops, crop_size, crop_size, C].
 
     The first view is always blurred; the second is blurred with probability 0.1 and solarized with 0.2; a crop is blurred with 0.5. All are
-    normalised by ``moments``, as in ``mae``. ``global_scale``, ``local_scale``: ranges of the area of views and crops, as fractions of the
+    normalized by ``moments``, as in ``mae``. ``global_scale``, ``local_scale``: ranges of the area of views and crops, as fractions of the
     image's. Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, 2021, after BYOL.
 
     >>> import jax, jax.numpy as jnp

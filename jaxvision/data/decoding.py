@@ -211,7 +211,7 @@ def _stored(box: tuple, size: tuple[int, int], turn: tuple) -> tuple:
 def decode(content: bytes, path: str, *, background: Sequence[int] = WHITE, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the bytes of an image file to [H, W, 3] uint8, upright; the top of this file lists the conversions.
 
-    ``path``: the name in messages. ``background``: the colour (r, g, b) 0..255 behind transparent pixels. The format is recognised by the
+    ``path``: the name in messages. ``background``: the colour (r, g, b) 0..255 behind transparent pixels. The format is recognized by the
     content. Raises BrokenImage; an image of more than ``max_pixels`` is refused before its pixels are allocated.
     """
     with _guarded(content, path):

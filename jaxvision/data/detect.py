@@ -8,7 +8,7 @@ from jaxvision.data.paths import contents, existing, existing_folder, listed, un
 from jaxvision.data.readers import cifar, coco, idx, image_folder, image_list, imagenet, mask_pairs, npz, voc
 from jaxvision.data.storage import Files, open_files
 
-_TFDS = "NAME/VERSION/dataset_info.json beside array_record files"
+_TFDS = "NAME/VERSION/dataset_info.json next to array_record files"
 _ANY = "a folder or archive of image data"
 _TABULAR = (".csv", ".tsv")
 _NO_CLASSES = {"images", "labels", "JPEGImages", "SegmentationClass", "SegmentationObject"}  # folders of data sets with masks and boxes

@@ -1,4 +1,4 @@
-"""Sources of image files: the base of the readers of folders and lists, and how they recognise images and class folders."""
+"""Sources of image files: the base of the readers of folders and lists, and how they recognize images and class folders."""
 
 from collections.abc import Sequence
 

@@ -47,7 +47,7 @@ __all__ = [
     "Watch",
     "guard",
     "guard_init",
-    # visualisation of channels
+    # visualization of channels
     "feature_gradient",
     "top_patches",
 ]

@@ -19,7 +19,7 @@ SWEEP = tuple(10.0**power for power in range(-6, 2))  # default values of ``regu
 
 
 def _standardized(train_features: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All arrays standardised by the mean and standard deviation of the training columns. A constant training column becomes 0."""
+    """All arrays standardized by the mean and standard deviation of the training columns. A constant training column becomes 0."""
     mean, std = train_features.mean(0, dtype=np.float64), train_features.std(0, dtype=np.float64)
     constant = std <= 1e-7 * np.abs(mean)
     scale = np.where(constant, 0, 1 / np.where(constant, 1, std))
@@ -27,7 +27,7 @@ def _standardized(train_features: np.ndarray, *others: np.ndarray) -> list[np.nd
 
 
 def _checked(train_features, train_labels, test_features, test_labels, standardize: bool) -> tuple:
-    """Both pairs as arrays, standardised if asked for, and the number of classes."""
+    """Both pairs as arrays, standardized if asked for, and the number of classes."""
     train_features, train_labels = check_features("train", train_features, train_labels)
     test_features, test_labels = check_features("test", test_features, test_labels)
     check_pair(train_features, test_features)
@@ -59,7 +59,7 @@ def _penalized(flat, like: dict, features, labels, regularization):
 
 
 def _fit(features, labels, regularization: float, start: dict, iterations: int) -> dict:
-    """The layer that minimises the penalised loss, by L-BFGS on all rows at once, from ``start``."""
+    """The layer that minimizes the penalized loss, by L-BFGS on all rows at once, from ``start``."""
     flat, layer_of = jax.flatten_util.ravel_pytree(start)
 
     def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -116,7 +116,7 @@ def linear_probe(
 ) -> dict[str, float]:
     """Accuracy of multinomial logistic regression on frozen features: ``top1``, with more than five classes ``top5``, ``regularization``.
 
-    Features [N, D] and [M, D], labels [N] and [M]. L-BFGS minimises, on all training rows at once,
+    Features [N, D] and [M, D], labels [N] and [M]. L-BFGS minimizes, on all training rows at once,
 
         mean_i cross_entropy(W x_i + b, y_i) + regularization / 2 ||W||^2        (C = 1 / (N regularization) in scikit-learn)
 
@@ -180,7 +180,7 @@ def linear_probe_sgd(
 
     The protocol of most papers: momentum, a cosine schedule from ``learning_rate`` to 0, ``epochs`` over the training rows in batches of
     ``batch_size``, no weight decay, weights that start at 0; features are fixed, so there is no augmentation. ``standardize``: as in
-    ``linear_probe``; it replaces the batch normalisation without parameters that MAE puts before the layer. Raises ValueError for shapes
+    ``linear_probe``; it replaces the batch normalization without parameters that MAE puts before the layer. Raises ValueError for shapes
     that do not match, missing labels, features that are not finite, a single class, and counts below 1.
     Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", 2021, appendix A.1.
 

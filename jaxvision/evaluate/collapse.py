@@ -86,7 +86,7 @@ _SYMPTOMS = (
     _Symptom(
         *("dead features", 30, _dead),
         "the encoder gives all images the same features, or features that differ along one direction only",
-        "a lower learning rate, a warm-up, or normalisation in the encoder",
+        "a lower learning rate, a warm-up, or normalization in the encoder",
     ),
     _Symptom(
         *("one dimension dominates", 25, _one_dimension),

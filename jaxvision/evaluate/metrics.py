@@ -25,8 +25,7 @@ class Metric(NamedTuple):
 
     >>> import jax.numpy as jnp, jaxvision as jv
     >>> def update(total, outputs, batch):
-    ...     error = jnp.where(batch["valid"], abs(outputs - batch["target"]), 0)
-    ...     return total[0] + error.sum(), total[1] + batch["valid"].sum()
+    ...     return total[0] + jnp.where(batch["valid"], abs(outputs - batch["target"]), 0).sum(), total[1] + batch["valid"].sum()
     >>> mae = jv.evaluate.Metric(lambda: (0.0, 0), update, lambda total: {"mae": float(total[0] / total[1])})
     >>> batch = {"target": jnp.array([1.0, 2.0, 0.0]), "valid": jnp.array([True, True, False])}
     >>> mae.compute(mae.update(mae.init(), jnp.array([3.0, 2.0, 9.0]), batch))

@@ -1,4 +1,4 @@
-"""Visualisation of one channel: the image patches with its largest activations, and its gradient with respect to the pixels."""
+"""Visualization of one channel: the image patches with its largest activations, and its gradient with respect to the pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

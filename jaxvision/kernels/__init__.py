@@ -1,4 +1,4 @@
-"""Functions with compiled forms, each beside its reference implementation (``plain_*``); no model knows which form runs."""
+"""Functions with compiled forms, each with its reference implementation (``plain_*``); no model knows which form runs."""
 
 from jaxvision._public import set_public_names
 from jaxvision.kernels._adam import AdamArrays, AdamNumbers, adam, adam_is_compiled, plain_adam

@@ -14,7 +14,7 @@ from jaxvision.typing import Array, Float
 
 
 def _in_place(x: Array) -> Array:
-    return jax.ffi.ffi_call("jaxvision_settle", jax.ShapeDtypeStruct(x.shape, x.dtype), input_output_aliases={0: 0})(x)
+    return jax.ffi.ffi_call("jaxvision_barrier", jax.ShapeDtypeStruct(x.shape, x.dtype), input_output_aliases={0: 0})(x)
 
 
 def _built(x: Array) -> bool:
@@ -28,7 +28,7 @@ batching.primitive_batchers[_barrier.primitive] = lambda arrays, axes, **paramet
 
 
 def barrier(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x, which XLA computes once however many operations read it, and likewise its gradient.
+    """Return x. XLA computes x once, even if many operations read it; the same holds for its gradient.
 
     It has an effect in programs for a CPU where the compiled kernels were built; elsewhere it is the identity.
 

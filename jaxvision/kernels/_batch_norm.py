@@ -1,4 +1,4 @@
-"""The sums of batch normalisation: XLA reads the batch once for each sum, the compiled kernel once for two of them."""
+"""The sums of batch normalization: XLA reads the batch once for each sum, the compiled kernel once for two of them."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from jaxvision.kernels._partitioning import in_parts
 from jaxvision.kernels._primitive import Form, Kernel, always
 from jaxvision.typing import Array, Float
 
-_CACHED_SIZE = 1 << 18  # an array of so many numbers lies in a cache: reading it twice costs nothing
+_CACHED_SIZE = 1 << 18  # arrays up to this size fit in the cache, so that a second pass is free
 _SHIFT_ROWS = 16  # rows of a matrix whose mean is the shift
 
 
@@ -39,10 +39,6 @@ def plain_rescaled(
     [[0.0], [4.0]]
     """
     return (x - mean) * factor + bias
-
-
-def _available(x: Array, *others: Array, **options) -> bool:
-    return x.ndim > 1 and native.available(x, *others)
 
 
 def _sums(rows: Array, shift: Array) -> tuple[Array, Array]:
@@ -91,8 +87,8 @@ def _reference_moments(x: Array) -> tuple[Array, ...]:
     return *moments, *[jnp.zeros_like(moments[0])] * 3  # the gradient of the reference needs no sums
 
 
-_moments = Kernel("batch_moments", Form("cpu", _available, _moments_by_kernel), Form(None, always, _reference_moments))
-differentiable(_moments, gradients=Gradient((Form("cpu", _available, _moments_gradient_by_kernel),)), kept=3)
+_moments = Kernel("batch_moments", Form("cpu", native.rows_available, _moments_by_kernel), Form(None, always, _reference_moments))
+differentiable(_moments, gradients=Gradient((Form("cpu", native.rows_available, _moments_gradient_by_kernel),)), kept=3)
 
 
 def _rescaled_gradients_by_kernel(x: Array, mean: Array, factor: Array, bias: Array, gradient: Array) -> list[Array]:
@@ -100,8 +96,10 @@ def _rescaled_gradients_by_kernel(x: Array, mean: Array, factor: Array, bias: Ar
     return [gradient * factor, -total * factor, weighted, total]
 
 
-_rescale = Kernel("rescale", Form("cpu", _available, plain_rescaled), Form(None, always, plain_rescaled), batched=(True, *[False] * 3))
-differentiable(_rescale, gradients=Gradient((Form("cpu", _available, _rescaled_gradients_by_kernel),)))
+_rescale = Kernel(
+    "rescale", Form("cpu", native.rows_available, plain_rescaled), Form(None, always, plain_rescaled), batched=(True, *[False] * 3)
+)
+differentiable(_rescale, gradients=Gradient((Form("cpu", native.rows_available, _rescaled_gradients_by_kernel),)))
 
 
 def moments(x: Float[Array, "... C"]) -> tuple[Float[Array, "C"], Float[Array, "C"]]:

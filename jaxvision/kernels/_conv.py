@@ -1,7 +1,7 @@
 """Two-dimensional convolution: the one function behind every convolution layer.
 
 1x1 and patch convolutions are matrix products (``_matmul.py``). Other dense and depthwise convolutions have compiled kernels on a CPU; all
-else is XLA's own convolution. XLA computes depthwise convolutions on a CPU by a scalar loop, tens of times slower than vectorised code:
+else is XLA's own convolution. XLA computes depthwise convolutions on a CPU by a scalar loop, tens of times slower than vectorized code:
 without compiled kernels they are sums of shifted products there.
 """
 
@@ -91,7 +91,7 @@ def _depthwise_available(image: Array, kernel: Array, **options: Any) -> bool:
 def _compiled(target: str, rule: str, reference: Callable) -> Callable[..., Array]:
     """The kernel ``target`` of a convolution, or with ``shape``, that of the result, of a gradient; ``rule`` names the axes.
 
-    The kernel is told the number of ``images`` in the whole batch, so that it chooses the same algorithm on any number of devices.
+    ``images`` is the number of images in the whole batch. With it the kernel chooses the same algorithm on any number of devices.
     """
 
     def compute(a: Array, b: Array, *, shape: tuple[int, ...] | None = None, **options: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Rules of differentiation for kernels: in either direction, as often as one likes, by kernels where they have forms for it.
+"""Rules of differentiation for kernels: forward and reverse mode, any number of times, by faster forms where a kernel has them.
 
 ``differentiable`` is for a function whose gradients have faster forms of their own, ``bilinear`` for one that is linear in each of two
 arguments. Where no faster form of a derivative is available, it is the derivative of the reference.
@@ -26,24 +26,24 @@ def _zero(result: Array) -> ad.Zero:
     return ad.Zero(jax.typeof(result).to_tangent_aval())
 
 
-def _moved(function: Callable, arrays: tuple[Array, ...], moving: tuple[bool, ...]) -> tuple[Callable, list[Array]]:
-    """``function`` of the arguments that have a derivative alone, and these arguments."""
+def _restricted(function: Callable, arrays: tuple[Array, ...], differentiated: tuple[bool, ...]) -> tuple[Callable, list[Array]]:
+    """``function`` of only the arguments that are differentiated, and these arguments."""
 
     def of_some(*some: Array) -> Any:
         rest = iter(some)
-        return function(*(next(rest) if move else array for array, move in zip(arrays, moving)))
+        return function(*(next(rest) if is_differentiated else array for array, is_differentiated in zip(arrays, differentiated)))
 
-    return of_some, [array for array, move in zip(arrays, moving) if move]
+    return of_some, [array for array, is_differentiated in zip(arrays, differentiated) if is_differentiated]
 
 
 def _selected(form: Form) -> Form:
     """A form of all gradients as one of those that are asked for."""
 
-    def function(*given: Array, moving: tuple[bool, ...], **options: Any) -> list[Array]:
+    def function(*given: Array, differentiated: tuple[bool, ...], **options: Any) -> list[Array]:
         gradients = jax.tree.leaves(form.function(*given, **options))
-        return [gradient for gradient, move in zip(gradients, moving, strict=True) if move]
+        return [gradient for gradient, is_differentiated in zip(gradients, differentiated, strict=True) if is_differentiated]
 
-    return Form(form.platform, lambda *given, moving, **options: form.available(*given, **options), function)
+    return Form(form.platform, lambda *given, differentiated, **options: form.available(*given, **options), function)
 
 
 def differentiable(value: Kernel, *, gradients: Gradient, tangent: Gradient = Gradient(), kept: int = 0) -> tuple[Kernel, Kernel]:
@@ -57,13 +57,13 @@ def differentiable(value: Kernel, *, gradients: Gradient, tangent: Gradient = Gr
     def reference(options: dict) -> Callable[..., list[Array]]:
         return lambda *arrays: jax.tree.leaves(value.reference(*arrays, **options))[: -kept or None]
 
-    def push(*given: Array, moving: tuple[bool, ...], **options: Any) -> list[Array]:
-        function, some = _moved(reference(options), given[: len(moving)], moving)
-        return jax.jvp(function, some, list(given[len(moving) + kept :]))[1]
+    def push(*given: Array, differentiated: tuple[bool, ...], **options: Any) -> list[Array]:
+        function, some = _restricted(reference(options), given[: len(differentiated)], differentiated)
+        return jax.jvp(function, some, list(given[len(differentiated) + kept :]))[1]
 
-    def pull(*given: Array, moving: tuple[bool, ...], **options: Any) -> list[Array]:
-        function, some = _moved(reference(options), given[: len(moving)], moving)
-        return list(jax.vjp(function, *some)[1](list(given[len(moving) + kept :])))
+    def pull(*given: Array, differentiated: tuple[bool, ...], **options: Any) -> list[Array]:
+        function, some = _restricted(reference(options), given[: len(differentiated)], differentiated)
+        return list(jax.vjp(function, *some)[1](list(given[len(differentiated) + kept :])))
 
     name = value.primitive.name
     to_tangent = Kernel(f"{name}_tangent", *map(_selected, tangent.forms), Form(None, always, push), batched=tangent.batched)
@@ -71,15 +71,15 @@ def differentiable(value: Kernel, *, gradients: Gradient, tangent: Gradient = Gr
 
     def value_and_tangent(primals: tuple, tangents: tuple, *, program: Any, **options: Any) -> tuple[list, list]:
         results = value.bind(*primals, **options)
-        moving = tuple(type(tangent) is not ad.Zero for tangent in tangents)
-        some = [tangent for tangent, move in zip(tangents, moving) if move]
+        differentiated = tuple(type(tangent) is not ad.Zero for tangent in tangents)
+        some = [tangent for tangent, is_differentiated in zip(tangents, differentiated) if is_differentiated]
         extra = results[len(results) - kept :]
-        found = to_tangent.bind(*primals, *extra, *some, moving=moving, **options)
+        found = to_tangent.bind(*primals, *extra, *some, differentiated=differentiated, **options)
         return results, [*found, *map(_zero, extra)]
 
-    def transposed(cotangents: list, *given: Any, program: Any, moving: tuple[bool, ...], **options: Any) -> list:
-        fixed, tangents = given[: len(moving) + kept], given[len(moving) + kept :]
-        found = to_gradients.bind(*fixed, *map(ad.instantiate_zeros, cotangents), moving=moving, **options)
+    def transposed(cotangents: list, *given: Any, program: Any, differentiated: tuple[bool, ...], **options: Any) -> list:
+        fixed, tangents = given[: len(differentiated) + kept], given[len(differentiated) + kept :]
+        found = to_gradients.bind(*fixed, *map(ad.instantiate_zeros, cotangents), differentiated=differentiated, **options)
         return [None] * len(fixed) + [one if ad.is_undefined_primal(tangent) else None for one, tangent in zip(found, tangents)]
 
     ad.primitive_jvps[value.primitive] = value_and_tangent

@@ -1,4 +1,4 @@
-"""Layer normalisation: XLA reads and writes a row several times in each pass, the compiled kernel once."""
+"""Layer normalization: XLA reads and writes a row several times in each pass, the compiled kernel once."""
 
 import math
 
@@ -48,10 +48,6 @@ def plain_layer_norm(
     return standardized(x, (-1,), epsilon) * scale + bias
 
 
-def _available(x: Array, *others: Array, epsilon: float) -> bool:
-    return x.ndim > 1 and native.available(x, *others)
-
-
 def _by_kernel(x: Array, scale: Array, bias: Array, *, epsilon: float) -> Array:
     def part(x, scale, bias):
         rows = native.as_rows(x)
@@ -70,12 +66,14 @@ def _gradients_by_kernel(x: Array, scale: Array, bias: Array, gradient: Array, *
     return in_parts(part, "b...r, r, r, b...r -> b...r, r, r")(x, scale, bias, gradient)
 
 
-_normalize = Kernel("layer_norm", Form("cpu", _available, _by_kernel), Form(None, always, plain_layer_norm), batched=(True, False, False))
-differentiable(_normalize, gradients=Gradient((Form("cpu", _available, _gradients_by_kernel),)))
+_normalize = Kernel(
+    "layer_norm", Form("cpu", native.rows_available, _by_kernel), Form(None, always, plain_layer_norm), batched=(True, False, False)
+)
+differentiable(_normalize, gradients=Gradient((Form("cpu", native.rows_available, _gradients_by_kernel),)))
 
 
 def layer_norm(x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float) -> Float[Array, "... C"]:
-    """Layer normalisation along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
+    """Layer normalization along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
 
     Ba et al., "Layer Normalization", 2016, equations 3 and 4.
 

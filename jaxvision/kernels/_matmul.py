@@ -2,7 +2,7 @@
 
 XLA's library for CPUs is fast for rows times a matrix, and a third slower or more where it reads an operand across: the transposed matrix
 of the gradient by the rows, the transposed rows of the gradient by the matrix. Where the kernels are not available on a CPU (few rows,
-other dtypes than float32, an install without them), the operand is transposed in memory first; an optimisation barrier keeps XLA from
+other dtypes than float32, an install without them), the operand is transposed in memory first; an optimization barrier keeps XLA from
 undoing that.
 """
 

@@ -43,7 +43,7 @@ def _pool_gradient(image: Array, gradient: Array, **options: Any) -> Array:
     attributes = options | {"padding": (*options["padding"][0], *options["padding"][1])}
 
     def part(image, gradient):
-        return native.call("jaxvision_pool_spread", image.shape, **attributes)(image, gradient)[0]
+        return native.call("jaxvision_pool_gradient", image.shape, **attributes)(image, gradient)[0]
 
     return in_parts(part, "bijc, bpqc -> bijc")(image, gradient)
 

@@ -61,8 +61,8 @@ def _outline(function: Callable, structs: tuple, options: tuple) -> Any:
 class Kernel:
     """A primitive with the given forms, the reference last.
 
-    ``batched`` says of which arguments the first axis is a batch (True: of all), when the first axis of every result is one too:
-    ``jax.vmap`` then joins the mapped axis with the batch. Otherwise ``jax.vmap`` maps the reference; with ``loops`` a program for the CPU
+    ``batched``: the arguments whose first axis is a batch axis (True: all). The first axis of every result must then be a batch axis
+    too, and ``jax.vmap`` joins the mapped axis with it. Otherwise ``jax.vmap`` maps the reference; with ``loops`` a program for the CPU
     calls the kernel once for each example instead. The derivatives are those of the reference; ``_derivatives.py`` has other rules.
     """
 

@@ -16,8 +16,7 @@ def sow(module: nn.Module, collection: str, name: str, value: Callable[[], Array
     Unlike ``module.sow`` it takes a function, which runs only when the value is recorded, and stores the array itself, not a tuple. It
     records nothing during ``init``.
 
-    >>> import jaxvision as jv  # slow
-    >>> import jax
+    >>> import jax, jaxvision as jv  # slow
     >>> block = jv.layers.TransformerBlock(heads=2)
     >>> tokens = jax.numpy.ones((1, 3, 4))
     >>> variables = block.init(jax.random.key(0), tokens, train=False)
@@ -35,8 +34,7 @@ def scan_blocks(blocks: Sequence[nn.Module], x: Array, **options: Any) -> Array:
     The blocks are bound modules that differ only in their parameters and use no random numbers; ``options`` go to each call. The parameter
     tree is that of separate blocks. Each step copies the parameters once, to stack them.
 
-    >>> import jaxvision as jv  # slow
-    >>> import jax
+    >>> import jax, jaxvision as jv  # slow
     >>> dense = [jv.layers.Dense(4) for _ in range(3)]
     >>> x = jax.numpy.ones((2, 4))
     >>> keys = jax.random.split(jax.random.key(0), 3)

@@ -1,4 +1,4 @@
-"""Loss functions: arrays in, arrays out, one formula a file; computed in float32 or wider.
+"""Loss functions: arrays in, arrays out, one formula per file; computed in float32 or wider.
 
 Under a mapped axis "data" a loss returns its shard's share: the mean over the axis is the loss of the global batch.
 """

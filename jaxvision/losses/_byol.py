@@ -27,6 +27,6 @@ def byol(prediction: Float[Array, "B D"], target: Float[Array, "B D"]) -> Float[
     """
     prediction, target = like_shaped("prediction, target", prediction, target, "B D")
     p, z = unit_rows(prediction), unit_rows(jax.lax.stop_gradient(target))
-    # The squared distance keeps its digits where the directions almost agree. It is 1 short for each vector of zeros.
+    # The squared distance is accurate where the directions almost agree. A zero vector contributes 1 too little, so ``zeros`` adds it.
     zeros = sum(jnp.all(unit == 0, axis=-1).astype(unit.dtype) for unit in (p, z))
     return jnp.mean(jnp.sum(jnp.square(p - z), axis=-1) + zeros)

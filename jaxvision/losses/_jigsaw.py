@@ -59,7 +59,7 @@ def jigsaw_permutations(count: int, *, tiles: int = 9) -> np.ndarray:
     sum of distances.
 
     Raises ValueError unless ``tiles`` is from 2 to 9 and ``count`` from 1 to tiles!.
-    Source: after Noroozi & Favaro, 2016, algorithm 1, which begins at random and maximises the sum alone.
+    Source: after Noroozi & Favaro, 2016, algorithm 1, which begins at random and maximizes the sum alone.
 
     >>> import jaxvision as jv
     >>> jv.losses.jigsaw_permutations(2, tiles=4).tolist()

@@ -84,7 +84,7 @@ def fcmae(encoder: nn.Module, *, mask_ratio: float = 0.6, width: int = 512, dept
     Reads ``image``. ``encoder``: a Linen module whose ``features(image, mask=[B, h, w])`` does not see hidden pixels: ConvNeXt. A patch
     is what one place of its last map covers: 32 x 32 pixels at ``patch_size`` 4; for images of 32 x 32, ``patch_size`` 1 gives patches
     of 8 x 8. ``mask_ratio`` of the patches are hidden, drawn for each image. ``normalize_target``: each patch is a target less its mean
-    over its standard deviation. ``width``, ``depth``: of the decoder. All kernels are initialised from a normal distribution of
+    over its standard deviation. ``width``, ``depth``: of the decoder. All kernels are initialized from a normal distribution of
     deviation 0.02. Modules: ``encoder``, ``decoder``. Metric: ``loss``; ``fcmae_reconstruction`` gives images.
 
     Raises ValueError for an encoder without maps or masks, images that the last map's stride does not divide, a ``mask_ratio`` that

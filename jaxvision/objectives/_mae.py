@@ -82,11 +82,11 @@ def _token_width(encoder: nn.Module, key: Key, image: Array) -> int:
 
 
 def _paper_init(key: Key, params: Mapping) -> dict:
-    """New parameters of the encoder as the paper initialises them (appendix A): Xavier-uniform kernels, class token N(0, 0.02^2)."""
+    """New parameters of the encoder as the paper initializes them (appendix A): Xavier-uniform kernels, class token N(0, 0.02^2)."""
 
     def draw(path, leaf: Array) -> Array:
         name = "/".join(step.key for step in path)
-        if name.endswith("kernel"):  # the patch embedding is initialised as a linear layer
+        if name.endswith("kernel"):  # the patch embedding is initialized as a linear layer
             return _XAVIER(fold_name(key, name), (math.prod(leaf.shape[:-1]), leaf.shape[-1]), leaf.dtype).reshape(leaf.shape)
         if name.endswith("class_token"):
             return 0.02 * jax.random.normal(fold_name(key, name), leaf.shape, leaf.dtype)
@@ -111,7 +111,7 @@ def _fixed_table(encoder: nn.Module, table: Array) -> Array:
 
 
 def _start_encoder(encoder, key: Key, image: Array, given: Mapping, *, fixed_position: bool) -> tuple[dict, dict]:
-    """(parameters, running statistics) of the encoder as the paper initialises it, with the leaves of ``given["encoder"]`` reused."""
+    """(parameters, running statistics) of the encoder as the paper initializes it, with the leaves of ``given["encoder"]`` reused."""
     fresh, stats = _modules.start_encoder(key, encoder, image)
     fresh = jax.jit(_paper_init)(fold_name(key, "encoder"), fresh)
     if fixed_position:
@@ -152,7 +152,7 @@ def mae(
     Reads ``image``. ``encoder``: a Linen module with ``patch_size`` whose ``features(image, keep)`` gives tokens [B, n, D], and pooled,
     which is the decoder's first token. ``mask_ratio`` of the patches are hidden, drawn for each image. ``normalize_target``: each patch
     is a target less its mean over its standard deviation. ``depth``, ``width``, ``heads``: of the decoder. ``fixed_position``: the
-    encoder's positions are sines and cosines and get no gradient from this loss. New parameters are initialised as in the paper; given
+    encoder's positions are sines and cosines and get no gradient from this loss. New parameters are initialized as in the paper; given
     ones, or those shared with a term before this one, stay as they are, positions too. Modules: ``encoder``, ``decoder``. Metric:
     ``loss``; ``mae_reconstruction`` gives images.
 

@@ -1,4 +1,4 @@
-"""Module calls shared by the objectives: reading a batch, initialising and applying modules, and running several views as one batch."""
+"""Module calls shared by the objectives: reading a batch, initializing and applying modules, and running several views as one batch."""
 
 from collections.abc import Callable, Mapping
 
@@ -117,7 +117,7 @@ def start(name: str, module, key: Key, *inputs, given: Mapping = {}, method: Cal
 def start_encoder(
     key: Key, encoder: nn.Module, image: Array, *, given: Mapping = {}, name: str = "encoder", **options
 ) -> tuple[dict, dict]:
-    """``start`` of an encoder from the first of images [B, H, W, C]; heads that features do not need get no parameters."""
+    """``start`` of an encoder from the first of images [B, H, W, C]; a head, which ``features`` does not use, gets no parameters."""
     return start(name, encoder, key, image[:1], given=given, method="features", **options)
 
 

@@ -68,7 +68,7 @@ def first_view_rank(pooled: Array) -> Array:
 
 
 def siamese(method: str, encoder: nn.Module, loss: Callable, **heads) -> Objective:
-    """An objective of two views: both pass ``encoder`` and ``heads`` in a row as one batch, and ``loss`` compares what the heads return.
+    """An objective of two views: both run through ``encoder`` and then ``heads`` as one batch; ``loss`` compares the outputs of the heads.
 
     ``loss(*outputs, batch) -> (scalar, metrics)``: for every head its outputs by view, [2, B, D]. Modules: ``encoder`` and the names of the
     heads; no memory. Metrics: ``rank`` of the features, and those of the loss.

@@ -30,8 +30,7 @@ def translation(model: nn.Module, *, label_smoothing: float = 0.0, padding: int 
     Raises ValueError where the batch has no source or target.
     Source: Sutskever et al., "Sequence to Sequence Learning with Neural Networks", 2014.
 
-    >>> import jaxvision as jv  # slow
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, jaxvision as jv  # slow
     >>> from jaxvision.models.transformer import Transformer
     >>> objective = jv.objectives.translation(Transformer(8, 8, width=16, heads=2, hidden=16))
     >>> batch = {"source": jnp.ones((2, 5), int), "target": jnp.ones((2, 3), int)}

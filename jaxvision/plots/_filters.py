@@ -36,7 +36,7 @@ def filters(kernel: np.ndarray, path: str | Path, *, before: np.ndarray | None =
     """Draw the filters of a first convolution or patch embedding, ``kernel`` [kh, kw, C, D].
 
     Kernels with three channels are drawn in colour, others as the mean over channels. Each filter is scaled to its own range.
-    ``before``: the same kernel before training, drawn beside it. ``components``: draw this many principal components of the filters
+    ``before``: the same kernel before training, drawn next to it. ``components``: draw this many principal components of the filters
     instead, as for the patch embedding of a ViT. Raises ValueError for other shapes and for ``components`` below 1.
     Source of the components: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, figure 7.
 

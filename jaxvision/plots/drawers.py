@@ -21,8 +21,8 @@ def draw_reconstructions(
     """A function ``draw(state, image, folder)`` that plots a masked autoencoder's reconstructions, one file for each of ``modes``.
 
     ``reconstruct(params, image, *, key, honest)`` returns (masked, reconstruction, original), such as ``jv.objectives.mae_reconstruction``
-    with its encoder bound. It gets images [n, H, W, C] in [0, 1] normalised by ``mean`` and ``std``, as in training; the plots show the
-    images without this normalisation. ``draw`` reads ``state.params`` and writes ``reconstruction_<mode>.png``.
+    with its encoder bound. It gets images [n, H, W, C] in [0, 1] normalized by ``mean`` and ``std``, as in training; the plots show the
+    images without this normalization. ``draw`` reads ``state.params`` and writes ``reconstruction_<mode>.png``.
 
     >>> import numpy as np, jaxvision as jv  # slow
     >>> from pathlib import Path; from tempfile import mkdtemp; from types import SimpleNamespace
@@ -46,11 +46,11 @@ def draw_reconstructions(
 
 
 def draw_attention(attend: Callable, variables: Callable, mean: Channels, std: Channels, *, scale: int = 2) -> Callable:
-    """A function ``draw(state, image, folder)`` that plots the attention of the class token in the last block, one file an image.
+    """A function ``draw(state, image, folder)`` that plots the attention of the class token in the last block, one file per image.
 
     ``attend(variables, image)`` returns [n, L, heads, h, w], such as ``jv.models.class_attention`` with its encoder bound.
     ``variables(state)`` returns what it takes, such as ``jv.train.teacher``, whose attention the paper of DINO shows (Caron et al., 2021,
-    figure 1). Images [n, H, W, C] in [0, 1] are enlarged ``scale`` times, normalised by ``mean`` and ``std``, and the first four drawn as
+    figure 1). Images [n, H, W, C] in [0, 1] are enlarged ``scale`` times, normalized by ``mean`` and ``std``, and the first four drawn as
     ``attention_<index>.png``.
 
     >>> import numpy as np, jaxvision as jv  # slow

@@ -41,7 +41,7 @@ _MODES = {
 def reconstructions(masked: np.ndarray, reconstruction: np.ndarray, original: np.ndarray, path: str | Path, *, mode: str) -> None:
     """Draw masked inputs, their reconstructions and the originals, images [n, H, W, C] each, one triple for each image.
 
-    ``mode``: "honest", or "oracle" if normalised patches were scaled back with the mean and variance of the hidden patches themselves,
+    ``mode``: "honest", or "oracle" if normalized patches were scaled back with the mean and variance of the hidden patches themselves,
     which a model cannot know. The title of the figure says which. Floats are clipped to [0, 1]. Raises ValueError for another mode and
     for arrays of other or different shapes.
 
@@ -169,7 +169,7 @@ def top_patches(patches: np.ndarray, path: str | Path, *, names: list[str] | Non
 
 
 def gradients(image: np.ndarray, found: dict[str, np.ndarray], path: str | Path) -> None:
-    """Draw an image [H, W, C] beside gradients with respect to it, ``found`` [H, W, C] by name.
+    """Draw an image [H, W, C] next to gradients with respect to it, ``found`` [H, W, C] by name.
 
     Grey is 0; each gradient is scaled by its largest absolute value. Raises ValueError for gradients of another shape.
 

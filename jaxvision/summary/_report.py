@@ -63,7 +63,7 @@ def report(
 ) -> Report:
     """Shape, parameters, operations, memory and receptive field of each layer of a Linen module, for one image in evaluation.
 
-    The model is traced with shapes alone; nothing is initialised or computed. A module that has parameters is a row. So is a pooling
+    The model is traced with shapes alone; nothing is initialized or computed. A module that has parameters is a row. So is a pooling
     and a product of two activations (attention's ``scores`` and ``mixture``), wherever it is called. Activation functions, sums and
     dropout have no row.
 

@@ -26,9 +26,9 @@ def _check_flags(arguments: argparse.Namespace) -> None:
     """Raise ValueError for a flag that cannot be combined with ``--compare``, which prints a table of totals alone."""
     for flag, other in (("json", "prints the totals of every model"), ("csv", "prints the rows of every model")):
         if arguments.compare and getattr(arguments, flag):
-            raise ValueError(f"--compare: found beside --{flag}, expected one of them; --{flag} {other} without it")
+            raise ValueError(f"--compare: found together with --{flag}, expected one of them; --{flag} {other} without it")
     if arguments.compare and arguments.depth is not None:
-        raise ValueError("--depth: found beside --compare, which prints totals and no rows; leave one of them out")
+        raise ValueError("--depth: found together with --compare, which prints totals and no rows; leave one of them out")
 
 
 def _model_and_size(name: str, options: dict, size: tuple[int, int] | None):

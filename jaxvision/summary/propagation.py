@@ -1,4 +1,4 @@
-"""The spatial structure of the values of a program: which axes run along the image, and their receptive fields. One rule an operation."""
+"""The spatial structure of the values of a program: which axes run along the image, and their receptive fields. One rule per operation."""
 
 from fractions import Fraction
 from typing import NamedTuple

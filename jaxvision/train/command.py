@@ -19,7 +19,7 @@ from jaxvision.train.options import COMMAND_LINE, RunOptions
 from jaxvision.train.signals import Interrupted
 from jaxvision.train.stepping import NotFinite
 
-# name -> (type, meaning), beside the run options; all are None where they are not given
+# name -> (type, meaning), in addition to the run options; all are None where they are not given
 _PLACE = {
     "workdir": (Path | None, "The run folder; by default runs/<experiment>. The same command again resumes there."),
     "coordinator": (str | None, "host:port of process 0, for a run over several processes."),
@@ -29,7 +29,7 @@ _PLACE = {
 
 
 def _flags() -> dict[str, tuple]:
-    """{name: (type, default, meaning)} of what every experiment has on its command line beside the arguments of its ``config``."""
+    """{name: (type, default, meaning)} of what every experiment has on its command line in addition to the arguments of its ``config``."""
     found = {name: (kind, None, meaning) for name, (kind, meaning) in _PLACE.items()}
     hints = typing.get_type_hints(RunOptions)
     for name, field in COMMAND_LINE.items():  # None: not given; a flag that is on or off has its default, see _given
@@ -83,7 +83,7 @@ def main(
     or a function ``(experiment, **arguments of config) -> RunOptions``, for a ``draw`` or ``title`` that depends on them.
 
     Errors that the user can correct end the process with one line and exit code 2 (JAXVISION_TRACEBACK=1 shows where they come from), a
-    request to stop with 75 after saving; after both the same command goes on.
+    request to stop with 75 after saving; after both the same command resumes.
 
     >>> import tempfile, jaxvision as jv  # slow
     >>> from experiments import lenet_digits

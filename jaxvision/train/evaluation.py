@@ -1,4 +1,4 @@
-"""Evaluation during a run: the model over a source in batches, the metrics of it, the choice of the best epoch."""
+"""Evaluation during a run: runs the model over a source in batches, computes its metrics and selects the best epoch."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,12 +44,12 @@ class BrokenExamples:
                 count.merge(new)
 
     def summary(self) -> dict[str, dict[str, int]]:
-        """{source: {reason: count}} of the examples met since this session began; sources without any are left out."""
+        """{source: {reason: count}} of the unreadable examples since the last start; sources without any are left out."""
         return {count.name: count.counts for count in self._all() if count.counts}
 
 
 class Inference:
-    """The model of an experiment, compiled over all devices: once a method, and once for its metric."""
+    """The model of an experiment, compiled over all devices: one program for each method that is called, and one for the metric."""
 
     def __init__(self, experiment: Experiment, options: RunOptions, broken: BrokenExamples):
         self._experiment, self._threads, self._broken = experiment, options.threads, broken

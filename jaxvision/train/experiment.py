@@ -63,7 +63,7 @@ class Experiment:
     ``key/name`` where it computes several numbers.
 
     Only ``validation`` ever selects an epoch or stops a run. ``best`` names the metric that selects; by default it is top1, else map, else
-    the first one. ``mode`` is "min" or "max"; by default names that end in loss, error, rmse, mae or fid are minimised.
+    the first one. ``mode`` is "min" or "max"; by default names that end in loss, error, rmse, mae or fid are minimized.
 
     Raises TypeError for a field of ``RunOptions``.
 
@@ -115,7 +115,7 @@ class Experiment:
         return (step - 1) * self.batch_size // len(self.train) + 1
 
     def initializer(self, *, broken_share: float = 1.0) -> state.Initializer:
-        """The initialisation of the state, with the shapes of this experiment's batches; nothing is computed yet."""
+        """The initialization of the state, with the shapes of this experiment's batches; nothing is computed yet."""
         rows = sharding.process_rows(self.batch_size)
         few = rows if hasattr(self.train, "streams") else (0, 2)  # a further stream may have less than one row for two examples
         breakage = data.Breakage(len(self.train), share=broken_share, name="train", report=lambda line: None)  # the loop reports them
@@ -164,7 +164,9 @@ def _check_resident(experiment: Experiment, run_options: options.RunOptions) -> 
     if not run_options.resident:
         return
     if not hasattr(experiment.train, "take") or hasattr(experiment.train, "draw"):
-        raise ValueError("resident: found training data that are read from files or drawn anew, expected arrays in memory (jv.data.arrays)")
+        raise ValueError(
+            "resident: found training data that are read from files or sampled in each epoch, expected arrays in memory (jv.data.arrays)"
+        )
     if "image" not in (first := experiment.train.take(np.arange(1))):
         raise ValueError(f"resident: found training data with {', '.join(first)}, expected the field image, which alone can be resident")
 

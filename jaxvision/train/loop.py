@@ -83,7 +83,7 @@ def _resume(start: _Start, checkpoints: Checkpoints) -> tuple[TrainState, list[s
 
 @contextlib.contextmanager
 def _session(start: _Start, state: TrainState, checkpoints: Checkpoints, lines: list[str]):
-    """The parts of a run that goes on from ``state``; ``lines`` are printed after the description of the run."""
+    """The parts of a run that resumes from ``state``; ``lines`` are printed after the description of the run."""
     experiment, options, workdir = start.experiment, start.options, start.workdir
     if sharding.is_primary():
         run_folder.write_json(workdir / "environment.json", run_folder.environment())
@@ -117,10 +117,10 @@ def _loop(session: _Session, state: TrainState, interruption: Interruption) -> T
                 saving.save(state, best_step)
             if stop:
                 saving.wait()
-                raise Interrupted(f"{stop}: saved step {last} of {experiment.steps}; the same command goes on from there")
+                raise Interrupted(f"{stop}: saved step {last} of {experiment.steps}; run the same command to resume")
     saving.wait()
     if stop := next(filter(None, sharding.reported(interruption.requested)), None):
-        raise Interrupted(f"{stop}: training is over and saved; the same command evaluates it")
+        raise Interrupted(f"{stop}: training is complete and saved; run the same command to evaluate")
     return state
 
 
@@ -151,7 +151,7 @@ def _finish(session: _Session, state: TrainState, seconds: float) -> TrainState:
     if broken := session.broken.summary():
         summary["broken"] = broken
     if session.stepping.collapse and session.stepping.collapse.findings:
-        summary["collapse"] = session.stepping.collapse.findings  # seen since this session began
+        summary["collapse"] = session.stepping.collapse.findings  # since the last start
     summary |= {"session_seconds": seconds} | session.stepping.feed.total
     log.sync()
     if sharding.is_primary():
@@ -159,7 +159,7 @@ def _finish(session: _Session, state: TrainState, seconds: float) -> TrainState:
     pictures.draw(experiment, options, state, rows_of(workdir), evaluation.infer_of(state), workdir / "plots", log.line)
     if summary["training_seconds"]:
         share = summary["input_wait_seconds"] / summary["training_seconds"]
-        log.line(f"the devices waited for input {share:.1%} of the training time of this session")
+        log.line(f"the devices waited for input {share:.1%} of the training time since the last start")
     for line in _closing_lines(session.start, summary):
         log.line(line)
     return state
@@ -185,10 +185,10 @@ def _completed(start: _Start) -> TrainState:
 
 
 def run(experiment: Experiment, workdir: str | Path, options: RunOptions = RunOptions(), *, origin: dict | None = None) -> TrainState:
-    """Train, evaluate and keep everything in ``workdir``. Called again with the same experiment, go on, or report that it is complete.
+    """Train, evaluate and keep everything in ``workdir``. Called again with the same experiment, resume, or report that it is complete.
 
     Returns the trained state: the best epoch's where ``validation`` selects one, else the last. ``jv.train.variables(state)`` are the
-    model's. ``options`` say how the run is executed; it may go on with others. ``origin`` is what ``config.json`` holds so that ``load``
+    model's. ``options`` say how the run is executed; it may resume with others. ``origin`` is what ``config.json`` holds so that ``load``
     can build the experiment again; ``main`` passes it.
 
     SIGTERM or Ctrl-C finishes the step, saves and raises Interrupted (exit code 75); a second one ends the process at once.

@@ -17,7 +17,7 @@ def _option(default, meaning: str, *, command_line: bool = True) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How a run is executed. A run may go on with other options: none of them changes what is trained.
+    """How a run is executed. A run may resume with other options: none of them changes what is trained.
 
     ``jv.train.main`` adds all of them but ``hint`` and ``draw`` to the command line of every experiment.
     Raises ValueError for a value that is out of range, an unknown ``driver``, and ``fsdp`` with another driver than jit.
@@ -40,7 +40,7 @@ class RunOptions:
     log_every: int = _option(10, "Steps between two training rows of metrics.jsonl. By default 10.")
     save_every: int | None = _option(None, "Steps that a kill may lose at most. By default an epoch, but 100 to 1,000 steps.")
     keep: int = _option(2, "How many of the newest checkpoints are kept, in addition to the best. By default 2.")
-    guard: bool = _option(True, "Watch for collapsed features and report them, in the console and in summary.json. The run goes on.")
+    guard: bool = _option(True, "Watch for collapsed features and report them, in the console and in summary.json. The run continues.")
     title: str = _option("", "What the console calls the run. By default the class of the model.")
     hint: str = _option("", "What to try next, printed at the end; {workdir} stands for the run folder.", command_line=False)
     draw: Callable | None = _option(

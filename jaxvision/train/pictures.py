@@ -1,4 +1,4 @@
-"""The pictures of a finished run: curves, filters, what excites channels, a classifier's predictions, an encoder's neighbours."""
+"""The pictures of a finished run: curves, filters, patches with large activations, a classifier's predictions, an encoder's neighbours."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,7 +37,7 @@ def first_filters(experiment: Experiment, state: TrainState) -> np.ndarray | Non
 
 
 def keep_first_filters(experiment: Experiment, state: TrainState, folder: Path) -> None:
-    """Keep the filters before training in the folder of the pictures, for a run that goes on in another process."""
+    """Keep the filters before training in the folder of the pictures, for a run that another process resumes."""
     filters = first_filters(experiment, state)
     if filters is not None and sharding.is_primary():
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def _failure(what: str, error: Exception) -> str:
 
 
 def _attempt(report: Callable[[str], None], what: str, drawing: Callable, *arguments) -> None:
-    """Draw a picture; one that cannot be drawn costs a line, never the run."""
+    """Draw a picture. An error is reported in one line and does not stop the run."""
     try:
         drawing(*arguments)
     except Exception as error:  # of matplotlib, scikit-learn or an experiment's own function
@@ -153,7 +153,7 @@ def _middle_map(model, features, side: int) -> tuple[str, int, int] | None:
 
 
 def _draw_channels(experiment: Experiment, given: dict, source, folder: Path) -> None:
-    """The patches that excite some channels of the middle map most, and what in one image excites the first of them."""
+    """The patches with the largest activations of some channels of the middle map; the gradient of the first channel for one image."""
     model = experiment.model
     images = np.asarray(evaluate.prepared(_images(source, _evenly(len(source), _SEARCHED_IMAGES)), experiment.recipe))
     features = jax.eval_shape(lambda image: model.apply(given, image, method="features"), images[:1])
@@ -166,14 +166,14 @@ def _draw_channels(experiment: Experiment, given: dict, source, folder: Path) ->
     patches, strengths = evaluate.top_patches(model, given, images, name, channels, **strongest)
     most = np.argsort(-strengths.mean(1), kind="stable")[:_CHANNELS]
     names, low, high = [f"{name} {channel}" for channel in channels[most]], images.min(), images.max()
-    shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalised images as pictures
+    shown = lambda pixels: (pixels - low) / max(high - low, 1e-12)  # noqa: E731  # normalized images as pictures
     plots.top_patches(shown(patches[most]), folder / "top_patches.png", names=names, strengths=strengths[most])
-    way, gradient = _signal(partial(evaluate.feature_gradient, model, given, images[0], name, int(channels[most[0]])))
-    plots.gradients(shown(images[0]), {f"{names[0]}, {way}": gradient}, folder / "gradients.png")
+    backward, gradient = _signal(partial(evaluate.feature_gradient, model, given, images[0], name, int(channels[most[0]])))
+    plots.gradients(shown(images[0]), {f"{names[0]}, {backward}": gradient}, folder / "gradients.png")
 
 
 def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
-    """(how, [H, W, C]): what reaches the pixels, by Zeiler and Fergus's way back where the network has the ReLU that it needs."""
+    """(backward pass, gradient [H, W, C]): that of Zeiler & Fergus (deconvnet) if the network has a ReLU, else the plain gradient."""
     try:
         return "deconvnet", np.asarray(gradient(backward="deconvnet"))
     except ValueError:
@@ -181,15 +181,15 @@ def _signal(gradient: Callable) -> tuple[str, np.ndarray]:
 
 
 def _draw_features(attempt: Callable, source, features: np.ndarray, labels: np.ndarray, folder: Path) -> None:
-    """The features [N, D] in the plane, and who is near whom."""
+    """t-SNE of the features [N, D], and nearest neighbours."""
     chosen = _evenly(len(labels), _TSNE_POINTS)
     drawn = _images(source, chosen), features[chosen], labels[chosen], list(source.classes), folder
-    attempt("features in the plane", _draw_plane, *drawn)
+    attempt("t-SNE", _draw_tsne, *drawn)
     attempt("neighbours", _draw_neighbours, *drawn)
 
 
-def _draw_plane(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
-    """t-SNE of raw pixels beside the features [n, D]."""
+def _draw_tsne(images: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: list[str], folder: Path) -> None:
+    """t-SNE of raw pixels and of the features [n, D], side by side."""
     if len(labels) > 4 and labels.min() >= 0:
         perplexity = min(30.0, (len(labels) - 1) / 3)
         panels = {"raw pixels": images.reshape(len(images), -1), "features": features}

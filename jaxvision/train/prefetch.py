@@ -18,7 +18,7 @@ def _stacked(batches: list[dict]) -> dict:
 
 
 class Feed:
-    """Batches that are read and placed on the devices while these work on the batch before.
+    """Batches that are read and placed on the devices while the devices compute the previous batch.
 
     ``input_wait_seconds`` is an upper bound of the time in which the devices waited for a batch: the time to get a batch counts in full
     if the devices had finished the step before by then.

@@ -1,4 +1,4 @@
-"""Rematerialisation: which values the backward pass finds in memory, by name; it computes the others again."""
+"""Rematerialization: named intermediate values are kept for the backward pass, all others are computed again."""
 
 from collections.abc import Callable, Iterator
 

@@ -91,9 +91,9 @@ def _fingerprint(source, reads: tuple[str, ...]) -> str:
 
 
 def settings(experiment: Experiment, options: RunOptions, origin: dict | None, learning_rate: float | None) -> dict:
-    """The contents of ``config.json``: the experiment file and its options, what tells this run from any other, and ``options``.
+    """The contents of ``config.json``: the experiment file and its options, the settings that identify the run, and ``options``.
 
-    The latter are those that the run started with; it may go on with others.
+    ``options`` are those with which the run was started; it may be resumed with other options.
     """
     sources = {name: source for name in ("train", "validation", "test") if (source := getattr(experiment, name)) is not None}
     scalars = {name: "schedule" if callable(value := getattr(experiment, name)) else value for name in _SETTINGS}
@@ -109,7 +109,7 @@ def settings(experiment: Experiment, options: RunOptions, origin: dict | None, l
 
 
 def _identity(config: dict) -> dict:
-    """What must be equal where a run goes on, by name. Paths may differ: data are compared by their contents. So may run options.
+    """The settings that must be equal when a run resumes, by name. Paths and run options may differ; data are compared by their contents.
 
     Folders of earlier versions hold run options among the settings, and lack settings that did not exist: those have their defaults.
     """
@@ -152,13 +152,13 @@ def claim(workdir: Path, config: dict) -> None:
         return
     stored = read_json(path)
     if missing := [name for name in config if name != "options" and name not in stored]:
-        raise ValueError(f"{path}: found no {missing[0]}, expected the file of a run; another --workdir starts afresh")
+        raise ValueError(f"{path}: found no {missing[0]}, expected the file of a run; another --workdir starts a new run")
     before, now = _identity(stored), _identity(json.loads(json.dumps(config, default=str)))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise ValueError(
                 f"{workdir}: this run was started with {name}={before.get(name)!r}, now {name}={now.get(name)!r}; "
-                "give the same options to go on, or another --workdir to start afresh"
+                "give the same options to resume it, or another --workdir to start a new run"
             )
 
 
@@ -263,7 +263,7 @@ def restore(
 ) -> state.TrainState:
     """The state of an experiment from its run folder: the best step where validation selected one, else the newest, or ``step``.
 
-    ``options`` say how the state is placed (``fsdp``). The model is not initialised. Raises ValueError when there is no such checkpoint.
+    ``options`` say how the state is placed (``fsdp``). The model is not initialized. Raises ValueError when there is no such checkpoint.
 
     >>> import tempfile, jaxvision as jv  # slow
     >>> model, source = jv.create_model("lenet5", num_classes=10), jv.data.subset(jv.data.digits("train"), range(64))

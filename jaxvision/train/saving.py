@@ -1,4 +1,4 @@
-"""The checkpoints of a run: when one is due, and the states that come back from them."""
+"""The checkpoints of a run: when one is written, and how the best state is restored."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ def initialize_distributed(coordinator: str | None = None, processes: int | None
 
     Explicit values come first: ``coordinator`` ("host:port"), ``processes`` (their number; with 1 nothing is done) and ``process`` (the
     index of this one). Without them, a SLURM step of several tasks (srun), a Kubernetes indexed job, an MPI launch or
-    JAX_COORDINATOR_ADDRESS is recognised, and JAX reads the rest from the environment. Call the function before any other use of JAX.
+    JAX_COORDINATOR_ADDRESS is recognized, and JAX reads the rest from the environment. Call the function before any other use of JAX.
     Raises ValueError when only some of the three are given.
 
     >>> import jaxvision as jv
@@ -134,7 +134,7 @@ def _rows_on_devices(batch: Batch, mesh: Mesh) -> Batch:
 
 
 def place_batch(batch: Batch, *, driver: str = "jit") -> Batch:
-    """This process's rows, on their way to the devices (asynchronously). ``pmap`` places rows itself: for it they stay on the host."""
+    """Copies this process's rows to the devices, asynchronously. ``pmap`` places rows itself: for it they stay on the host."""
     return batch if driver == "pmap" else _rows_on_devices(batch, data_mesh())
 
 

@@ -14,7 +14,7 @@ from jaxvision.typing import Array, Batch, Key
 
 
 class TrainState(NamedTuple):
-    """Everything that training needs to go on. It holds no key and no iterator: both follow from ``step``.
+    """Everything that training needs to resume. It holds no key and no iterator: both follow from ``step``.
 
     >>> import jaxvision as jv
     >>> jv.train.TrainState._fields[:4]
@@ -32,7 +32,7 @@ class TrainState(NamedTuple):
 
 
 class Initializer(NamedTuple):
-    """The initialisation of a state, not yet run: its shapes can be known without computing anything."""
+    """The initialization of a state, not yet run: its shapes can be known without computing anything."""
 
     program: Callable  # compiled at the first call
     arguments: tuple
@@ -56,7 +56,7 @@ def initializer(
     ema: float | Callable | None = None,
     given: Mapping = {},
 ) -> Initializer:
-    """The initialisation that ``init`` runs, for its state or only for the shapes; the arguments are those of ``init``."""
+    """The initialization that ``init`` runs, for its state or only for the shapes; the arguments are those of ``init``."""
     size = len(next(rows for rows in batch.values() if not isinstance(rows, Mapping)))
     few = jax.tree.map(lambda rows: rows[: max(1, 2 * len(rows) // size)], dict(batch))  # two examples, and their part of other streams
 

@@ -1,4 +1,4 @@
-"""One training step as a pure function: draw keys, augment, differentiate, update. It knows no jit, no device and no method."""
+"""One training step as a pure function: draw keys, augment, differentiate, update. It does not depend on jit, devices or the objective."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -102,12 +102,10 @@ def make_step(
     optimizer records it, ``learning_rate``. Raises ValueError when ``accumulate`` does not divide the batch on a device.
 
     >>> import jax, jax.numpy as jnp, jaxvision as jv
-    >>> init = lambda key, batch, given={}: ({"w": jnp.zeros(())}, jv.Carry({}, {}))
     >>> loss = lambda params, carry, batch, *, key, step: (jnp.mean((params["w"] - batch["x"]) ** 2), jv.Aux(carry, {}))
-    >>> objective, optimizer = jv.Objective(init, loss, jv.core.unchanged), jv.train.sgd(0.25)
-    >>> batch, key = {"x": jnp.ones(4)}, jax.random.key(0)
-    >>> state = jv.train.init(objective, optimizer, batch, key=key)
-    >>> state, metrics = jv.train.make_step(objective, optimizer)(state, batch, key)
+    >>> objective = jv.Objective(lambda key, batch, given={}: ({"w": jnp.zeros(())}, jv.Carry({}, {})), loss, jv.core.unchanged)
+    >>> batch, key, optimizer = {"x": jnp.ones(4)}, jax.random.key(0), jv.train.sgd(0.25)
+    >>> state, metrics = jv.train.make_step(objective, optimizer)(jv.train.init(objective, optimizer, batch, key=key), batch, key)
     >>> float(metrics["loss"]), float(state.params["w"])
     (1.0, 0.5)
     """

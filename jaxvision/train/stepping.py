@@ -27,7 +27,7 @@ class NotFinite(RuntimeError):
 
 
 class CollapseWatch:
-    """Reports each sign of collapse when it is first seen; the run goes on."""
+    """Reports each sign of collapse when it is first seen; the run continues."""
 
     def __init__(self, log: RunLog):
         self._log, self._watch = log, evaluate.guard_init()  # a resumed run is watched from its first step on

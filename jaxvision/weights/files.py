@@ -89,10 +89,10 @@ def read(path: str | PathLike, *, key: str | None = None) -> dict[str, np.ndarra
     """Read tensors by name from .pth or .pt (zip archive or older pickle), .safetensors or .npz, without running anything in the file.
 
     ``path`` may be "hf:owner/name" or "hf:owner/name/file" if huggingface_hub is installed. If the file holds one nested state dict
-    ("state_dict", "model", ...), that is returned; if it holds several, ``key`` selects one. The default beside a "student" is the
-    "teacher". Arrays are read-only views of the file's bytes (compressed npz takes up to 64 times the file's size). Raises BrokenFile for a
-    damaged file, a TensorFlow checkpoint, or a pickle that asks for anything that weights do not need; ValueError if ``key`` is missing or
-    wrong; OSError for a missing file.
+    ("state_dict", "model", ...), that is returned; if it holds several, ``key`` selects one. If there is a "student" and a "teacher",
+    the default is the "teacher". Arrays are read-only views of the file's bytes (compressed npz takes up to 64 times the file's size).
+    Raises BrokenFile for a damaged file, a TensorFlow checkpoint, or a pickle that asks for anything that weights do not need; ValueError
+    if ``key`` is missing or wrong; OSError for a missing file.
 
     >>> import jaxvision as jv
     >>> import pathlib, tempfile, numpy

@@ -24,7 +24,7 @@ _LISTED_NAMES = 6
 
 
 class Parts(NamedTuple):
-    """The module beside the encoder in one release: its name in the objective, its rows, its tensors, and a check of their values."""
+    """The module that follows the encoder in one release: its name in the objective, its rows, its tensors, and a check of their values."""
 
     module: str
     rows: tuple
@@ -172,7 +172,7 @@ def _ours(leaf: str, tensor: Array) -> Array:
 
 
 def _tree(release: str, tensors: dict) -> dict:
-    """The parameters of the module beside the encoder. Raises ValueError that lists the missing and unexpected names."""
+    """The parameters of the module that follows the encoder. Raises ValueError that lists the missing and unexpected names."""
     parts = _TABLES[release]
     tensors = parts.check(parts.own(tensors))
     blocks = [int(found[1]) + 1 for name in tensors if (found := re.match(r"(?:decoder_blocks|decoder)\.(\d+)\.", name))]
@@ -199,14 +199,12 @@ def method_from_torch(encoder: nn.Module, tensors: dict[str, np.ndarray], *, pre
     are omitted. ``options`` go to ``from_torch``. Raises ValueError as ``from_torch`` does, and for a file without such a module or with
     one that our objective cannot compute.
 
-    >>> import jaxvision as jv  # slow
-    >>> import jax, numpy
+    >>> import jax, numpy, jaxvision as jv  # slow
     >>> encoder = jv.create_model("resnet18", num_classes=0, stem="cifar").clone(depths=(1, 1, 1, 1))
-    >>> variables = encoder.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3)))
-    >>> tensors = {f"backbone.{name}": array for name, array in jv.weights.to_torch(encoder, variables, layout="torchvision").items()}
+    >>> tensors = jv.weights.to_torch(encoder, encoder.init(jax.random.key(0), jax.numpy.ones((1, 8, 8, 3))), layout="torchvision")
     >>> dense = {f"projection_head.layers.{i}.weight": numpy.ones((512, 512)) for i in (0, 3)}
     >>> norms = {f"projection_head.layers.{i}.{leaf}": numpy.ones(512) for i in (1, 4) for leaf in ("weight", "bias")}
-    >>> sorted(jv.weights.method_from_torch(encoder, tensors | dense | norms))
+    >>> sorted(jv.weights.method_from_torch(encoder, {f"backbone.{name}": array for name, array in tensors.items()} | dense | norms))
     ['encoder', 'projector']
     """
     tensors = behind(prefix, tensors)

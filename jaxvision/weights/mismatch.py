@@ -87,13 +87,13 @@ def complaint(model: Any, table: list[Named], found: dict, left: set[str], *, la
     left = left - {entry.name for entry in table}
     missing = [entry for entry in table if entry.name not in found]
     wrong = [entry for entry in table if entry.name in found and found[entry.name].shape != entry.theirs]
-    # bfloat16 and its like are kind "V" to numpy, with a name.
-    odd = [e for e in table if e.name in found and found[e.name].dtype.kind != "f" and "float" not in found[e.name].dtype.name]
+    # numpy gives bfloat16 and similar types the kind "V".
+    wrong_type = [e for e in table if e.name in found and found[e.name].dtype.kind != "f" and "float" not in found[e.name].dtype.name]
     lines = [
         *_listed("missing", [f"{entry.name} {list(entry.theirs)}" for entry in missing]),
         *_listed("unexpected", sorted(left)),
         *_listed("of another shape", [f"{e.name}: found {list(found[e.name].shape)}, expected {list(e.theirs)}" for e in wrong]),
-        *_listed("of another type", [f"{entry.name}: found {found[entry.name].dtype}, expected floating point" for entry in odd]),
+        *_listed("of another type", [f"{entry.name}: found {found[entry.name].dtype}, expected floating point" for entry in wrong_type]),
     ]
     if not lines:
         return None

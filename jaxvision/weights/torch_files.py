@@ -114,7 +114,7 @@ def _discarded(*_) -> dict:
     return {}
 
 
-# What Lightning saves beside the weights (lightly, solo-learn): options, paths, configurations. All of it is discarded.
+# What Lightning saves in addition to the weights (lightly, solo-learn): options, paths, configurations. All of it is discarded.
 _LIGHTNING = {
     **{f"{where}.AttributeDict": _discarded for where in ("pytorch_lightning.utilities.parsing", "lightning_fabric.utilities.data")},
     **{f"{where}.AttributeDict": _discarded for where in ("lightning.fabric.utilities.data", "lightning.pytorch.utilities.parsing")},

@@ -59,7 +59,7 @@ FUNCTIONS = {  # name: function, its reference, arrays, how the names of its com
         "jitter",
     ),
     "adam": (update, partial(update, adam=kernels.plain_adam), (*(drawn(4, 8),) * 3, np.square(drawn(4, 8))), "adam"),
-    "barrier": (kernels.barrier, lambda x: x, (drawn(4),), "settle"),
+    "barrier": (kernels.barrier, lambda x: x, (drawn(4),), "barrier"),
 }
 names = pytest.mark.parametrize("name", FUNCTIONS)
 
@@ -139,4 +139,4 @@ def test_a_train_step_is_exported_for_another_platform(network):
         assert "@jaxvision_" not in text
     if native.library() is not None:
         text = jax.jit(step).trace(state, batch, key).lower(lowering_platforms=("cpu",)).as_text()
-        assert {"jaxvision_adam", "jaxvision_settle"} <= set(re.findall(r"custom_call @(\w+)", text))
+        assert {"jaxvision_adam", "jaxvision_barrier"} <= set(re.findall(r"custom_call @(\w+)", text))

@@ -28,7 +28,7 @@ class _Layout(NamedTuple):
 
     @property
     def markers(self) -> list[str]:
-        """Files by which the layout is recognised; one of them is enough."""
+        """Files by which the layout is recognized; one of them is enough."""
         return self.files["train"] + self.files["test"]
 
 
@@ -117,7 +117,7 @@ def _read_classes(files: Mapping, layout: _Layout, kind: str, where: Path) -> li
     return [value.decode() if isinstance(value, bytes) else value for value in table[layout.classes[kind]]]
 
 
-def _recognise(names) -> _Layout | None:
+def _recognize(names) -> _Layout | None:
     return next((layout for layout in _LAYOUTS.values() if set(layout.markers) & set(names)), None)
 
 
@@ -140,7 +140,7 @@ def _files_of_folder(folder: Path) -> dict:
 def find_cifar(folder: Path) -> Path | None:
     """The folder or archive with CIFAR files: ``folder``, one of its folders or archives, or None."""
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    unpacked = (place for place in places if _recognise(_files_of_folder(place)))
+    unpacked = (place for place in places if _recognize(_files_of_folder(place)))
     return next(unpacked, None) or next((path for path in sorted(folder.glob("cifar-*.tar*")) if path.is_file()), None)
 
 
@@ -165,7 +165,7 @@ def cifar(folder: str | Path, split: str, *, coarse: bool = False) -> Source:
     folder = existing(folder, "folder", EXPECTED)
     where = find_cifar(folder) if folder.is_dir() else folder
     files = {} if where is None else _files_of_folder(where) if where.is_dir() else _files_of_archive(where)
-    layout = _recognise(files)
+    layout = _recognize(files)
     if layout is None:
         found = f"contains {contents(folder)}" if folder.is_dir() else "is an archive without CIFAR files"
         raise FileNotFoundError(f"folder: {folder} {found}, expected {EXPECTED}")

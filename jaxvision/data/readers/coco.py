@@ -197,13 +197,11 @@ def coco(
 
     Raises FileNotFoundError or ValueError, in one line, for missing images, annotations of unknown images or categories, and other formats.
 
-    >>> import json, pathlib, tempfile, PIL.Image
-    >>> import jaxvision as jv
+    >>> import json, pathlib, tempfile, PIL.Image, jaxvision as jv
     >>> box = {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}
     >>> table = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 7, "name": "cat"}], "annotations": [box]}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     PIL.Image.new("RGB", (8, 8)).save(f"{folder}/a.png")
-    ...     _ = pathlib.Path(folder, "a.json").write_text(json.dumps(table))
+    ...     _ = PIL.Image.new("RGB", (8, 8)).save(f"{folder}/a.png"), pathlib.Path(folder, "a.json").write_text(json.dumps(table))
     ...     print(jv.data.coco(f"{folder}/a.json")[0]["boxes"])
     [[1. 2. 4. 6.]]
     """

@@ -89,8 +89,7 @@ def image_folder(
 
     Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError for a folder of another layout.
 
-    >>> import pathlib, tempfile, PIL.Image
-    >>> import jaxvision as jv
+    >>> import pathlib, tempfile, PIL.Image, jaxvision as jv
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("cat", "dog"):
     ...         pathlib.Path(folder, name).mkdir()

@@ -14,7 +14,7 @@ from jaxvision.data.image_files import ImageFiles, is_image, labelled_by_folder,
 from jaxvision.data.paths import listed, need
 from jaxvision.data.storage import Files, open_files
 
-EXPECTED = "a folder or .zip of ImageNet: train/n01440764/*.JPEG and val/, with folders as train/ or flat beside the devkit"
+EXPECTED = "a folder or .zip of ImageNet: train/n01440764/*.JPEG and val/, with folders as train/ or flat, next to the devkit"
 _ROOTS = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # the archive's own and Kaggle's
 _FOLDERS = {"train": ("train", "ILSVRC2012_img_train"), "val": ("val", "ILSVRC2012_img_val")}
 _DEVKITS = ("ILSVRC2012_devkit_t12/data", "devkit/data", "data")

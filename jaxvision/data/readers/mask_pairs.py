@@ -68,8 +68,7 @@ def mask_pairs(
     Raises FileNotFoundError or ValueError, in one line, for missing folders and images without a mask. A broken mask, or one of another
     size than its image or with other values, raises BrokenImage at ``source[i]``.
 
-    >>> import pathlib, tempfile, PIL.Image
-    >>> import jaxvision as jv
+    >>> import pathlib, tempfile, PIL.Image, jaxvision as jv
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for kind, mode in (("images", "RGB"), ("labels", "L")):
     ...         pathlib.Path(folder, kind).mkdir()

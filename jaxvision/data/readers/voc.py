@@ -111,13 +111,11 @@ def voc(
 
     Raises FileNotFoundError or ValueError, in one line, for missing lists, annotations and images, and for unreadable annotations.
 
-    >>> import pathlib, tempfile, PIL.Image
-    >>> import jaxvision as jv
-    >>> box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax></bndbox>"
+    >>> import pathlib, tempfile, PIL.Image, jaxvision as jv
+    >>> text = "<a><object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax></bndbox></object></a>"
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("Annotations", "JPEGImages"): pathlib.Path(folder, name).mkdir()
-    ...     PIL.Image.new("RGB", (8, 8)).save(f"{folder}/JPEGImages/a.jpg")
-    ...     _ = pathlib.Path(folder, "Annotations/a.xml").write_text(f"<a><object><name>cat</name>{box}</object></a>")
+    ...     _ = PIL.Image.new("RGB", (8, 8)).save(f"{folder}/JPEGImages/a.jpg"), pathlib.Path(folder, "Annotations/a.xml").write_text(text)
     ...     print(jv.data.voc(folder)[0]["boxes"])
     [[1. 2. 4. 6.]]
     """

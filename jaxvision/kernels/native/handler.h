@@ -41,7 +41,7 @@ inline Parallel on(ffi::ThreadPool& pool) {
   return {pool.num_threads(), call, shared};
 }
 
-// The numbers of a buffer, and other arguments of a kernel as they are.
+// The data pointer of a buffer; other arguments of a kernel unchanged.
 template <class T>
 auto data(T& argument) {
   if constexpr (std::is_arithmetic_v<T> || std::is_pointer_v<T>) {
@@ -56,7 +56,7 @@ auto data(Result<T>& argument) {
   return argument->typed_data();
 }
 
-// kernel(sizes, numbers of the arguments ..., threads), or what is wrong with the sizes.
+// Calls kernel(sizes, data pointers..., threads), or returns the error of the sizes.
 template <class Sizes, class Kernel, class... Arguments>
 ffi::Error run(ffi::ThreadPool& pool, const ffi::ErrorOr<Sizes>& sizes, const Kernel& kernel, Arguments&&... arguments) {
   if (!sizes.has_value()) return sizes.error();

@@ -6,7 +6,7 @@
 #include "depthwise.inc"
 #include "kernels.h"
 #include "norm.inc"
-#include "pictures.inc"
+#include "image.inc"
 #include "pool.inc"
 #include "product.inc"
 #include "winograd.inc"

@@ -70,7 +70,7 @@ struct Rows {
   float epsilon;
 };
 
-// Layer normalisation with scale and bias [C]; the gradients of rows, scale and bias from that of the output.
+// Layer normalization with scale and bias [C]; the gradients of rows, scale and bias from that of the output.
 struct Norm {
   void (*forward)(const Rows&, const float* x, const float* scale, const float* bias, float* output, const Parallel&);
   void (*gradients)(const Rows&, const float* x, const float* scale, const float* gradient, float* to_x, float* to_scale, float* to_bias,
@@ -106,7 +106,7 @@ struct Pictures {
   void (*blur)(const Images&, const float* from, const float* taps, int64_t K, float* to, const Parallel&);
 };
 
-// What an update by Adam needs beside its arrays, in the order of the row that XLA hands over. Nothing moves where `finite` is 0.
+// The numbers that an Adam update needs besides its arrays, in the order of the row that XLA passes. With `finite` = 0 nothing is updated.
 struct AdamNumbers {
   float beta1, rest1, beta2, rest2, first, second, epsilon, clip, coupled, decoupled, rate, decay, rest, finite;
 };

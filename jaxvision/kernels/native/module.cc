@@ -201,7 +201,7 @@ JAXVISION_HANDLER(jaxvision_dense, convolve<&Kernels::dense>, "stride", "padding
 JAXVISION_HANDLER(jaxvision_dense_image_gradient, image_gradient<&Kernels::dense>, "stride", "padding", "images");
 JAXVISION_HANDLER(jaxvision_dense_kernel_gradient, kernel_gradient<&Kernels::dense>, "stride", "padding", "images");
 JAXVISION_HANDLER(jaxvision_pool, pool_pick, "size", "stride", "padding");
-JAXVISION_HANDLER(jaxvision_pool_spread, pool_gradient, "size", "stride", "padding");
+JAXVISION_HANDLER(jaxvision_pool_gradient, pool_gradient, "size", "stride", "padding");
 JAXVISION_HANDLER(jaxvision_attention, attend);
 JAXVISION_HANDLER(jaxvision_attention_gradients, attend_gradients);
 JAXVISION_HANDLER(jaxvision_self_attention, attend_jointly);
@@ -217,4 +217,4 @@ JAXVISION_HANDLER(jaxvision_jitter, jitter);
 JAXVISION_HANDLER(jaxvision_blur, blur);
 JAXVISION_HANDLER(jaxvision_adam, adam);
 JAXVISION_HANDLER(jaxvision_adam_average, adam_average);
-JAXVISION_HANDLER(jaxvision_settle, barrier);
+JAXVISION_HANDLER(jaxvision_barrier, barrier);

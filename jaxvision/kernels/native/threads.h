@@ -18,10 +18,11 @@
 
 namespace jaxvision {
 
-// The middle of part `rank` of `total` equal parts of [0, 1): half a part from where rounding could lead to a neighbour.
+// The middle of part `rank` of `total` equal parts of [0, 1): the middle, so that rounding cannot select the
+// neighbouring part.
 inline double middle(int rank, int total) { return (rank + 0.5) / total; }
 
-// Where the processor that this thread runs on lies among those that the first thread to ask may run on: within (0, 1), and 0 where the system
+// The position of the processor that this thread runs on, in (0, 1), among the processors that the first calling thread may use; 0 if the system
 // does not report it.
 inline double place() {
 #ifdef __linux__
@@ -38,24 +39,24 @@ inline double place() {
   return 0.0;
 }
 
-// Tasks 0 .. count - 1 in shares of neighbours, one for each thread.
+// Tasks 0 .. count - 1, divided into shares of consecutive tasks, one for each thread.
 class Shares {
  public:
   Shares(int64_t count, int64_t shares) : count_(count), shares_(shares) {}
 
-  // The share of a thread at `place`, or the next that no thread has; there are not more threads than shares.
+  // The share of a thread at `place`, or the next share that no thread has claimed. There are not more threads than shares.
   int64_t claim(double place) {
     int64_t own = static_cast<int64_t>(place * size());
     while (shares_[own].claimed.load() || shares_[own].claimed.exchange(true)) own = (own + 1) % size();
     return own;
   }
 
-  // A task of `share` that none has begun; where there is none, of the next, which is `share` from then on. -1 where all have begun.
+  // The next task of `share` that has not begun. If there is none, `share` becomes the next share. -1 if all tasks have begun.
   int64_t next(int64_t& share) {
     for (int64_t tried = 0; tried < size(); ++tried, share = (share + 1) % size()) {
       const int64_t first = count_ * share / size(), tasks = count_ * (share + 1) / size() - first;
       std::atomic<int64_t>& begun = shares_[share].begun;
-      if (begun.load(std::memory_order_relaxed) >= tasks) continue;  // who only looks leaves the line to its owner
+      if (begun.load(std::memory_order_relaxed) >= tasks) continue;  // a plain load does not take the cache line from its owner
       if (const int64_t task = begun.fetch_add(1); task < tasks) return first + task;
     }
     return -1;
@@ -71,9 +72,9 @@ class Shares {
   std::vector<Share> shares_;
 };
 
-// Calls `task` with 0 .. count - 1 on this thread and on `threads` - 1 others, which `schedule` gives work to. A thread begins with the share that
-// belongs to its processor: what it wrote in the last call tends to lie in its own cache, not in one far away (docs/kernels/runtime.md). This one
-// takes part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows what a task threw.
+// Calls `task` with 0 .. count - 1 on this thread and on `threads` - 1 others, which `schedule` starts. A thread begins with the share of its
+// processor, because the data that it wrote in the last call are probably still in its cache (docs/kernels/runtime.md). The calling thread takes
+// part and waits only for tasks that have begun, so that a busy pool cannot block it. Rethrows the exception of a task.
 template <typename Schedule>
 void share_out(int64_t count, int64_t threads, const Schedule& schedule, const std::function<void(int64_t)>& task) {
   struct Progress {
@@ -86,7 +87,7 @@ void share_out(int64_t count, int64_t threads, const Schedule& schedule, const s
   };
   threads = std::max<int64_t>(1, std::min(threads, count));
   const auto progress = std::make_shared<Progress>(count, threads);
-  const auto work = [progress, count, &task] {  // the task outlives every call of it: a helper that comes late finds none left
+  const auto work = [progress, count, &task] {  // `task` outlives every call of it: a helper that starts late finds no task
     if (progress->done.load() == count) return;
     int64_t share = progress->shares.claim(place());
     for (int64_t index; (index = progress->shares.next(share)) >= 0;) {
@@ -104,7 +105,7 @@ void share_out(int64_t count, int64_t threads, const Schedule& schedule, const s
   };
   try {
     for (int64_t helper = 1; helper < threads; ++helper) schedule(std::function<void()>(work));
-  } catch (...) {  // fewer helpers do the same; to leave now would take `task` from those that there are
+  } catch (...) {  // continue with fewer helpers; returning now would destroy `task` while they use it
   }
   work();
   std::unique_lock<std::mutex> lock(progress->mutex);

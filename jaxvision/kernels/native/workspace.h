@@ -17,7 +17,7 @@ class Workspace {
     for (const Block& block : blocks_) std::free(block.at);
   }
 
-  // Uninitialised memory, aligned to 64 bytes, until the innermost Scope ends.
+  // Uninitialized memory, aligned to 64 bytes, until the innermost Scope ends.
   float* take(int64_t floats) {
     if (next_ == blocks_.size()) blocks_.push_back({nullptr, 0});
     Block& own = blocks_[next_++];

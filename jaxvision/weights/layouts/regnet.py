@@ -1,26 +1,23 @@
 """Names of RegNet's weights in torchvision and timm."""
 
-
-def _unit(ours: str, conv: str, norm: str) -> tuple:
-    return (f"{ours}/conv", conv), (f"{ours}/norm", norm)
-
+from jaxvision.weights.layouts import unit
 
 _OURS, _TORCHVISION, _TIMM = "stage{i}/block{j}", "trunk_output.block{i}.block{i}-{j-1}", "s{i}.b{j}"
 LAYOUTS = {
     "torchvision": (
-        *_unit("stem", "stem.0", "stem.1"),
-        *_unit(f"{_OURS}/conv1", f"{_TORCHVISION}.f.a.0", f"{_TORCHVISION}.f.a.1"),
-        *_unit(f"{_OURS}/conv2", f"{_TORCHVISION}.f.b.0", f"{_TORCHVISION}.f.b.1"),
-        *_unit(f"{_OURS}/conv3", f"{_TORCHVISION}.f.c.0", f"{_TORCHVISION}.f.c.1"),
-        *_unit(f"{_OURS}/shortcut", f"{_TORCHVISION}.proj.0", f"{_TORCHVISION}.proj.1"),
+        *unit("stem", "stem.0", "stem.1"),
+        *unit(f"{_OURS}/conv1", f"{_TORCHVISION}.f.a.0", f"{_TORCHVISION}.f.a.1"),
+        *unit(f"{_OURS}/conv2", f"{_TORCHVISION}.f.b.0", f"{_TORCHVISION}.f.b.1"),
+        *unit(f"{_OURS}/conv3", f"{_TORCHVISION}.f.c.0", f"{_TORCHVISION}.f.c.1"),
+        *unit(f"{_OURS}/shortcut", f"{_TORCHVISION}.proj.0", f"{_TORCHVISION}.proj.1"),
         (f"{_OURS}/squeeze/reduce", f"{_TORCHVISION}.f.se.fc1"),
         (f"{_OURS}/squeeze/expand", f"{_TORCHVISION}.f.se.fc2"),
         ("head", "fc"),
     ),
     "timm": (
-        *_unit("stem", "stem.conv", "stem.bn"),
-        *_unit(f"{_OURS}/conv{{k}}", f"{_TIMM}.conv{{k}}.conv", f"{_TIMM}.conv{{k}}.bn"),
-        *_unit(f"{_OURS}/shortcut", f"{_TIMM}.downsample.conv", f"{_TIMM}.downsample.bn"),
+        *unit("stem", "stem.conv", "stem.bn"),
+        *unit(f"{_OURS}/conv{{k}}", f"{_TIMM}.conv{{k}}.conv", f"{_TIMM}.conv{{k}}.bn"),
+        *unit(f"{_OURS}/shortcut", f"{_TIMM}.downsample.conv", f"{_TIMM}.downsample.bn"),
         (f"{_OURS}/squeeze/reduce", f"{_TIMM}.se.fc1"),
         (f"{_OURS}/squeeze/expand", f"{_TIMM}.se.fc2"),
         ("head", "head.fc"),
