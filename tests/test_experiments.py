@@ -21,7 +21,7 @@ STILL = {  # leaves that get no gradient on purpose
     "mae_vit_b16_imagenet": r"encoder/stem/position",
     "mae_vit_tiny_cifar10": r"encoder/stem/position",
 }
-OTHERS = {*IMAGENET_FORMS, "compare_objectives", "few_labels"}  # whose steps are those of other recipes
+OTHERS = (*IMAGENET_FORMS, "compare_objectives", "few_labels")  # whose steps are those of other recipes
 
 
 class Prepared:
