@@ -6,17 +6,14 @@ import jax.numpy as jnp
 from jaxvision.typing import Array, Float, at_least_float32
 
 
-def _parts(rows: Array) -> tuple[Array, Array, Array, Array]:
-    """(rows over their largest entry, that entry, the length of the scaled row, whether the row is not zero), each with the rows' rank.
+def _scale(rows: Array) -> tuple[Array, Array]:
+    """(largest absolute entry of each row, 1 for a row of zeros; whether the row is not zero), both [...].
 
     Scaling by the largest entry first keeps the squares of very short and very long rows in range.
     """
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=-1, keepdims=True))
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=-1))
     nonzero = ~(largest < jnp.finfo(rows.dtype).tiny)  # also true for nan
-    scale = jnp.where(nonzero, largest, 1)
-    scaled = jnp.where(nonzero, rows, 0) / scale
-    square = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True)
-    return scaled, scale, jnp.sqrt(jnp.where(nonzero, square, 1)), nonzero
+    return jnp.where(nonzero, largest, 1), nonzero
 
 
 def unit_rows(features: Float[Array, "... D"]) -> Float[Array, "... D"]:
@@ -30,8 +27,11 @@ def unit_rows(features: Float[Array, "... D"]) -> Float[Array, "... D"]:
     [[0.6 0.8]
      [0.  0. ]]
     """
-    scaled, _, length, _ = _parts(at_least_float32(features))
-    return scaled / length
+    features = at_least_float32(features)
+    scale, nonzero = (array[..., None] for array in _scale(features))
+    scaled = jnp.where(nonzero, features, 0) / scale
+    square = jnp.sum(jnp.square(scaled), axis=-1, keepdims=True)
+    return scaled / jnp.sqrt(jnp.where(nonzero, square, 1))
 
 
 def inverse_lengths(prototypes: Float[Array, "K D"]) -> Float[Array, "K"]:
@@ -42,5 +42,6 @@ def inverse_lengths(prototypes: Float[Array, "K D"]) -> Float[Array, "K"]:
     >>> print(jv.kernels.inverse_lengths(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
     [0.2 0. ]
     """
-    _, scale, length, nonzero = _parts(prototypes)
-    return jnp.where(nonzero, 1 / (scale * length), 0)[..., 0]
+    scale, nonzero = _scale(prototypes)
+    square = jnp.sum(jnp.square(prototypes / scale[..., None]), axis=-1)  # XLA fuses this: no scaled copy is made
+    return jnp.where(nonzero, 1 / (scale * jnp.sqrt(jnp.where(nonzero, square, 1))), 0)

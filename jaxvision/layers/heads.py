@@ -49,9 +49,10 @@ class Head(nn.Module):
 
 
 class Projector(nn.Module):
-    """features [B, D] -> [B, output]: ``depth`` dense layers without biases, BatchNorm and ReLU after each but the last.
+    """features [B, D] -> [B, output]: ``depth`` dense layers, BatchNorm and ReLU after each but the last.
 
-    ``last_norm``: BatchNorm after the last layer too. ``hidden`` None: as wide as the features. With ``last_norm`` it is SimCLR's projector
+    The layers have no biases; ``last_bias`` gives the last one a bias. ``last_norm``: BatchNorm after the last layer too, with
+    ``last_affine`` False without scale and bias. ``hidden`` None: as wide as the features. With ``last_norm`` it is SimCLR's projector
     (Chen et al., 2020) and, with depth 3, SimSiam's (Chen & He, 2021); without it BYOL's projector and predictor (Grill et al., 2020,
     section 3.3) and SimSiam's predictor.
 
@@ -67,15 +68,19 @@ class Projector(nn.Module):
     last_norm: bool = False
     dtype: Any = None
     depth: int = 2
+    last_bias: bool = False
+    last_affine: bool = True
 
     @nn.compact
     def __call__(self, features: Array, *, train: bool) -> Array:
-        options, x = {"use_bias": False, "dtype": self.dtype}, features
+        x = features
         for index in range(1, self.depth):
-            x = Dense(self.hidden or features.shape[-1], name=f"dense{index}", **options)(x)
+            x = Dense(self.hidden or features.shape[-1], use_bias=False, dtype=self.dtype, name=f"dense{index}")(x)
             x = jax.nn.relu(BatchNorm(dtype=self.dtype, name=f"norm{index}")(x, train=train))
-        output = Dense(self.output, name=f"dense{self.depth}", **options)(x)
-        return BatchNorm(dtype=self.dtype, name=f"norm{self.depth}")(output, train=train) if self.last_norm else output
+        output = Dense(self.output, use_bias=self.last_bias, dtype=self.dtype, name=f"dense{self.depth}")(x)
+        if not self.last_norm:
+            return output
+        return BatchNorm(dtype=self.dtype, affine=self.last_affine, name=f"norm{self.depth}")(output, train=train)
 
 
 class PrototypeHead(nn.Module):

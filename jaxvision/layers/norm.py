@@ -39,12 +39,15 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     dtype: Any = None
     scale_init: Callable = nn.initializers.ones
+    affine: bool = True  # False: no scale and bias, as PyTorch's affine=False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         features = x.shape[-1]
-        scale = self.param("scale", self.scale_init, (features,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+        scale, bias = jnp.ones(features), jnp.zeros(features)
+        if self.affine:
+            scale = self.param("scale", self.scale_init, (features,), jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
         dtype, x = self.dtype or x.dtype, at_least_float32(x)

@@ -17,7 +17,9 @@ def simsiam(encoder: nn.Module, *, hidden: int = 512, projection: int = 2048, de
 
     Reads ``views`` [B, 2, H, W, C], which ``jv.augment.simclr()`` makes. ``encoder``: a Linen module whose ``features(image, train=)``
     gives pooled [B, D]. z are outputs of the projector, of ``depth`` layers of width ``projection`` (the paper has 2 for CIFAR-10), p
-    those of the predictor, of 2 layers with ``hidden`` units between them. Both views pass the encoder as one batch. L is from -1 to 1.
+    those of the predictor, of 2 layers with ``hidden`` units between them. As in the authors' code the projector's last BatchNorm has no
+    scale and bias, and the predictor's last layer has a bias. Both views pass the encoder as one batch, so BatchNorm's statistics are
+    those of both (the authors' code runs one view after the other). L is from -1 to 1.
     Modules: ``encoder``, ``projector``, ``predictor``. Metric: ``rank``, the effective rank of the features.
 
     Raises ValueError for sizes below 1 or a depth below 2, and where the views are missing.
@@ -33,8 +35,8 @@ def simsiam(encoder: nn.Module, *, hidden: int = 512, projection: int = 2048, de
     checks.counts(hidden=hidden, projection=projection)
     checks.integer("depth", depth, at_least=2)
     dtype = getattr(encoder, "dtype", None)
-    projector = Projector(projection, projection, True, dtype, depth)
-    predictor = Projector(projection, hidden, False, dtype)
+    projector = Projector(projection, projection, True, dtype, depth, last_affine=False)
+    predictor = Projector(projection, hidden, False, dtype, last_bias=True)
 
     def loss(z: Array, p: Array, batch: Batch) -> tuple[Array, dict]:
         return (losses.byol(p[0], z[1]) + losses.byol(p[1], z[0])) / 4 - 1, {}  # byol is 2 - 2 cos, with the gradient of z stopped

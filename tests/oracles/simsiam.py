@@ -5,16 +5,17 @@ import numpy as np
 
 def batch_norm(layer: dict, rows: np.ndarray) -> np.ndarray:
     """Rows [B, D] with the mean and variance of the batch taken out, scaled and shifted."""
-    return (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5) * layer["scale"] + layer["bias"]
+    normalized = (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
+    return normalized * layer["scale"] + layer["bias"] if layer else normalized
 
 
 def mlp(layers: dict, rows: np.ndarray, *, last_norm: bool) -> np.ndarray:
     """Dense layers, a norm behind each and ReLU between them; behind the last a norm alone, or nothing."""
     depth = sum(name.startswith("dense") for name in layers)
     for index in range(1, depth + 1):
-        rows = rows @ layers[f"dense{index}"]["kernel"]
+        rows = rows @ layers[f"dense{index}"]["kernel"] + layers[f"dense{index}"].get("bias", 0.0)
         if index < depth or last_norm:
-            rows = batch_norm(layers[f"norm{index}"], rows)
+            rows = batch_norm(layers.get(f"norm{index}"), rows)
         rows = np.maximum(rows, 0) if index < depth else rows
     return rows
 

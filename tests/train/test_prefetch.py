@@ -102,7 +102,7 @@ OTHER_CALLS = (("jit", 5, False), ("shard_map", 4, False), ("pmap", 100, False))
 def test_several_steps_in_one_call_change_no_number(tmp_path, driver, steps, fsdp, monkeypatch):
     honest, seen = Feed.calls, []
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
-    monkeypatch.setattr(sharding, "_SMALLEST_SHARD", 1)
+    monkeypatch.setattr(sharding, "_SMALLEST_SHARDED", 1)
     options = {"driver": driver, "fsdp": fsdp, "augment": jv.augment.each(jv.augment.random_horizontal_flip())}
     single = trained(tmp_path / "single", **options)
     assert seen == [(step, step) for step in range(1, 13)]
