@@ -16,7 +16,11 @@ from jaxvision.train.options import RunOptions
 from jaxvision.train.state import TrainState, variables
 from jaxvision.typing import Batch
 
-_RESERVED = ("step", "epoch", "split")  # the other fields of a row of metrics.jsonl
+SUMMARY_FIELDS = (  # what summary.json holds besides the test metrics
+    *("steps", "epochs", "skipped_updates", "best_step", "best_epoch", "validation", "broken", "collapse"),
+    *("session_seconds", "training_seconds", "input_wait_seconds"),
+)
+_RESERVED = ("step", "epoch", "split", *SUMMARY_FIELDS)  # the other fields of a row of metrics.jsonl and of summary.json
 
 
 class BrokenExamples:
@@ -91,7 +95,7 @@ class Inference:
         """The experiment's metrics of a source."""
         if self.metric is None:
             return self._experiment.evaluate(lambda source, method=None: self.infer(model_variables, source, method), source)
-        metric_state = sharding.place(jax.tree.map(jax.numpy.asarray, self.metric.init()))
+        metric_state = sharding.place(jax.tree.map(np.asarray, self.metric.init()))
         for batch in self._batches(source):
             metric_state = self._update(model_variables, metric_state, batch)
         return self.metric.compute(jax.tree.map(np.asarray, metric_state))
@@ -104,6 +108,7 @@ class Evaluation:
         self.experiment, self._inference, self._log, self._broken = experiment, inference, log, broken
         self.best = jax.tree.map(np.asarray, best)  # the state's, on the host: reading it from there would wait for the device
         self._last: tuple[int, Any, dict] = (-1, None, {})  # (step, source, metrics) of the last evaluation
+        self._announced = int(self.best.step) >= 0  # whether the metric that selects the best epoch has been printed
 
     @property
     def out_of_patience(self) -> bool:
@@ -148,6 +153,7 @@ class Evaluation:
             return
         chosen = selecting_metric(found, experiment.best)
         mode = mode_of(chosen, experiment.mode)
-        if experiment.best is None and int(self.best.step) < 0:
+        if experiment.best is None and not self._announced:
+            self._announced = True
             self._log.line(f"best epoch: selected by validation {chosen}, {DIRECTIONS[mode]}")
         self.best, _ = evaluate.track(self.best, found[chosen], step, higher_is_better=mode == "max")

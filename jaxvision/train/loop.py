@@ -9,7 +9,7 @@ import jax
 
 from jaxvision.train import pictures, run_folder, sharding
 from jaxvision.train.checkpoint import Checkpoints
-from jaxvision.train.evaluation import BrokenExamples, Evaluation, Inference
+from jaxvision.train.evaluation import SUMMARY_FIELDS, BrokenExamples, Evaluation, Inference
 from jaxvision.train.experiment import Experiment, check_modules, check_settings, describe
 from jaxvision.train.logging import RunLog, rows_of
 from jaxvision.train.options import RunOptions
@@ -20,10 +20,6 @@ from jaxvision.train.state import Initializer, TrainState
 from jaxvision.train.stepping import Stepping
 
 _STEPS_BETWEEN_EXCHANGES = 10  # how often processes exchange what they could not read, and whether they are to stop
-_BOOKKEEPING = (  # what summary.json holds besides the test metrics
-    *("steps", "epochs", "skipped_updates", "best_step", "best_epoch", "validation", "broken", "collapse"),
-    *("session_seconds", "training_seconds", "input_wait_seconds"),
-)
 
 
 class _Start(NamedTuple):
@@ -167,7 +163,7 @@ def _finish(session: _Session, state: TrainState, seconds: float) -> TrainState:
 
 def _closing_lines(start: _Start, summary: dict) -> list[str]:
     """What is printed at the end: the test metrics, the run folder, the hint."""
-    metrics, lines = {name: value for name, value in summary.items() if name not in _BOOKKEEPING}, []
+    metrics, lines = {name: value for name, value in summary.items() if name not in SUMMARY_FIELDS}, []
     if metrics:
         chosen = f" (best epoch {summary['best_epoch']} on validation)" if "best_epoch" in summary else ""
         lines.append("test " + run_folder.result_of(metrics, start.experiment.best) + chosen)

@@ -134,3 +134,15 @@ def test_soft_labels_count_as_their_largest_class():
 def test_arguments_that_make_no_sense_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("label", [-1, 7])
+def test_a_label_outside_the_classes_is_refused(label):
+    logits, labels = logits_of(20, 7)
+    with pytest.raises(ValueError, match="label: found 1 of 20"):
+        streamed(jv.evaluate.classification, logits, np.where(np.arange(20) == 11, label, labels), batch_size=8)
+
+
+def test_no_example_at_all_is_refused():
+    with pytest.raises(ValueError, match="evaluate"):
+        jv.evaluate.classification.compute(jv.evaluate.classification.init())
