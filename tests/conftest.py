@@ -1,7 +1,9 @@
 """Set-up for every test: eight simulated CPU devices, a persistent compilation cache, one thread for each PyTorch process."""
 
+import gc
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,15 @@ import pytest
 from benchmarks import reference
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Eight devices. No LLVM optimisation: the tests spend more time in compilation than in execution (40 % less for a contract test).
-for flag, value in (("xla_force_host_platform_device_count", 8), ("xla_backend_optimization_level", 0)):
+FLAGS = {
+    "xla_force_host_platform_device_count": "8",
+    # The tests spend more time in compilation than in execution: no LLVM optimisation, and one thread each for two processes on two cores.
+    "xla_backend_optimization_level": "0",
+    "xla_cpu_parallel_codegen_split_count": "1",
+}
+if version("jaxlib").startswith("0.10."):
+    FLAGS["xla_cpu_use_fusion_emitters"] = "false"  # halves the time of compilation; later versions do not know this flag
+for flag, value in FLAGS.items():
     if flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{flag}={value}"
 # The two workers share this cache. A first run begins with an empty one; a later run reads what has not changed.
@@ -31,6 +40,10 @@ def _import_torchvision() -> bool:
 
 
 HAS_TORCH = _import_torchvision()
+# Tracing makes many objects. Without this the collector scans those of PyTorch and JAX again and again: a fifth of the time of tracing.
+gc.collect()
+gc.freeze()
+gc.set_threshold(100_000, 50, 50)
 
 
 def pytest_report_header() -> str:
