@@ -195,7 +195,7 @@ def test_auxiliary_classifiers_can_be_dropped():
 def test_timms_form_of_torchvisions_rows(name):
     network = references.reference(name, "timm")
     model, gain = references.counterpart(name, "timm"), references.GAINS.get(name, 2.0)
-    check_logits(model, network, size=(33, 45), layout="timm", gain=gain, double=True)
+    check_logits(model, network, size=(33, 45), layout="timm", gain=gain, double=name == "efficientnet_b5")  # which is 39 blocks deep
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("mobilenet_v3_small", "mobilenetv3_small_100"), ("efficientnet_b5", "efficientnet_b5")])
