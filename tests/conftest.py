@@ -3,25 +3,15 @@
 import gc
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from benchmarks import reference
+from tests.compilation import EIGHT_DEVICES
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-FLAGS = {
-    "xla_force_host_platform_device_count": "8",
-    # The tests spend more time in compilation than in execution: no LLVM optimisation, and one thread each for two processes on two cores.
-    "xla_backend_optimization_level": "0",
-    "xla_cpu_parallel_codegen_split_count": "1",
-}
-if version("jaxlib").startswith("0.10."):
-    FLAGS["xla_cpu_use_fusion_emitters"] = "false"  # halves the time of compilation; later versions do not know this flag
-for flag, value in FLAGS.items():
-    if flag not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{flag}={value}"
+os.environ["XLA_FLAGS"] = f"{EIGHT_DEVICES} {os.environ.get('XLA_FLAGS', '')}"  # of two values of a flag the last one counts
 # The two workers share this cache. A first run begins with an empty one; a later run reads what has not changed.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "jaxvision-test-cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

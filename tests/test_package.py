@@ -17,6 +17,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision import cli
+from tests.compilation import ONE_DEVICE
 from tests.packages import OPTIONAL, without
 
 ROOT = Path(__file__).parents[1]
@@ -169,7 +170,7 @@ for call in (lambda: jv.data.digits("train"), lambda: jv.plots.confusion([[1]], 
     else: raise SystemExit("no error")
 """
     )
-    found = python(code, XLA_FLAGS="")
+    found = python(code, XLA_FLAGS=ONE_DEVICE)
     assert found.returncode == 0, found.stdout + found.stderr
     output = [line for line in found.stdout.splitlines() if line.startswith("ERROR")]
     assert len(output) == 4 and all("pip install" in line for line in output)
@@ -194,7 +195,7 @@ def digits_run(tmp_path_factory):
     """A finished smoke run of the first experiment, by its command."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     command = [sys.executable, "-m", "experiments.lenet_digits", "--smoke", "--workdir", str(folder)]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ""})
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ONE_DEVICE})
     assert found.returncode == 0, found.stderr
     return folder
 

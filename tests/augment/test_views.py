@@ -100,7 +100,7 @@ def compare(name: str, counts: tuple[int, ...], devices: tuple[int, ...]) -> Non
 
 
 def test_the_same_bits_for_any_batch_and_any_devices():
-    compare("simclr", counts=(1, 7), devices=(8,))
+    compare("simclr", counts=(1,), devices=(8,))
 
 
 @pytest.mark.slow
