@@ -102,7 +102,7 @@ def test_tsne_keeps_clusters_and_is_deterministic():
             jv.plots.tsne(**wrong)
 
 
-@pytest.mark.parametrize(("panels", "classes"), [(1, 2), (2, 10), (3, 20), (1, 200)])
+@pytest.mark.parametrize(("panels", "classes"), [(1, 2), (2, 10), (3, 20), (1, 40)])
 def test_points_are_coloured_by_class(tmp_path, figures, panels, classes):
     labels = np.arange(3 * classes) % classes
     points = {f"{panel} {LONG}": DRAW.standard_normal((len(labels), 2)) for panel in range(panels)}
@@ -162,7 +162,7 @@ def test_neighbours_refuse_arrays_that_do_not_match(tmp_path):
             jv.plots.neighbours(*arguments, tmp_path / "no.png", **options)
 
 
-@pytest.mark.parametrize(("channels", "count", "colors"), [(1, 1, 1), (6, 9, 3)])
+@pytest.mark.parametrize(("channels", "count", "colors"), [(1, 1, 1), (4, 6, 3)])
 def test_top_patches_are_rows_of_channels(tmp_path, figures, channels, count, colors):
     patches = images(channels, count, 5, 5, colors, kind=np.uint8)
     names = [f"{index} {LONG}" for index in range(channels)]

@@ -64,7 +64,7 @@ def test_curves_leave_out_missing_values(tmp_path, figures):
     assert (tmp_path / "empty.png").stat().st_size
 
 
-@pytest.mark.parametrize("count", [2, 10, 37, 100, 250])
+@pytest.mark.parametrize("count", [2, 10, 37, pytest.param(100, marks=pytest.mark.slow), 250])
 def test_confusion_is_readable_at_any_size(tmp_path, figures, count):
     matrix = np.diag(DRAW.integers(1, 12000, count))
     matrix[0, 1] = 7
@@ -143,6 +143,7 @@ def test_augmentations_refuse_an_array_that_is_not_an_image(tmp_path):
         jv.plots.augmentations(np.zeros((4, 4, 3)), {"blur": np.zeros((4, 4))}, tmp_path / "no.png")
 
 
+@pytest.mark.slow
 def test_the_figure_in_the_docs_is_drawn_from_any_photograph(tmp_path):
     from benchmarks import draw_augmentations
 
