@@ -131,12 +131,12 @@ def test_dilation_and_slices_with_a_stride():
 
 
 def test_whole_images_and_rectangles():
-    report = jv.report(jv.create_model("vit_tiny_patch16_224"))
+    report = jv.report(jv.create_model("vit_tiny_patch16_224").clone(depth=2))
     assert (row_of(report, "stem/patch").field, row_of(report, "stem/patch").total_stride) == ((16, 16), (16, 16))
     assert row_of(report, "block1/norm1").field == (16, 16)
     assert row_of(report, "block1/attention/scores").field == row_of(report, "head").field == ("all", "all")
     assert (row_of(report, "block1/mlp/expand").total_stride, row_of(report, "head").total_stride) == ((16, 16), None)
-    mixer = jv.report(jv.create_model("mixer_s32_224"))
+    mixer = jv.report(jv.create_model("mixer_s32_224").clone(depth=2))
     assert row_of(mixer, "stem/patch").field == (32, 32) and row_of(mixer, "block2/norm1").field == ("all", "all")
     gated = jv.report(jv.create_model("seresnet18"), (64, 64, 3))
     assert row_of(gated, "stage1/block1/norm2").field == (27, 27)
