@@ -1,4 +1,4 @@
-"""Types of the signatures (arrays, keys, batches, features, the letters of a shape), and the conversions of arrays on entry.
+"""Types of the signatures (arrays, keys, batches, features, the letters of a shape), conversions of arrays, the form of variables.
 
 Shape alphabet: B batch, V views, H height, W width, C channels, N tokens (patches), D features, K classes or prototypes.
 An annotation such as ``Float[Array, "B K"]`` reads: a floating-point array of batch by classes.
@@ -25,7 +25,7 @@ Array = jax.Array
 Key = jax.Array  # a typed PRNG key, jax.random.key(seed)
 Batch = dict  # {"image": [B, H, W, C], "label": [B] or [B, K], "index": [B], "epoch": [B], ...}
 
-__all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped", "at_least_float32", "to_float"]
+__all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped", "at_least_float32", "drop_head", "to_float"]
 
 
 class Features(NamedTuple):
@@ -61,3 +61,13 @@ def to_float(image: Array) -> Array:
     if image.dtype != jnp.uint8:
         raise TypeError(f"image: found dtype {image.dtype}, expected uint8 in 0..255 or a float in [0, 1]")
     return image.astype(jnp.float32) / 255
+
+
+def drop_head(variables: dict) -> dict:
+    """``variables`` without the classifier: a copy whose ``params`` have no ``head``, for the model with ``num_classes=0``.
+
+    >>> import jaxvision as jv
+    >>> jv.models.drop_head({"params": {"stem": {}, "head": {"bias": 0.0}}})
+    {'params': {'stem': {}}}
+    """
+    return variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}

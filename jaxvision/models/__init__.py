@@ -6,8 +6,9 @@ from jaxvision._public import set_public_names
 from jaxvision.models.creation import create_model, list_models
 
 if TYPE_CHECKING:
-    from jaxvision.models.classifier import drop_head, replace_classifier
+    from jaxvision.models.classifier import replace_classifier
     from jaxvision.models.inspection import class_attention, intermediate_tokens
+    from jaxvision.typing import drop_head
 
 __all__ = [
     # create
@@ -22,7 +23,7 @@ __all__ = [
 ]
 _DEFINED_IN = {  # name: the module that defines it, imported at first use because it imports jax
     "class_attention": "jaxvision.models.inspection",
-    "drop_head": "jaxvision.models.classifier",
+    "drop_head": "jaxvision.typing",
     "intermediate_tokens": "jaxvision.models.inspection",
     "replace_classifier": "jaxvision.models.classifier",
 }

@@ -1,20 +1,10 @@
-"""Remove or replace the classifier of a trained network."""
+"""Replace the classifier of a trained network."""
 
 import jax
 from flax import linen as nn
 
 from jaxvision.models.creation import check_common
 from jaxvision.typing import Array, Key
-
-
-def drop_head(variables: dict) -> dict:
-    """``variables`` without the classifier: a copy whose ``params`` have no ``head``, for the model with ``num_classes=0``.
-
-    >>> import jaxvision as jv
-    >>> jv.models.drop_head({"params": {"stem": {}, "head": {"bias": 0.0}}})
-    {'params': {'stem': {}}}
-    """
-    return variables | {"params": {name: tree for name, tree in variables["params"].items() if name != "head"}}
 
 
 def _leaves_by_path(variables: dict) -> dict[tuple[str, ...], Array]:

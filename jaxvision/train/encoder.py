@@ -10,6 +10,7 @@ from jaxvision import checks
 from jaxvision.train.experiment import Experiment
 from jaxvision.train.run_folder import load
 from jaxvision.train.state import teacher, variables
+from jaxvision.typing import drop_head
 
 
 class TrainedEncoder(NamedTuple):
@@ -42,5 +43,4 @@ def load_encoder(folder: str | Path, *, which: Literal["student", "teacher"] = "
     checks.one_of("which", which, ("student", "teacher"))
     experiment, state = load(folder)
     found = teacher(state) if which == "teacher" else variables(state, experiment.evaluated)
-    params = {name: tree for name, tree in found["params"].items() if name != "head"}
-    return TrainedEncoder(experiment.model.clone(num_classes=0), found | {"params": params}, experiment.recipe, experiment)
+    return TrainedEncoder(experiment.model.clone(num_classes=0), drop_head(found), experiment.recipe, experiment)
