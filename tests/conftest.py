@@ -40,6 +40,13 @@ def pytest_report_header() -> str:
     return "reference: PyTorch, torchvision, timm" if HAS_TORCH else "reference: PyTorch IS NOT INSTALLED, parity with it is NOT checked"
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch) -> None:
+    """Runs draw no pictures, which take most of the time of a small run, except in tests with the marker ``pictures``."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr("jaxvision.train.pictures.draw", lambda *arguments: None)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data sets that JAXVISION_DATA names; tests that need it skip without it."""

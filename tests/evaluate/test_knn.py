@@ -116,6 +116,7 @@ def unit_variance(encoder) -> jv.core.Objective:
     return jv.core.Objective(init, loss, jv.core.unchanged)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_run_without_labels_is_evaluated_by_its_neighbours(tmp_path, hidden, capsys):
     """Three features and three classes: the features are not logits, and no plot treats them as such."""

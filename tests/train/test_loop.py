@@ -49,6 +49,7 @@ def rows_of(folder, split):
     return [row for row in logging.rows_of(folder) if row["split"] == split]
 
 
+@pytest.mark.pictures
 def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     experiment = experiment_of()
     state = jv.train.run(experiment, tmp_path, jv.train.RunOptions(log_every=2))

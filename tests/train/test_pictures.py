@@ -12,6 +12,7 @@ from flax import linen as nn
 import jaxvision as jv
 from jaxvision.train import pictures
 
+pytestmark = pytest.mark.pictures
 SOURCE = jv.data.synthetic(24, image_shape=(8, 8, 1), num_classes=3)
 
 

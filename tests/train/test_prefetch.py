@@ -146,6 +146,7 @@ def test_data_without_images_cannot_be_resident(tmp_path):
         jv.train.run(experiment, tmp_path, jv.train.RunOptions(resident=True))
 
 
+@pytest.mark.pictures
 def test_broken_files_are_reported_counted_and_replaced(tmp_path, capsys):
     source = Files(broken={5, 17})
     state = trained(tmp_path, source, test=source, broken_share=0.05)
@@ -182,11 +183,11 @@ def test_rows_hold_the_time_that_the_devices_waited(tmp_path):
 def test_a_slow_step_does_not_count_as_waiting(tmp_path):
     def slow(params, carry, batch, *, key, step):
         loss, aux = jv.objectives.supervised(Linear()).loss(params, carry, batch, key=key, step=step)
-        work = jax.lax.fori_loop(0, 40, lambda _, square: jnp.tanh(square @ square), jnp.ones((700, 700)) * loss)
+        work = jax.lax.fori_loop(0, 20, lambda _, square: jnp.tanh(square @ square), jnp.ones((300, 300)) * loss)
         return loss + 0 * jax.lax.stop_gradient(work).sum(), aux
 
     objective = jv.objectives.supervised(Linear())._replace(loss=slow)
-    trained(tmp_path, Files(seconds=0.001), objective=objective, test=None)
+    trained(tmp_path, Files(seconds=0.0005), objective=objective, test=None)
     second = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"][1]
     assert second["input_wait_seconds"] < 0.2 * second["training_seconds"]
 
