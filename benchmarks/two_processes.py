@@ -13,7 +13,8 @@ def together(module: str, arguments: list[str]) -> None:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", module, *arguments, "--coordinator", f"localhost:{port}"]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"  # of two values the last one counts
+    environment = os.environ | {"XLA_FLAGS": flags.strip()}
     root = Path(__file__).parents[1]
     workers = [subprocess.Popen([*command, "--process", str(process)], env=environment, cwd=root) for process in range(2)]
     codes = [worker.wait(600) for worker in workers]

@@ -1,5 +1,6 @@
 """Fully convolutional masked autoencoders, FCMAE (Woo et al., "ConvNeXt V2", 2023): masked images for convolutional nets."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,6 +124,7 @@ def fcmae(encoder: nn.Module, *, mask_ratio: float = 0.6, width: int = 512, dept
     return Objective(init, value, unchanged)
 
 
+@functools.partial(jax.jit, static_argnames=("encoder", "mask_ratio", "normalize_target", "honest"))
 def fcmae_reconstruction(
     encoder: nn.Module, params: dict, image: Array, *, key: Key, mask_ratio: float = 0.6, normalize_target: bool = True, honest: bool = True
 ) -> Pictures:

@@ -197,6 +197,7 @@ def mae(
     return Objective(init, value, unchanged)
 
 
+@functools.partial(jax.jit, static_argnames=("encoder", "mask_ratio", "heads", "normalize_target", "honest"))
 def mae_reconstruction(
     encoder: nn.Module,
     params: dict,

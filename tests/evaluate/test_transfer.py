@@ -17,7 +17,7 @@ DIGITS = {split: jv.data.subset(jv.data.digits(split), range(count)) for split, 
 def lenet():
     """A LeNet-5 with random convolutions whose head is a linear probe."""
     model = jv.create_model("cifarnet", num_classes=10)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     features, labels = jv.evaluate.features(model, variables, DIGITS["train"])
     means = np.stack([features[labels == label].mean(0) for label in range(10)])
     head = {"kernel": jnp.asarray(means.T), "bias": jnp.asarray(-0.5 * np.square(means).sum(1))}  # nearest class mean

@@ -49,7 +49,7 @@ def test_the_variational_loss_is_its_bound():
     image = digits(6)["image"]
     for binary in (False, True):
         objective = jv.objectives.autoencoder(Linear(), latent=3, variational=True, beta=2.0, binary=binary, width=8)
-        params, carry = objective.init(KEY, {"image": image})
+        params, carry = jax.jit(objective.init)(KEY, {"image": image})
         value, aux = jax.jit(objective.loss)(params, carry, {"image": image}, key=KEY, step=0)
         pooled = Linear().apply({"params": params["encoder"]}, image, method="features").pooled
         narrow = params["decoder"]["narrow"]
@@ -75,7 +75,7 @@ def test_the_latent_noise_is_normal_and_the_loss_is_differentiable_in_its_moment
     """Images of one pixel and a decoder that returns the latent number, so the loss is the mean square of mean + deviation noise."""
     objective = jv.objectives.autoencoder(Nothing(), latent=1, variational=True, beta=0.0, width=1)
     batch = {"image": jnp.zeros((4000, 1, 1, 1))}
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     decoder = jax.tree.map(jnp.zeros_like, params["decoder"])
     decoder["expand"] = {"kernel": jnp.ones((1, 1)), "bias": jnp.full(1, 50.0)}  # gelu is the identity there
     decoder["image"] = {"kernel": decoder["image"]["kernel"].at[1, 1].set(1.0), "bias": jnp.full(1, -50.0)}

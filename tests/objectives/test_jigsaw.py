@@ -1,5 +1,7 @@
 """Jigsaw puzzles: how tiles are cut and shuffled, that training solves them, refusals."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,12 +26,22 @@ class Recorder(nn.Module):
         return Features(nn.Dense(2)(jnp.mean(image, axis=(1, 2))), None, {})
 
 
-def tiles_of(image, *, key=KEY, **options) -> np.ndarray:
-    """The shuffled tiles [B, T, h, w, C] of images that an encoder sees in training."""
+@functools.cache
+def cutter(shape: tuple[int, ...], **options):
+    """(image, key) -> the shuffled tiles [B, T, h, w, C] that an encoder sees in training, of images of one shape."""
     objective = jv.objectives.jigsaw(Recorder(), tile_width=4, hidden=4, **options)
-    params, carry = objective.init(KEY, {"image": image})
-    objective.loss(params, carry, {"image": image}, key=key, step=0)
-    return np.asarray(SEEN.pop()).reshape(len(image), -1, *SEEN[-1].shape[1:])
+    params, carry = jax.jit(objective.init)(KEY, {"image": np.zeros(shape, np.float32)})
+
+    def cut(image, key):
+        objective.loss(params, carry, {"image": image}, key=key, step=0)
+        tiles = SEEN.pop()
+        return tiles.reshape(len(image), -1, *tiles.shape[1:])
+
+    return jax.jit(cut)
+
+
+def tiles_of(image, *, key=KEY, **options) -> np.ndarray:
+    return np.asarray(cutter(image.shape, **options)(image, key))
 
 
 def tile_size(rows: int, columns: int, **options) -> tuple[int, int]:

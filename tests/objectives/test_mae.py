@@ -113,7 +113,7 @@ def test_patches_are_cut_in_the_papers_order_and_put_back():
 
 def test_the_encoder_begins_as_the_paper_has_it_and_its_positions_stay():
     objective, batch, state = trained()
-    params, _ = objective.init(KEY, batch)
+    params, _ = jax.jit(objective.init)(KEY, batch)
     start, now = params["encoder"]["stem"], state.params["encoder"]["stem"]
     np.testing.assert_array_equal(start["position"][1:], jv.layers.blocked_grid_position(4, 4, 24))
     assert not np.any(start["position"][0])
@@ -121,9 +121,9 @@ def test_the_encoder_begins_as_the_paper_has_it_and_its_positions_stay():
     assert not np.array_equal(now["class_token"], start["class_token"])
     bound = math.sqrt(6 / (48 + 24))
     assert 0.9 * bound < np.abs(start["patch"]["kernel"]).max() <= bound
-    again, _ = objective.init(KEY, batch, {"encoder": state.params["encoder"]})
+    again, _ = jax.jit(objective.init)(KEY, batch, {"encoder": state.params["encoder"]})
     np.testing.assert_array_equal(again["encoder"]["stem"]["class_token"], now["class_token"])
-    free, _ = jv.objectives.mae(ENCODER, **SIZES, fixed_position=False).init(KEY, batch)
+    free, _ = jax.jit(jv.objectives.mae(ENCODER, **SIZES, fixed_position=False).init)(KEY, batch)
     assert not np.array_equal(free["encoder"]["stem"]["position"], start["position"])
     with pytest.raises(ValueError, match="fixed_position"):
         jv.objectives.mae(Bare(), **SIZES).init(KEY, batch)
@@ -217,7 +217,7 @@ def test_it_shares_its_encoder():
         share=("encoder",), rebuild=(0.5, jv.objectives.mae(ENCODER, **SIZES)), code=(1.0, jv.objectives.autoencoder(ENCODER, width=4))
     )
     batch = {"image": images(4, 16, 16, 3)}
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     assert set(params) == {"encoder", "rebuild", "code"}
     value, aux = jax.jit(objective.loss)(params, carry, batch, key=KEY, step=0)
     np.testing.assert_allclose(value, 0.5 * aux.metrics["rebuild/loss"] + aux.metrics["code/loss"], rtol=1e-6)

@@ -51,7 +51,7 @@ def batch_of(count: int = 6) -> dict:
 def test_auxiliary_heads_add_three_tenths_of_their_loss_in_training_only():
     model, batch = TwoHeads(), batch_of()
     objective = jv.objectives.supervised(model)
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     value, aux = objective.loss(params, carry, batch, key=KEY, step=0)
     logits, sown = model.apply({"params": params["model"]}, batch["image"], train=True, mutable="auxiliary")
     main = jv.losses.cross_entropy(logits, batch["label"])
@@ -65,7 +65,7 @@ def test_auxiliary_heads_add_three_tenths_of_their_loss_in_training_only():
 
 def test_options_reach_the_loss_and_any_function_is_one():
     model, batch = TwoHeads(), batch_of()
-    params, carry = jv.objectives.supervised(model).init(KEY, batch)
+    params, carry = jax.jit(jv.objectives.supervised(model).init)(KEY, batch)
     logits = model.apply({"params": params["model"]}, batch["image"])
     smoothed = jv.objectives.supervised(model, auxiliary_weight=0.0, label_smoothing=0.2)
     value, _ = smoothed.loss(params, carry, batch, key=KEY, step=0)
@@ -81,7 +81,7 @@ def test_soft_labels_from_mixup_and_cutmix_at_any_batch_size(count):
     model = TwoHeads()
     objective, batch = jv.objectives.supervised(model), batch_of(count)
     mixed = jv.augment.chain(jv.augment.mixup(num_classes=3), jv.augment.cutmix(num_classes=3))(KEY, jax.tree.map(jnp.asarray, batch))
-    params, carry = objective.init(KEY, mixed)
+    params, carry = jax.jit(objective.init)(KEY, mixed)
     value, aux = objective.loss(params, carry, mixed, key=KEY, step=0)
     assert np.isfinite(value) and 0 <= float(aux.metrics["top1"]) <= 1
 
@@ -90,7 +90,7 @@ def test_several_labels_at_once_are_measured_by_mean_average_precision():
     batch = batch_of() | {"label": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]] + np.eye(3, dtype=np.float32)[[1, 1, 0, 2, 0, 2]] > 0}
     batch["label"] = batch["label"].astype(np.float32)
     objective = jv.objectives.supervised(TwoHeads(), loss=jv.losses.binary_cross_entropy)
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     _, aux = objective.loss(params, carry, batch, key=KEY, step=0)
     logits = TwoHeads().apply({"params": params["model"]}, batch["image"])
     np.testing.assert_allclose(aux.metrics["map"], jv.losses.mean_average_precision(logits, batch["label"]))
@@ -103,7 +103,7 @@ def test_batch_statistics_move_and_dropout_draws_anew_each_key():
     model = ResNet((1,), False, num_classes=3, stem_kind="cifar", drop_rate=0.5)
     batch = batch_of() | {"image": np.random.default_rng(0).random((6, 8, 8, 3)).astype(np.float32)}
     objective = jv.objectives.supervised(model)
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     loss = jax.jit(objective.loss)
     first, aux = loss(params, carry, batch, key=KEY, step=0)
     again, _ = loss(params, carry, batch, key=KEY, step=0)
@@ -115,9 +115,9 @@ def test_batch_statistics_move_and_dropout_draws_anew_each_key():
 
 def test_warm_start_reuses_what_is_given_and_names_what_does_not_fit():
     objective, batch = jv.objectives.supervised(TwoHeads()), batch_of()
-    params, _ = objective.init(KEY, batch)
+    params, _ = jax.jit(objective.init)(KEY, batch)
     backbone = {"auxiliary_head": jax.tree.map(lambda leaf: leaf + 1, params["model"]["auxiliary_head"])}
-    warm, _ = objective.init(jax.random.key(5), batch, {"model": backbone})
+    warm, _ = jax.jit(objective.init)(jax.random.key(5), batch, {"model": backbone})
     np.testing.assert_array_equal(warm["model"]["auxiliary_head"]["kernel"], backbone["auxiliary_head"]["kernel"])
     assert not np.array_equal(warm["model"]["head"]["kernel"], params["model"]["head"]["kernel"])
     for given, name in (

@@ -108,7 +108,7 @@ def test_the_prototypes_are_frozen_at_first():
 def test_the_center_of_this_step_serves_the_next_one():
     batch = {"views": VIEWS}
     objective = jv.objectives.dino(Tiny(), prototypes=10, hidden=16, bottleneck=8, center_momentum=0.0, momentum=1.0)
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     value, aux = jax.jit(objective.loss)(params, carry, batch, key=KEY, step=0)
     other, _ = jax.jit(objective.loss)(params, aux.carry, batch, key=KEY, step=0)
     assert np.any(aux.carry.memory["center"]) and float(value) != float(other)

@@ -69,7 +69,7 @@ class Parrot(nn.Module):
 
 def test_the_objective_reads_source_and_target():
     objective, batch = jv.objectives.translation(Parrot()), {"source": jnp.asarray(TARGET), "target": jnp.asarray(TARGET)}
-    params, carry = objective.init(jax.random.key(0), batch)
+    params, carry = jax.jit(objective.init)(jax.random.key(0), batch)
     assert set(params) == {"model"}
     params = {"model": {"Dense_0": {"kernel": 50 * jnp.eye(7), "bias": jnp.zeros(7)}}}
     loss, aux = objective.loss(params, carry, batch, key=jax.random.key(0), step=0)

@@ -56,7 +56,7 @@ BATCH = {"point": np.random.default_rng(0).normal([2.0, -1.0], 1.0, (64, 2)).ast
 @pytest.mark.parametrize(("player", "other"), [("generator", "critic"), ("critic", "generator")])
 def test_each_part_of_the_loss_trains_one_player(player, other):
     objective = two_players()
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     part = lambda params: objective.loss(params, carry, BATCH, key=KEY, step=0)[1].metrics[player]  # noqa: E731
     gradients = jax.grad(part)(params)
     assert any(np.any(leaf) for leaf in jax.tree.leaves(gradients[player]))
@@ -75,6 +75,6 @@ def test_the_usual_step_trains_both():
 
 def test_it_is_a_term_of_a_sum():
     combined = jv.combine(game=(1.0, two_players()), shrink=(0.1, lambda params, carry, batch, *, key, step: (0.0, jv.Aux(carry, {}))))
-    params, carry = combined.init(KEY, BATCH)
+    params, carry = jax.jit(combined.init)(KEY, BATCH)
     assert set(params["game"]) == {"generator", "critic"}
     assert "game/critic" in combined.loss(params, carry, BATCH, key=KEY, step=0)[1].metrics

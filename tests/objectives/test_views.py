@@ -68,8 +68,8 @@ def test_crops_must_belong_to_the_views():
 @pytest.mark.parametrize("name", SMALL)
 def test_a_warm_start_reaches_student_and_teacher(name):
     objective = SMALL[name](Tiny())
-    params, _ = objective.init(KEY, BATCH)
-    warm, carry = objective.init(jax.random.key(5), BATCH, {"encoder": params["encoder"]})
+    params, _ = jax.jit(objective.init)(KEY, BATCH)
+    warm, carry = jax.jit(objective.init)(jax.random.key(5), BATCH, {"encoder": params["encoder"]})
     trees = [warm, *([carry.memory["teacher"]] if carry.memory else [])]
     for tree in trees:
         np.testing.assert_array_equal(tree["encoder"]["stem"]["kernel"], params["encoder"]["stem"]["kernel"])
@@ -90,7 +90,7 @@ def test_methods_share_an_encoder_and_keep_their_own_memory():
 
 def test_simclr_reports_the_loss_of_equal_vectors():
     objective = SMALL["simclr"](Tiny())
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     _, aux = jax.jit(objective.loss)(params, carry, BATCH, key=KEY, step=0)
     assert float(aux.metrics["chance_loss"]) == pytest.approx(np.log(15))
 
@@ -134,7 +134,7 @@ COMPARED = {  # an objective with options of its own, and its loss of both views
 @pytest.mark.parametrize("name", COMPARED)
 def test_options_reach_the_projector_and_the_loss(name):
     objective, loss = COMPARED[name]
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     draw = np.random.default_rng(2)  # the norms' parameters, too, are to be seen
     params = jax.tree.map(lambda leaf: leaf + 0.2 * draw.standard_normal(leaf.shape).astype(np.float32), params)
     value, aux = jax.jit(objective.loss)(params, carry, BATCH, key=KEY, step=0)
@@ -154,7 +154,7 @@ def test_simsiam_is_the_papers_pseudo_code(depth):
     from tests.oracles.simsiam import simsiam
 
     objective = jv.objectives.simsiam(Tiny(), hidden=4, projection=6, depth=depth)
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     draw = np.random.default_rng(2)
     params = jax.tree.map(lambda leaf: leaf + 0.2 * draw.standard_normal(leaf.shape).astype(np.float32), params)
     (value, aux), grads = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))(params, carry, BATCH, key=KEY, step=0)
@@ -167,7 +167,7 @@ def test_simsiam_is_the_papers_pseudo_code(depth):
 
 def test_labels_join_the_images_of_a_class():
     objective = jv.objectives.supervised_contrastive(Tiny(), projection=6)
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     loss = jax.jit(objective.loss)
     one, _ = loss(params, carry, BATCH, key=KEY, step=0)
     other, _ = loss(params, carry, BATCH | {"label": np.arange(8)}, key=KEY, step=0)
@@ -178,10 +178,10 @@ def test_labels_join_the_images_of_a_class():
 
 def test_distillation_is_the_weighted_sum_and_the_teacher_stays():
     teacher, model = Normed(), Classifier()
-    variables = teacher.init(jax.random.key(1), BATCH["image"])
+    variables = jax.jit(teacher.init)(jax.random.key(1), BATCH["image"])
     variables = variables | {"batch_stats": jax.tree.map(lambda leaf: leaf + 0.4, variables["batch_stats"])}
     objective = jv.objectives.distill(model, teacher, variables, temperature=2.0, weight=0.7)
-    params, carry = objective.init(KEY, BATCH)
+    params, carry = jax.jit(objective.init)(KEY, BATCH)
     value, aux = objective.loss(params, carry, BATCH, key=KEY, step=0)
     own, taught = model.apply({"params": params["model"]}, BATCH["image"]), teacher.apply(variables, BATCH["image"], train=False)
     soft = jv.losses.knowledge_distillation(own, taught, temperature=2.0)
@@ -195,7 +195,7 @@ def test_distillation_is_the_weighted_sum_and_the_teacher_stays():
 
 def test_distillation_refuses_what_it_cannot_read():
     teacher = Classifier()
-    variables = teacher.init(KEY, BATCH["image"])
+    variables = jax.jit(teacher.init)(KEY, BATCH["image"])
     with pytest.raises(ValueError, match="label"):
         jv.objectives.distill(teacher, teacher, variables).init(KEY, {"image": BATCH["image"]})
     with pytest.raises(ValueError, match="teacher_variables"):
@@ -211,7 +211,7 @@ def test_pseudo_labels_are_the_sum_of_both_streams(labelled, unlabelled):
     model, views = Classifier(), np.random.default_rng(1).random((unlabelled, 2, 6, 6, 3)).astype(np.float32)
     objective = jv.objectives.pseudo_label(model, threshold=0.5, weight=0.4)
     batch = {"image": BATCH["image"][:labelled], "label": BATCH["label"][:labelled], "unlabelled": {"views": views}}
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
     value, aux = objective.loss(params, carry, batch, key=KEY, step=0)
     own, weak, strong = (model.apply({"params": params["model"]}, rows) for rows in (batch["image"], views[:, 0], views[:, 1]))
     pseudo = jv.losses.pseudo_label(weak, strong, threshold=0.5)

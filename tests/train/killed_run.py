@@ -1,6 +1,7 @@
 """An experiment that the resume tests start, kill and start again: everything a state can hold, in seconds."""
 
 import jaxvision as jv
+from tests.train.linear import Linear
 
 
 class Torn:
@@ -18,16 +19,17 @@ class Torn:
         return self.source[i]
 
 
-def config(*, epochs: int = 12, driver_seed: int = 0, broken: int = 0) -> jv.train.Experiment:
+def config(*, epochs: int = 12, linear: bool = False, driver_seed: int = 0, broken: int = 0) -> jv.train.Experiment:
     """LeNet-5 on digits with validation, weight average, augmentation, mixup and momentum.
 
     Args:
         epochs: Passes over the training images.
+        linear: A linear classifier in place of LeNet-5.
         driver_seed: The run's seed.
         broken: Training images that cannot be read.
     """
     train, validation = jv.data.split(jv.data.digits("train"), 0.2)
-    model = jv.create_model("lenet5")
+    model = Linear(10) if linear else jv.create_model("lenet5")
     steps = jv.train.total_steps(train, epochs=epochs, batch_size=64)
     crop = jv.augment.each(jv.augment.random_crop(32, padding=2))
     return jv.train.Experiment(

@@ -14,16 +14,7 @@ import jaxvision as jv
 from jaxvision.train import logging
 from jaxvision.train.sharding import check_batch_size
 from tests.train.divided import divided
-
-
-class Linear(nn.Module):
-    """The least classifier there is."""
-
-    num_classes: int = 3
-
-    @nn.compact
-    def __call__(self, image, *, train=False):
-        return nn.Dense(self.num_classes, name="head")(image.reshape(len(image), -1))
+from tests.train.linear import Linear
 
 
 def experiment_of(count: int = 96, **changes) -> jv.train.Experiment:

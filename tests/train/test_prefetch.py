@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 import jaxvision as jv
 from experiments import transformer_characters
@@ -17,17 +16,7 @@ from jaxvision.train import sharding
 from jaxvision.train.logging import rows_of
 from jaxvision.train.prefetch import Feed
 from tests.train.divided import divided
-
-
-class Linear(nn.Module):
-    """The least classifier there is."""
-
-    num_classes: int = 3
-
-    @nn.compact
-    def __call__(self, image, *, train=False):
-        return nn.Dense(self.num_classes, name="head")(image.reshape(len(image), -1))
-
+from tests.train.linear import Linear
 
 IMAGES = np.stack([jv.data.synthetic(96, image_shape=(8, 8, 1), num_classes=3)[i]["image"] for i in range(96)])
 MEMORY = jv.data.arrays(IMAGES, np.arange(96) % 3)

@@ -17,15 +17,16 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.train.logging import rows_of
+from tests.compilation import EIGHT_DEVICES, ONE_DEVICE
 from tests.train import killed_run
 
 ROOT = Path(__file__).parents[2]
 SAVE_EVERY = 20
 
 
-def start(workdir: Path, *options: str) -> subprocess.Popen:
+def start(workdir: Path, *options: str, flags: str = ONE_DEVICE) -> subprocess.Popen:
     """The run in a process of its own, on one device; its output goes to a file."""
-    environment = os.environ | {"XLA_FLAGS": "", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "tests.train.killed_run", "--workdir", str(workdir), "--save-every", str(SAVE_EVERY), *options]
     log = workdir.with_suffix(".log").open("a")
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -76,9 +77,9 @@ def kill(workdir: Path, moment: str, draw: random.Random) -> tuple[int, int] | N
     return (steps[-1] if steps else 0), max(logged, default=0)
 
 
-def assert_same_run(a: Path, b: Path) -> None:
+def assert_same_run(a: Path, b: Path, **settings) -> None:
     """Final states equal bit for bit, rows equal but for wall-clock figures, each once."""
-    experiment = killed_run.config()
+    experiment = killed_run.config(**settings)
     steps = saved_steps(a)[-1]
     assert saved_steps(b)[-1] == steps == experiment.steps
     states = [jv.train.restore(experiment, folder, step=steps) for folder in (a, b)]
@@ -117,6 +118,27 @@ def killed(folder: Path, moments: list[str], *, seed: int = 0) -> list[tuple[int
     return kills
 
 
+SMALL, LOGGED = ["--epochs", "2", "--linear"], jv.train.RunOptions(log_every=1, save_every=SAVE_EVERY)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A small run in this process, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    jv.train.main(killed_run.config, ["--workdir", str(folder), *SMALL], options=LOGGED)
+    return folder
+
+
+def test_a_killed_process_goes_on_bit_for_bit(whole, tmp_path):
+    process = start(tmp_path / "killed", *SMALL, flags=EIGHT_DEVICES)
+    assert wait_for(lambda: saved_steps(tmp_path / "killed"), process), output(tmp_path / "killed")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < saved_steps(tmp_path / "killed")[-1] < killed_run.config(epochs=2).steps
+    jv.train.main(killed_run.config, ["--workdir", str(tmp_path / "killed"), *SMALL], options=LOGGED)
+    assert_same_run(whole, tmp_path / "killed", epochs=2, linear=True)
+
+
 @pytest.mark.slow
 def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     whole = uninterrupted(tmp_path / "whole")
@@ -129,10 +151,38 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert other.wait(120) == 2 and re.search("epochs=12.*epochs=13", output(tmp_path / "killed"))
 
 
-@pytest.mark.parametrize(
-    ("number", "steps_per_call"),
-    [(signal.SIGTERM, 1), *(pytest.param(*row, marks=pytest.mark.slow) for row in ((signal.SIGINT, 1), (signal.SIGTERM, 7)))],
-)
+def test_a_signal_stops_the_run_after_the_step_and_saves_it(tmp_path):
+    """A scheduler's request in the middle of an epoch, sent by the experiment to its own process."""
+
+    class Stopping:
+        """Images one by one; the 40th sends the signal."""
+
+        source, read = jv.data.synthetic(96, image_shape=(32, 32, 1)), 0
+        labels, classes = source.labels, source.classes
+
+        def __len__(self):
+            return 96
+
+        def __getitem__(self, i):
+            Stopping.read += 1
+            if Stopping.read == 40:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return self.source[i]
+
+    model = jv.create_model("lenet5", num_classes=len(Stopping.classes))
+    settings = {"epochs": 2, "batch_size": 16}
+    experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.01), Stopping(), **settings)
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        jv.train.run(experiment, tmp_path)
+    assert left.value.code == jv.train.EXIT_CODE and signal.getsignal(signal.SIGTERM) == handler
+    (step,) = saved_steps(tmp_path)
+    assert 0 < step < 12
+    assert int(jv.train.run(experiment, tmp_path).step) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "steps_per_call"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 7)])
 def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
     folder = tmp_path / "run"
     process = start(folder, "--steps-per-call", str(steps_per_call))
@@ -152,6 +202,15 @@ def start_two(folder: Path, *options: str) -> list[subprocess.Popen]:
         port = probe.getsockname()[1]
     shared = ["--coordinator", f"localhost:{port}", "--processes", "2"]
     return [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
+
+
+def test_two_processes_train_as_one(whole, tmp_path):
+    workers = start_two(tmp_path / "two", *SMALL)
+    assert [worker.wait(120) for worker in workers] == [0, 0], output(tmp_path / "two")
+    experiment = killed_run.config(epochs=2, linear=True)
+    two, one = (jv.train.restore(experiment, folder, step=experiment.steps) for folder in (tmp_path / "two", whole))
+    for ours, theirs in zip(jax.tree.leaves(two.params), jax.tree.leaves(one.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
