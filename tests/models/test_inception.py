@@ -85,7 +85,7 @@ def small(name: str, num_classes: int, monkeypatch):
     return model, narrowed(network)
 
 
-@pytest.mark.parametrize("name", LEFT_OUT)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "inception_v3")) for name in LEFT_OUT])
 def test_training(name, monkeypatch):
     check_training(*small(name, 3, monkeypatch), size=SIDES[name], layout="timm" if name == "inception_v4" else "torchvision")
 

@@ -45,7 +45,7 @@ def test_small_forms_logits():
 
 
 def test_training():
-    check_training(*small_third(3), size=(65, 65))
+    check_training(*small_third(3), size=(33, 35))
 
 
 @pytest.mark.slow

@@ -48,12 +48,12 @@ def test_resnet_logits(name, size):
 
 def test_resnet_training_loss_gradients_and_statistics():
     """In float64: in float32 a ReLU whose input is rounded across zero in one library alone moves gradients by a tenth of a percent."""
-    network = randomised(torchvision.models.resnet18(num_classes=5)).train()
+    network = randomised(torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=5)).train()
     network.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     network.maxpool = torch.nn.Identity()
-    model = jv.create_model("resnet18", num_classes=5, stem="cifar")
+    model = jv.create_model("resnet18", num_classes=5, stem="cifar").clone(depths=(1, 1, 1, 1))
     variables = jax.tree.map(np.float64, torch_layouts.resnet(network.state_dict(), model.depths, 2))
-    image, labels = image_of(6, 16, 16, 3).astype(np.float64), np.array([0, 1, 2, 3, 4, 0])
+    image, labels = image_of(6, 12, 11, 3).astype(np.float64), np.array([0, 1, 2, 3, 4, 0])
 
     def loss(params, image):
         logits, moved = model.apply(variables | {"params": params}, image, train=True, mutable=["batch_stats"])

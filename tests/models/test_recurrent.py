@@ -89,7 +89,7 @@ def test_it_learns(context):
     model = Recurrent(11, 11, 16, context=context, drop_rate=0.1)
     objective, optimizer = translation(model), optax.adam(1e-2)
     batch = {"source": jnp.asarray(SOURCE), "target": jnp.asarray(TARGET)}
-    params, carry = objective.init(KEY, batch)
+    params, carry = jax.jit(objective.init)(KEY, batch)
 
     @jax.jit
     def step(params, state, number):

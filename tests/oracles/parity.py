@@ -11,8 +11,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity wi
 pytest.importorskip("jaxvision.weights.transforms", reason="no reader of PyTorch's weights: parity with PyTorch is NOT checked here")
 
 DOUBLE_TOLERANCE = 5e-6
-# Compiling a gradient takes far longer than computing it once.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def randomised(network, *, gain: float = 2.0):
@@ -123,7 +121,7 @@ def check_training(model, network, *, size: tuple[int, int], layout: str = "torc
         return jv.losses.cross_entropy(logits.astype(image.dtype), jnp.asarray(labels)), moved.get("batch_stats", {})
 
     with jax.enable_x64(True):
-        step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
         (ours, moved), grads = jax.tree.map(np.asarray, step(variables["params"], image))
     logits = network.double()(first(image))
     theirs = torch.nn.functional.cross_entropy(getattr(logits, "logits", logits), torch.tensor(labels))
