@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 
-def together(module: str, arguments: list[str]) -> None:
-    """Run ``python -m module ARGUMENTS --coordinator HOST:PORT --process I`` for I = 0 and 1. Raises RuntimeError if one fails."""
+def free_address() -> str:
+    """A free port of this machine, as HOST:PORT."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", module, *arguments, "--coordinator", f"localhost:{port}"]
+        return f"localhost:{probe.getsockname()[1]}"
+
+
+def together(module: str, arguments: list[str]) -> None:
+    """Run ``python -m module ARGUMENTS --coordinator HOST:PORT --process I`` for I = 0 and 1. Raises RuntimeError if one fails."""
+    command = [sys.executable, "-m", module, *arguments, "--coordinator", free_address()]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"  # of two values the last one counts
     environment = os.environ | {"XLA_FLAGS": flags.strip()}
     root = Path(__file__).parents[1]

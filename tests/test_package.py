@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 import jaxvision as jv
+from experiments import lenet_digits
 from jaxvision import cli
 from tests.compilation import ONE_DEVICE
 from tests.packages import OPTIONAL, without
@@ -192,11 +193,9 @@ def test_unknown_model_names_are_an_error(capsys):
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
-    """A finished smoke run of the first experiment, by its command."""
+    """A finished smoke run of the first experiment."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    command = [sys.executable, "-m", "experiments.lenet_digits", "--smoke", "--workdir", str(folder)]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": ONE_DEVICE})
-    assert found.returncode == 0, found.stderr
+    jv.train.main(lenet_digits.config, ["--smoke", "--workdir", str(folder)])
     return folder
 
 

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 import jaxvision as jv
 from jaxvision import axis
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(7)
@@ -71,8 +72,7 @@ def test_one_image_alone_is_its_row_of_the_batch(whole):
     ("driver", "shards", "places"),
     [
         ("shard_map", 8, True),
-        ("pmap", 2, False),
-        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("shard_map", 2, False), ("pmap", 8, True))),
+        *(slow(*row) for row in (("pmap", 2, False), ("shard_map", 2, False), ("pmap", 8, True))),
     ],
 )
 def test_the_number_of_devices_does_not_matter(mixed, driver, shards, places):

@@ -65,8 +65,8 @@ def test_noise_is_normal_and_clipped():
     np.testing.assert_allclose(clipped, np.clip(noise + 0.5, 0, 1), atol=1e-6)
     np.testing.assert_array_equal(jv.augment.gaussian_noise(0.0)(key, IMAGE), IMAGE)
     noisy = jv.augment.gaussian_noise((0.0, 0.1), clip=False)
-    spread = np.asarray(jax.jit(jax.vmap(lambda key: jnp.std(noisy(key, image))))(KEYS))
-    assert stats.kstest(spread / 0.1, stats.uniform.cdf).pvalue > 0.01
+    deviation = np.asarray(jax.jit(jax.vmap(lambda key: jnp.std(noisy(key, image))))(KEYS))
+    assert stats.kstest(deviation / 0.1, stats.uniform.cdf).pvalue > 0.01
 
 
 def test_precision_is_kept():

@@ -9,6 +9,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.augment.geometry import affine_matrix, warped
+from tests.marks import slow
 
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(0)
@@ -52,7 +53,7 @@ def test_affine_is_that_of_torchvision(shape, method):
         assert_same_pixels(moved(image, *move, method=method), of_torchvision("affine", image, *move, method=method), method)
 
 
-@pytest.mark.parametrize("name", ["skimage__chelsea.png", "skimage__coffee.png", "skimage__rocket.jpg"])
+@pytest.mark.parametrize("name", ["skimage__chelsea.png", slow("skimage__coffee.png"), slow("skimage__rocket.jpg")])
 def test_photographs_turn_as_in_torchvision(data_folder, name):
     photo = np.asarray(pytest.importorskip("PIL.Image").open(data_folder / "photos" / name).convert("RGB"), np.float32) / 255
     for method in ("bilinear", "nearest"):

@@ -274,8 +274,8 @@ def chunk(name: bytes, content: bytes) -> bytes:
 def gray_png(values: np.ndarray, bits: int) -> bytes:
     """A gray PNG of 2 or 4 bits a pixel, written by hand."""
     height, width = values.shape
-    spread = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1  # [H, W, bits]
-    rows = np.packbits(spread.reshape(height, -1), axis=1)
+    bit_rows = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1  # [H, W, bits]
+    rows = np.packbits(bit_rows.reshape(height, -1), axis=1)
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")

@@ -104,7 +104,7 @@ def test_the_state_is_immutable():
 
 
 PROVOKED = [name for name, case in collapse_table.CASES.items() if case.expected]
-FEW = ("chance", "identical")  # one of each method
+FEW = ("identical",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in PROVOKED])

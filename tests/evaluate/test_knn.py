@@ -6,6 +6,7 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles import knn
 
 
@@ -117,7 +118,7 @@ def unit_variance(encoder) -> jv.core.Objective:
 
 
 @pytest.mark.pictures
-@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("hidden", [False, slow(True)])
 def test_a_run_without_labels_is_evaluated_by_its_neighbours(tmp_path, hidden, capsys):
     """Three features and three classes: the features are not logits, and no plot treats them as such."""
     source, test = (jv.data.synthetic(count, image_shape=(8, 8, 1), num_classes=3, seed=seed) for count, seed in ((96, 0), (40, 1)))

@@ -114,8 +114,8 @@ def test_zero_initialization_fails_by_symmetry():
         return float(np.ptp(params["hidden"]["kernel"], axis=1).max()), float(final)
 
     for constant in (nn.initializers.zeros, nn.initializers.constant(0.5)):
-        spread, final = train(constant)
-        assert spread < 1e-5 and final > 0.7
+        deviation, final = train(constant)
+        assert deviation < 1e-5 and final > 0.7
     for initializer in (initializers.torch_default, initializers.fan_in_scaled(), initializers.sparse(1)):
-        spread, final = train(initializer)
-        assert spread > 0.1 and final < 0.4
+        deviation, final = train(initializer)
+        assert deviation > 0.1 and final < 0.4

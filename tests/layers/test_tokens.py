@@ -7,11 +7,12 @@ import pytest
 from jaxvision.layers import check_tokens
 from jaxvision.models.recurrent import Recurrent
 from jaxvision.models.transformer import Transformer
+from tests.marks import slow
 
 ROWS = np.array([[3, 4, 2], [5, 2, 0]])
 
 
-@pytest.mark.parametrize("model", [Transformer(6, 6, 8, 2, 8, (1, 1)), Recurrent(6, 6, 4)])
+@pytest.mark.parametrize("model", [Transformer(6, 6, 8, 2, 8, (1, 1)), slow(Recurrent(6, 6, 4))])
 def test_numbers_that_are_no_token_and_rows_of_other_batches_are_refused(model):
     name, variables = type(model).__name__, jax.jit(model.init)(jax.random.key(0), ROWS, ROWS)
     assert np.isfinite(model.apply(variables, ROWS, ROWS)).all()

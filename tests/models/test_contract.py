@@ -153,7 +153,7 @@ def drawn(model, image) -> dict:
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, KEY, image))
 
 
-@pytest.mark.parametrize("name", split(COUNTS, FAMILIES))
+@pytest.mark.parametrize("name", split(COUNTS, FAMILIES - {"googlenet", "densenet121"}))
 def test_parameters_are_counted_exactly(name):
     model = jv.create_model(name)
     side, channels = {"lenet5": (32, 1), "cifarnet": (32, 3)}.get(name, (getattr(model, "image_size", 96), 3))

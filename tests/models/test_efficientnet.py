@@ -43,6 +43,7 @@ def test_second_versions_blocks():
     check_logits(*small_second(), size=(33, 41), double=True)
 
 
+@pytest.mark.slow  # the blocks are those of MobileNet v3, whose training is in the fast set
 def test_training():
     check_training(*small_second(), size=(65, 65))
 

@@ -11,6 +11,7 @@ import pytest
 import jaxvision as jv
 from jaxvision.models.inception import MODELS
 from jaxvision.models.inception_blocks import Branches
+from tests.marks import slow
 from tests.oracles import papers
 from tests.oracles.parity import DOUBLE_TOLERANCE, arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 
@@ -85,12 +86,12 @@ def small(name: str, num_classes: int, monkeypatch):
     return model, narrowed(network)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "inception_v3")) for name in LEFT_OUT])
+@pytest.mark.parametrize("name", [slow("googlenet"), "inception_v3", slow("inception_v4")])
 def test_training(name, monkeypatch):
     check_training(*small(name, 3, monkeypatch), size=SIDES[name], layout="timm" if name == "inception_v4" else "torchvision")
 
 
-@pytest.mark.parametrize("name", LEFT_OUT)
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", slow("inception_v4")])
 def test_small_forms_logits(name, monkeypatch):
     layout = "timm" if name == "inception_v4" else "torchvision"
     check_logits(*small(name, 11, monkeypatch), size=SIDES[name], layout=layout, double=True)
@@ -159,6 +160,7 @@ def test_googlenets_auxiliary_heads():
         assert difference(found, theirs) <= 1e-4
 
 
+@pytest.mark.slow
 def test_inception_v3s_auxiliary_head():
     network = torchvision.models.inception_v3(num_classes=11, aux_logits=True, init_weights=False)
     network, model, image, inner = randomised(network).eval(), jv.create_model("inception_v3", num_classes=11), image_of(2, 299, 299, 3), {}
@@ -213,7 +215,7 @@ def test_inception_v3s_auxiliary_head_needs_large_images():
         ("googlenet", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
         ("googlenet_original", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
         ("inception_v3", 299, {4: (71, 192), 8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
-        ("inception_v4", 299, {4: (71, 192), 8: (35, 384), 16: (17, 1024), 32: (8, 1536)}),
+        slow("inception_v4", 299, {4: (71, 192), 8: (35, 384), 16: (17, 1024), 32: (8, 1536)}),
     ],
 )
 def test_maps(name, side, maps):

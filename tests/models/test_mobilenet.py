@@ -8,6 +8,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.mobilenet import Block
+from tests.marks import slow
 from tests.oracles.parity import check_logits, check_training
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -16,13 +17,13 @@ timm = pytest.importorskip("timm", reason="timm is not installed: parity with it
 
 @pytest.mark.parametrize(
     ("name", "gain"),
-    [("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), pytest.param("mobilenet_v3_large", 1.4, marks=pytest.mark.slow)],
+    [slow("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), slow("mobilenet_v3_large", 1.4)],
 )
 def test_logits(name, gain):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45), gain=gain)
 
 
-@pytest.mark.parametrize(("name", "gain"), [("mobilenetv1_100", 2.0), ("mobilenetv2_100", 1.2)])
+@pytest.mark.parametrize(("name", "gain"), [("mobilenetv1_100", 2.0), slow("mobilenetv2_100", 1.2)])
 def test_timms_logits(name, gain):
     check_logits(jv.create_model(name, num_classes=11), timm.create_model(name, num_classes=11), size=(33, 45), layout="timm", gain=gain)
 
@@ -60,7 +61,7 @@ def test_training_of_a_whole_network():
         ("mobilenetv1_100", (128, 256, 512, 1024)),
         ("mobilenet_v2", (24, 32, 96, 320)),
         ("mobilenet_v3_small", (16, 24, 48, 96)),
-        ("mobilenet_v3_large", (24, 40, 112, 160)),
+        slow("mobilenet_v3_large", (24, 40, 112, 160)),
     ],
 )
 def test_maps_are_the_last_block_of_each_stride(name, widths):

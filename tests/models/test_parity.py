@@ -21,7 +21,7 @@ def seeded():
 
 
 def assert_close(ours, theirs, tolerance: float) -> None:
-    """Largest difference relative to the spread of the reference."""
+    """Largest difference relative to the standard deviation of the reference."""
     theirs = theirs.detach().numpy()
     assert np.max(np.abs(np.asarray(ours) - theirs)) <= tolerance * np.std(theirs)
 
@@ -117,7 +117,7 @@ def test_vit_tokens_and_gradients():
     assert_close(ours, tensor.grad.permute(0, 2, 3, 1), 1e-3)
 
 
-def test_initialisation_has_the_references_spread():
+def test_initialisation_has_the_references_deviation():
     """Standard deviations of every kernel, against freshly made references."""
     for name, network, layout in (
         ("resnet18", torchvision.models.resnet18(num_classes=10), lambda tensors: torch_layouts.resnet(tensors, (2, 2, 2, 2), 2)),

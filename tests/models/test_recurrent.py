@@ -11,6 +11,7 @@ import pytest
 from jaxvision.layers import END, PADDING
 from jaxvision.models.recurrent import CELLS, Recurrent
 from jaxvision.objectives import translation
+from tests.marks import slow
 from tests.models.test_transformer import KEY, SOURCE, TARGET, drawn
 
 NO_TORCH = "PyTorch is not installed: parity with PyTorch is NOT checked here"
@@ -71,7 +72,7 @@ def test_a_fixed_context_depends_only_on_the_last_states():
         assert (np.abs(hear(memory) - hear(memory.at[:, 1].add(1.0))).max() > 1e-3) == heard
 
 
-@pytest.mark.parametrize("options", [{"context": "fixed"}, {"context": "attended"}, {"cell": "lstm"}], ids=str)
+@pytest.mark.parametrize("options", [slow({"context": "fixed"}), {"context": "attended"}, slow({"cell": "lstm"})], ids=str)
 def test_greedy_decoding_is_step_by_step_the_likeliest_token(options):
     model, variables = model_and_variables(max_length=5, **options)
     found = np.asarray(jax.jit(functools.partial(model.apply, method="translate"))(variables, SOURCE))
@@ -84,7 +85,7 @@ def test_greedy_decoding_is_step_by_step_the_likeliest_token(options):
     np.testing.assert_array_equal(found, written)
 
 
-@pytest.mark.parametrize("context", ["fixed", "attended"])
+@pytest.mark.parametrize("context", [slow("fixed"), "attended"])
 def test_it_learns(context):
     model = Recurrent(11, 11, 16, context=context, drop_rate=0.1)
     objective, optimizer = translation(model), optax.adam(1e-2)

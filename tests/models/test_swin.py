@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.models.rows import FAMILIES, split
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import check_logits, check_training, image_of
@@ -33,7 +34,7 @@ def test_parameters_are_counted_exactly(name):
     assert count(jax.eval_shape(jv.create_model(name).init, jax.random.key(0), image)["params"]) == COUNTS[name]
 
 
-@pytest.mark.parametrize("size", [(112, 112), (77, 120)])
+@pytest.mark.parametrize("size", [slow((112, 112)), (77, 120)])
 def test_torchvisions_logits_at_even_and_odd_sizes(size):
     check_logits(*small(24, 11), size=size, double=True)
 

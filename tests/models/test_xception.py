@@ -34,6 +34,7 @@ def test_logits():
     check_logits(jv.create_model("xception", num_classes=11), network, size=(65, 77), layout="timm")
 
 
+@pytest.mark.slow
 def test_training():
     check_training(*small(3), size=(33, 35), layout="timm")
 

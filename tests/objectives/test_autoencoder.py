@@ -90,6 +90,7 @@ def test_the_latent_noise_is_normal_and_the_loss_is_differentiable_in_its_moment
     np.testing.assert_allclose(to_deviation, 2 * 0.5, atol=0.2)
 
 
+@pytest.mark.slow
 def test_a_variational_one_learns_to_make_digits_of_probabilities():
     image, state, metrics = trained(40, latent=4, variational=True, binary=True)
     made = np.asarray(jv.objectives.autoencoder_reconstruction(Linear(), state.params, image, variational=True, binary=True))

@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
     objective: Callable
     batch: Callable
-    nets: tuple[str, ...] = ("resnet", "vit", "lenet", "convnext")
+    nets: tuple[str, ...] = ("lenet", "resnet", "vit", "convnext")
     rate: float = 0.02  # of momentum, at which the loss falls
     compare_from: int = 0  # the step from which losses can be compared; a teacher and its centre still change fast before
 
@@ -79,6 +79,7 @@ ROWS = {
     "dino": Row(
         lambda make: jv.objectives.dino(make(), prototypes=48, hidden=32, bottleneck=64, teacher_temperature=0.1, center_momentum=0.0),
         multi_crop,
+        nets=("resnet", "vit", "lenet", "convnext"),
         rate=0.005,
         compare_from=4,
     ),

@@ -10,6 +10,7 @@ import pytest
 import jaxvision as jv
 from jaxvision.models.convnext import ConvNeXt
 from tests.layers.test_masked_blocks import sparse_block
+from tests.marks import slow
 from tests.models.test_contract import count
 from tests.objectives.masks import as_pixels, hidden_patches
 
@@ -64,7 +65,7 @@ def test_targets_may_be_pixels_and_half_of_them_hidden():
     np.testing.assert_allclose(loss, 2 * np.mean((made - image) ** 2), rtol=1e-5)  # visible pixels have no error
 
 
-@pytest.mark.parametrize(("name", "decoder"), [("atto", 3_871_232), ("tiny", 4_100_608), ("base", 4_231_680)])
+@pytest.mark.parametrize(("name", "decoder"), [("atto", 3_871_232), slow("tiny", 4_100_608), slow("base", 4_231_680)])
 def test_the_papers_decoder(name, decoder):
     """Width 512 and one block: a projection of D channels, the token, the block and 32 x 32 x 3 outputs."""
     encoder = jv.create_model(f"convnextv2_{name}", num_classes=0)

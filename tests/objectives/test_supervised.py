@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
+from tests.marks import slow
 
 KEY = jax.random.key(0)
 
@@ -76,7 +77,7 @@ def test_options_reach_the_loss_and_any_function_is_one():
     assert "top1" in aux.metrics
 
 
-@pytest.mark.parametrize("count", [1, 5, 6])
+@pytest.mark.parametrize("count", [slow(1), 5, slow(6)])
 def test_soft_labels_from_mixup_and_cutmix_at_any_batch_size(count):
     model = TwoHeads()
     objective, batch = jv.objectives.supervised(model), batch_of(count)

@@ -9,6 +9,7 @@ from flax import linen as nn
 import jaxvision as jv
 from jaxvision.layers import BatchNorm, Dense
 from jaxvision.typing import Features
+from tests.marks import slow
 
 KEY, DRAW = jax.random.key(0), np.random.default_rng(0)
 RATE = 0.02  # at which three steps do not magnify rounding
@@ -83,7 +84,7 @@ def test_three_steps_of_byol_are_the_papers():
     agree(state.carry.memory["teacher"], teacher)
 
 
-@pytest.mark.parametrize("make", [jv.objectives.dino, jv.objectives.byol])
+@pytest.mark.parametrize("make", [jv.objectives.dino, slow(jv.objectives.byol)])
 def test_a_teacher_has_statistics_of_its_own_and_no_dropout(make):
     sizes = {"hidden": 16} | ({"prototypes": 10, "bottleneck": 8} if make is jv.objectives.dino else {"projection": 6})
     _, plain, _ = course(make(Tiny(), **sizes), {"views": VIEWS}, 1)

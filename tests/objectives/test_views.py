@@ -9,6 +9,7 @@ from flax import linen as nn
 import jaxvision as jv
 from jaxvision.layers import BatchNorm, Dense
 from jaxvision.typing import Features
+from tests.marks import slow
 from tests.objectives.test_teachers import CROPS, KEY, VIEWS, Tiny
 
 SMALL = {
@@ -131,7 +132,7 @@ COMPARED = {  # an objective with options of its own, and its loss of both views
 }
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", ["simclr", *(slow(name) for name in COMPARED if name != "simclr")])
 def test_options_reach_the_projector_and_the_loss(name):
     objective, loss = COMPARED[name]
     params, carry = jax.jit(objective.init)(KEY, BATCH)
@@ -206,7 +207,7 @@ def test_distillation_refuses_what_it_cannot_read():
         jv.objectives.distill(teacher, teacher, variables, weight=1.5)
 
 
-@pytest.mark.parametrize(("labelled", "unlabelled"), [(8, 12), (8, 8), (4, 6), (6, 4), (8, 2)])
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(8, 12), (6, 4), slow(8, 8), slow(4, 6), slow(8, 2)])
 def test_pseudo_labels_are_the_sum_of_both_streams(labelled, unlabelled):
     model, views = Classifier(), np.random.default_rng(1).random((unlabelled, 2, 6, 6, 3)).astype(np.float32)
     objective = jv.objectives.pseudo_label(model, threshold=0.5, weight=0.4)
@@ -233,7 +234,7 @@ def test_pseudo_labels_name_what_is_missing():
             objective.init(KEY, broken)
 
 
-@pytest.mark.parametrize("name", ["byol", "dino"])
+@pytest.mark.parametrize("name", [slow("byol"), "dino"])
 def test_a_checkpoint_brings_the_memory_back(name, tmp_path):
     objective, optimizer = SMALL[name](Tiny()), jv.train.sgd(0.1)
     state = jv.train.init(objective, optimizer, BATCH, key=KEY)

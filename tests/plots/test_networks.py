@@ -129,7 +129,7 @@ def test_embedding_refuses_arrays_that_do_not_match(tmp_path):
             jv.plots.embedding(points, labels, ["x", "y"], tmp_path / "no.png")
 
 
-@pytest.mark.parametrize(("count", "k", "channels"), [(1, 1, 1), (5, 8, 3)])
+@pytest.mark.parametrize(("count", "k", "channels"), [(1, 1, 1), (3, 4, 3)])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_neighbours_are_drawn_after_their_image(tmp_path, figures, count, k, channels, labelled):
     queries, nearest = images(count, 6, 6, channels), images(count, k, 6, 6, channels)

@@ -1,5 +1,10 @@
 """One step under three drivers, on any number of devices: the same numbers (the whole table is docs/drivers.md)."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +12,11 @@ import pytest
 
 import jaxvision as jv
 from benchmarks import driver_agreement
+from benchmarks.two_processes import free_address
 from jaxvision.kernels import native
+from tests.compilation import ONE_DEVICE
 from tests.kernels.marks import built
+from tests.train import linear
 
 STEPS = 4
 
@@ -26,12 +34,22 @@ def reference():
         pytest.param("shard_map", 1, {}, marks=pytest.mark.slow),
         pytest.param("shard_map", 8, {}, marks=pytest.mark.slow),
         pytest.param("pmap", 2, {}, marks=pytest.mark.slow),
-        ("pmap", 8, {}),
+        pytest.param("pmap", 8, {}, marks=pytest.mark.slow),
     ],
 )
 def test_drivers_agree(reference, driver, count, options):
     ours = driver_agreement.trained(driver, jax.devices()[:count], STEPS, **options)
     assert driver_agreement.difference(ours, reference) <= driver_agreement.BOUND
+
+
+def test_two_processes_are_one(tmp_path):
+    command = [sys.executable, "-m", "tests.train.linear", str(tmp_path / "head"), free_address(), "2"]
+    options = {"cwd": Path(__file__).parents[2], "env": os.environ | {"XLA_FLAGS": ONE_DEVICE}}
+    workers = [subprocess.Popen([*command, str(process)], **options) for process in range(2)]
+    expected = linear.trained()
+    assert [worker.wait(120) for worker in workers] == [0, 0]
+    for process in range(2):
+        np.testing.assert_allclose(np.load(tmp_path / f"head-{process}.npy"), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow
@@ -84,7 +102,7 @@ def test_calls_block_on_a_cpu_that_simulates_several_devices(driver):
     """Dozens of programs behind a step on eight such devices stop XLA for good; on one device the host may run ahead."""
 
     def slow(state, batch, key):
-        turned = jax.lax.fori_loop(0, 200, lambda _, held: jnp.tanh(held @ state["matrix"]), state["matrix"])
+        turned = jax.lax.fori_loop(0, 50, lambda _, held: jnp.tanh(held @ state["matrix"]), state["matrix"])
         return {"matrix": turned}, {"loss": jnp.mean(batch["image"])}
 
     for count, waits in ((8, True), (1, False)):

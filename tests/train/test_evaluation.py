@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 
 import jaxvision as jv
+from tests.marks import slow
 
 
 class Dense(nn.Module):
@@ -134,7 +135,7 @@ def test_metrics_that_no_row_can_hold_are_refused(tmp_path, metrics):
         jv.train.run(experiment_of(Scenes(), lambda infer, source: metrics), tmp_path)
 
 
-@pytest.mark.parametrize("driver", ["shard_map", "pmap"])
+@pytest.mark.parametrize("driver", [slow("shard_map"), "pmap"])
 def test_metrics_are_the_same_under_every_driver(tmp_path, driver):
     experiment, found = experiment_of(Scenes(), RMSE), []
     for name in ("jit", driver):

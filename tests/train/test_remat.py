@@ -89,7 +89,7 @@ def test_names_given_by_checkpoint_name_count():
 
 def test_a_run_records_remat_and_resumes_with_another_choice(tmp_path):
     source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
-    model = MODELS["vit"]
+    model = MODELS["vit"].clone(depth=1)
     sizes, options = {"epochs": 3, "batch_size": 8}, jv.train.RunOptions(save_every=1, guard=False)
     experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, test=source, **sizes)
 

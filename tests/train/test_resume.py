@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from benchmarks.two_processes import free_address
 from jaxvision.train.logging import rows_of
 from tests.compilation import EIGHT_DEVICES, ONE_DEVICE
 from tests.train import killed_run
@@ -197,20 +197,8 @@ def test_a_request_to_stop_saves_and_says_so(tmp_path, number, steps_per_call):
 
 def start_two(folder: Path, *options: str) -> list[subprocess.Popen]:
     """The run in two processes that work together."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    shared = ["--coordinator", f"localhost:{port}", "--processes", "2"]
+    shared = ["--coordinator", free_address(), "--processes", "2"]
     return [start(folder, *options, *shared, "--process", str(process)) for process in range(2)]
-
-
-def test_two_processes_train_as_one(whole, tmp_path):
-    workers = start_two(tmp_path / "two", *SMALL)
-    assert [worker.wait(120) for worker in workers] == [0, 0], output(tmp_path / "two")
-    experiment = killed_run.config(epochs=2, linear=True)
-    two, one = (jv.train.restore(experiment, folder, step=experiment.steps) for folder in (tmp_path / "two", whole))
-    for ours, theirs in zip(jax.tree.leaves(two.params), jax.tree.leaves(one.params), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_every_type_and_any_strides(tmp_path, modern):
         "turned": block.permute(2, 0, 1),
         "part": block[1:3, ::2, 3],
         "shared": block.view(-1)[7:19],
-        "spread": torch.randn(3, 1).expand(3, 4),
+        "expanded": torch.randn(3, 1).expand(3, 4),
         "scalar": torch.tensor(3.5),
         "empty": torch.zeros(0, 3),
         "parameter": torch.nn.Parameter(torch.randn(2)),

@@ -7,6 +7,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.layers import Projector, PrototypeHead
+from tests.marks import slow
 from tests.oracles import releases
 from tests.oracles.parity import difference, first, image_of, randomised, torch
 
@@ -121,8 +122,8 @@ def test_fcmae_decodes_as_pytorch_does(tmp_path):
     assert jax.tree.all(jax.tree.map(np.array_equal, fresh, {**params, "encoder": fresh["encoder"]}))
 
 
-@pytest.mark.parametrize("norms", [False, True])
-@pytest.mark.parametrize("key", [pytest.param("teacher", marks=pytest.mark.slow), "student"])
+@pytest.mark.parametrize("norms", [slow(False), True])
+@pytest.mark.parametrize("key", [slow("teacher"), "student"])
 def test_dinos_head(tmp_path, key, norms):
     network, model = vit()
     checkpoint = releases.dino(network, network, norms=norms)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles import references
 from tests.oracles.parity import arrays, check_logits, difference, first, image_of, randomised, torch
 
@@ -48,8 +49,15 @@ def test_lenet_with_any_channels(channels):
     }
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet18", (65, 71)), ("resnet50", (64, 70))])
-@pytest.mark.parametrize("library", ["torchvision", "timm"])
+@pytest.mark.parametrize(
+    ("name", "size", "library"),
+    [
+        ("resnet18", (65, 71), "torchvision"),
+        ("resnet50", (64, 70), "timm"),
+        slow("resnet18", (65, 71), "timm"),
+        slow("resnet50", (64, 70), "torchvision"),
+    ],
+)
 def test_resnet(name, size, library):
     network = getattr(torchvision.models, name)(num_classes=5) if library == "torchvision" else timm.create_model(name, num_classes=5)
     check_logits(jv.create_model(name, num_classes=5), network, size=size, layout=library)
@@ -198,7 +206,7 @@ def test_timms_form_of_torchvisions_rows(name):
     check_logits(model, network, size=(33, 45), layout="timm", gain=gain, double=name == "efficientnet_b5")  # which is 39 blocks deep
 
 
-@pytest.mark.parametrize(("name", "theirs"), [("mobilenet_v3_small", "mobilenetv3_small_100"), ("efficientnet_b5", "efficientnet_b5")])
+@pytest.mark.parametrize(("name", "theirs"), [("mobilenet_v3_small", "mobilenetv3_small_100"), slow("efficientnet_b5", "efficientnet_b5")])
 def test_one_name_with_other_values_is_refused(name, theirs):
     model = jv.create_model(name)
     with torch.device("meta"):
