@@ -93,7 +93,7 @@ def test_unit_prototypes_are_those_of_length_one(chunk):
 
 def test_unit_prototypes_are_differentiated_twice():
     def slope(loss):
-        return jax.grad(lambda prototypes: jnp.sum(jnp.sin(jax.grad(loss)(prototypes))))(OURS)
+        return jax.jit(jax.grad(lambda prototypes: jnp.sum(jnp.sin(jax.grad(loss)(prototypes)))))(OURS)
 
     named = slope(lambda ours: jv.losses.dino_prototypes(STUDENT, TEACHER, ours, THEIRS, CENTER, unit_prototypes=True, chunk=7))
     made = slope(lambda ours: jv.losses.dino_prototypes(STUDENT, TEACHER, unit_rows(ours), unit_rows(THEIRS), CENTER))

@@ -115,6 +115,7 @@ def test_nets_without_shortcuts_refuse_stochastic_depth_by_name(name):
     jv.create_model(name, drop_path_rate=0.0)
 
 
+@pytest.mark.slow
 def test_googlenets_auxiliary_heads_drop_seven_tenths(monkeypatch):
     model = jv.create_model("googlenet", num_classes=3, drop_rate=0.0)
     found = draws(model, jax.ShapeDtypeStruct((2, 65, 70, 3), jnp.float32), monkeypatch=monkeypatch)

@@ -91,7 +91,7 @@ def test_training(name, monkeypatch):
     check_training(*small(name, 3, monkeypatch), size=SIDES[name], layout="timm" if name == "inception_v4" else "torchvision")
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3", slow("inception_v4")])
+@pytest.mark.parametrize("name", [slow("googlenet"), "inception_v3", slow("inception_v4")])
 def test_small_forms_logits(name, monkeypatch):
     layout = "timm" if name == "inception_v4" else "torchvision"
     check_logits(*small(name, 11, monkeypatch), size=SIDES[name], layout=layout, double=True)
@@ -200,6 +200,7 @@ def test_auxiliary_logits_are_sown_only_in_training_and_on_request():
         jax.eval_shape(functools.partial(encoder.apply, train=False, method="with_auxiliary"), variables, image)
 
 
+@pytest.mark.slow
 def test_inception_v3s_auxiliary_head_needs_large_images():
     model, image, variables = traced("inception_v3", num_classes=5)
     heads = functools.partial(model.apply, train=False, method="with_auxiliary")
@@ -214,7 +215,7 @@ def test_inception_v3s_auxiliary_head_needs_large_images():
     [
         ("googlenet", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
         ("googlenet_original", 224, {4: (56, 192), 8: (28, 480), 16: (14, 832), 32: (7, 1024)}),
-        ("inception_v3", 299, {4: (71, 192), 8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
+        slow("inception_v3", 299, {4: (71, 192), 8: (35, 288), 16: (17, 768), 32: (8, 2048)}),
         slow("inception_v4", 299, {4: (71, 192), 8: (35, 384), 16: (17, 1024), 32: (8, 1536)}),
     ],
 )

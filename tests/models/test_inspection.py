@@ -90,7 +90,7 @@ def test_networks_without_tokens_say_so():
         class_attention(model, variables, image)
 
 
-@pytest.mark.parametrize("name", split(SMALL, KINDS))
+@pytest.mark.parametrize("name", split(SMALL, KINDS - {"mobilenet_v3_small"}))
 def test_every_classifier_can_be_replaced_or_added(name):
     """The new tree is that of a model made with the new count."""
     for count in (5, 0):

@@ -47,7 +47,7 @@ OTHERS = (
     "vit_small_patch14_reg4_dinov2",
 )
 NAMES = [name for name in sum(FAMILIES.values(), ()) if name in (*PUBLISHED, *OTHERS) and name != "inception_v3"]
-FEW = ("lenet5", "alexnet_bn", "plain20", "mobilenet_v3_small", "convnextv2_atto", "mixer_s32_224", "deit_tiny_distilled_patch16_224")
+FEW = ("lenet5", "alexnet_bn", "mobilenet_v3_small", "convnextv2_atto", "mixer_s32_224", "deit_tiny_distilled_patch16_224")
 SIDES = {"inception_v3": 299, "inception_v4": 299, "xception": 299, "googlenet": 224}
 
 

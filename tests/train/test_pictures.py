@@ -11,6 +11,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from jaxvision.train import pictures
+from tests.marks import slow
 
 pytestmark = pytest.mark.pictures
 SOURCE = jv.data.synthetic(24, image_shape=(8, 8, 1), num_classes=3)
@@ -178,7 +179,7 @@ def test_a_run_of_a_network_with_maps_draws_what_its_channels_look_for(tmp_path)
     assert {"top_patches.png", "gradients.png"} <= {path.name for path in (tmp_path / "plots").iterdir()}
 
 
-@pytest.mark.parametrize("name, expected", [("cifarnet", "deconvnet"), ("vit_tiny_patch16_224", "gradient")])
+@pytest.mark.parametrize("name, expected", [("cifarnet", "deconvnet"), slow("vit_tiny_patch16_224", "gradient")])
 def test_the_backward_pass_is_the_deconvnet_s_where_there_is_relu(name, expected, tmp_path, drawn):
     vit = {"image_size": 32, "patch_size": 8} if name.startswith("vit") else {}
     network = jv.create_model(name, num_classes=0, **vit)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles import releases
 from tests.oracles.parity import arrays, difference, first, image_of, randomised, torch
 
@@ -60,7 +61,7 @@ def test_dino_with_a_residual_network(tmp_path):
 
 
 @pytest.mark.parametrize("registers", [0, 4])
-@pytest.mark.parametrize("chunks", [0, 1, 2])
+@pytest.mark.parametrize("chunks", [0, slow(1), 2])
 def test_dinov2(tmp_path, registers, chunks):
     network = vit(init_values=0.5, reg_tokens=registers, no_embed_class=registers > 0)
     form = our_vit().form._replace(registers=registers, layer_scale=1e-5)
@@ -125,7 +126,7 @@ def small_resnet():
     return network, lambda **options: jv.create_model("resnet18", num_classes=0, **options).clone(depths=(1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("counted", [True, slow(False)])
 def test_simclr_by_lightly(tmp_path, counted):
     network, ours = small_resnet()
     checkpoint = releases.lightly(network, counted=counted)
@@ -144,7 +145,7 @@ def test_lightlys_own_network_for_small_images(tmp_path):
     check(ours(stem="cifar"), randomised(network), tmp_path / "a.ckpt", releases.lightly(network, own=True))
 
 
-@pytest.mark.parametrize("backbone", ["backbone", "encoder"])
+@pytest.mark.parametrize("backbone", ["backbone", slow("encoder")])
 def test_simclr_by_solo_learn(tmp_path, backbone):
     network, ours = small_resnet()
     check(ours(), network, tmp_path / "a.ckpt", releases.solo(network, backbone=backbone), size=64)
