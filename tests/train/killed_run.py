@@ -1,5 +1,7 @@
 """An experiment that the resume tests start, kill and start again: everything a state can hold, in seconds."""
 
+import functools
+
 import jaxvision as jv
 from tests.train.linear import Linear
 
@@ -24,21 +26,23 @@ def config(*, epochs: int = 12, linear: bool = False, driver_seed: int = 0, brok
 
     Args:
         epochs: Passes over the training images.
-        linear: A linear classifier in place of LeNet-5.
+        linear: A linear classifier of small images in place of LeNet-5 and digits.
         driver_seed: The run's seed.
         broken: Training images that cannot be read.
     """
-    train, validation = jv.data.split(jv.data.digits("train"), 0.2)
+    small = functools.partial(jv.data.synthetic, image_shape=(8, 8, 1), num_classes=10)
+    whole, test = (small(1150), small(64, seed=1)) if linear else (jv.data.digits("train"), jv.data.digits("test"))
+    train, validation = jv.data.split(whole, 0.2)
     model = Linear(10) if linear else jv.create_model("lenet5")
     steps = jv.train.total_steps(train, epochs=epochs, batch_size=64)
-    crop = jv.augment.each(jv.augment.random_crop(32, padding=2))
+    crop = jv.augment.each(jv.augment.random_crop(8 if linear else 32, padding=2))
     return jv.train.Experiment(
         model,
         jv.objectives.supervised(model),
         jv.train.momentum(jv.train.warmup_cosine(0.05, steps, warmup=10), weight_decay=1e-4),
         Torn(train, broken) if broken else train,
         validation=validation,
-        test=jv.data.digits("test"),
+        test=test,
         epochs=epochs,
         batch_size=64,
         augment=jv.augment.chain(crop, jv.augment.mixup(num_classes=10)),
