@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.objectives.test_views import SMALL
 from tests.summary.test_report import products_of
 
