@@ -114,7 +114,7 @@ def test_a_gradient_reaches_every_leaf_and_the_loss_falls_on_one_batch(recipe):
     assert np.mean(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize("name", some((*TRACED, "mae_vit_tiny_cifar10", "resnet18_cifar10", *OTHERS), TRACED))
+@pytest.mark.parametrize("name", some((*TRACED, "dino_vit_tiny_cifar10", "mae_vit_tiny_cifar10", "resnet18_cifar10", *OTHERS), TRACED))
 def test_a_step_keeps_the_structure_of_the_state(name):
     traced = Prepared(name)
     state = jax.eval_shape(traced.begin)

@@ -54,6 +54,7 @@ def test_only_the_given_modes_are_drawn(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["reconstruction_honest.png"]
 
 
+@pytest.mark.slow
 def test_attention_is_drawn_on_enlarged_images(tmp_path, monkeypatch):
     encoder = jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=0).clone(depth=1)
     image = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)

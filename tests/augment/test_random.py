@@ -59,6 +59,7 @@ def test_a_pair_is_drawn_and_a_number_is_itself():
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
+@pytest.mark.slow
 def test_the_size_of_the_batch_does_not_matter():
     """What draws amounts, one operation after the other, on images whose draws differ."""
     recipe = jv.augment.chain(

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jaxvision as jv
 from benchmarks.augment_time import passes
 from jaxvision.kernels import native
+from tests.compilation import AS_USERS_COMPILE
 
 COUNT = 64
 BATCH = {
@@ -87,7 +88,7 @@ def pixels(augment, batch) -> dict[str, np.ndarray]:
 def compare(name: str, counts: tuple[int, ...], devices: tuple[int, ...]) -> None:
     """The same bits as in a batch of 64 on one device; but AugMix, whose sum of images the compiler rounds apart in some batches of few."""
     tolerance = 1e-6 if name == "aug_mix" else 0
-    augment = jax.jit(RECIPES[name]())
+    augment = jax.jit(RECIPES[name](), compiler_options=AS_USERS_COMPILE)
     whole = pixels(augment, BATCH)
     for count in counts:
         part = slice(9, 9 + count)

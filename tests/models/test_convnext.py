@@ -52,6 +52,7 @@ def test_timms_logits(name):
     check_logits(model, timm.create_model(name, num_classes=11, depths=(1, 1, 2, 1)), size=(65, 70), layout="timm", double=True)
 
 
+@pytest.mark.slow
 def test_training():
     widths, depths = (8, 12, 16, 24), (1, 1, 1, 1)
     model = jv.create_model("convnext_tiny", num_classes=3).clone(depths=depths, widths=widths)

@@ -86,7 +86,8 @@ def small(name: str, num_classes: int, monkeypatch):
     return model, narrowed(network)
 
 
-@pytest.mark.parametrize("name", [slow("googlenet"), "inception_v3", slow("inception_v4")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEFT_OUT)
 def test_training(name, monkeypatch):
     check_training(*small(name, 3, monkeypatch), size=SIDES[name], layout="timm" if name == "inception_v4" else "torchvision")
 

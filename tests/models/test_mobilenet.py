@@ -15,10 +15,8 @@ torchvision = pytest.importorskip("torchvision", reason="torchvision is not inst
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
 
 
-@pytest.mark.parametrize(
-    ("name", "gain"),
-    [slow("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), slow("mobilenet_v3_large", 1.4)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "gain"), [("mobilenet_v2", 1.2), ("mobilenet_v3_small", 2.0), ("mobilenet_v3_large", 1.4)])
 def test_logits(name, gain):
     check_logits(jv.create_model(name, num_classes=11), getattr(torchvision.models, name)(num_classes=11), size=(33, 45), gain=gain)
 

@@ -117,6 +117,7 @@ def test_vit_tokens_and_gradients():
     assert_close(ours, tensor.grad.permute(0, 2, 3, 1), 1e-3)
 
 
+@pytest.mark.slow
 def test_initialisation_has_the_references_deviation():
     """Standard deviations of every kernel, against freshly made references."""
     for name, network, layout in (

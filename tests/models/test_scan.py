@@ -82,6 +82,7 @@ def test_half_precision_is_the_same():
     np.testing.assert_allclose(one, other, atol=0.02 * float(jnp.abs(one).max()))
 
 
+@pytest.mark.slow
 def test_values_named_within_the_program_are_kept_by_name():
     plain, scanned, _ = networks()
     batch, optimizer = {"image": IMAGE, "label": np.arange(3)}, jv.train.sgd(0.1)

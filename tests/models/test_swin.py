@@ -39,12 +39,14 @@ def test_torchvisions_logits_at_even_and_odd_sizes(size):
     check_logits(*small(24, 11), size=size, double=True)
 
 
+@pytest.mark.slow
 def test_timms_logits():
     model = jv.create_model("swin_t", num_classes=11).clone(depths=(2, 1, 2, 1))
     network = timm.create_model("swin_tiny_patch4_window7_224", depths=(2, 1, 2, 1), num_classes=11)
     check_logits(model, network, size=(224, 224), layout="timm")
 
 
+@pytest.mark.slow
 def test_training():
     check_training(*small(8, 3), size=(60, 64))
 

@@ -171,6 +171,7 @@ def test_channels_are_drawn_by_what_excites_them_in_the_middle_map(tmp_path, dra
     np.testing.assert_array_equal(gradients[title], 2.0 * (images[0] == images[0].max()))
 
 
+@pytest.mark.slow
 def test_a_run_of_a_network_with_maps_draws_what_its_channels_look_for(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: no picture is checked")
     source, network = jv.data.synthetic(16, image_shape=(32, 32, 3)), jv.create_model("cifarnet")

@@ -42,6 +42,7 @@ def test_a_step_is_the_same_step(name, remat, options):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_devices_are_one():
     state, step = begun(MODELS["vit"], remat=("shortcut",))
     single = jv.train.compile_step(step, devices=jax.devices()[:1])(jax.tree.map(jnp.copy, state), BATCH, KEY)[1]

@@ -4,9 +4,10 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.weights.rules import IGNORED, named, rules_of, shapes_of
+from tests.marks import slow
 from tests.oracles.references import LIBRARIES, without_memory
 
-QUICK = {"convnextv2_atto", "mobilenet_v3_large", "regnet_y_400mf", "resnet18", "vgg11_bn", "vit_tiny_patch16_224"}
+QUICK = {"convnextv2_atto", "regnet_y_400mf", "resnet18", "vgg11_bn", "vit_tiny_patch16_224"}
 
 
 def check(name: str) -> list[str]:
@@ -27,6 +28,6 @@ def check(name: str) -> list[str]:
     return compared
 
 
-@pytest.mark.parametrize("name", sorted(QUICK))
+@pytest.mark.parametrize("name", [*sorted(QUICK), slow("mobilenet_v3_large")])
 def test_names_and_shapes(name):
     assert check(name)
