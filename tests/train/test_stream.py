@@ -1,10 +1,13 @@
 """The stream of augmented training examples, bit by bit: for any threads, devices and processes (a short form of docs/stream.md)."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from benchmarks import stream_hash
+from tests.compilation import AS_USERS_COMPILE
 
 FAST = next(iter(stream_hash.RECIPES))
 
@@ -27,6 +30,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(stream_hash, "EXAMPLES", 160)
+    monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=AS_USERS_COMPILE))
 
 
 @pytest.mark.parametrize("recipe", [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in stream_hash.RECIPES])
