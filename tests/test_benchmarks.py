@@ -27,6 +27,7 @@ from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
 from experiments import speedrun_cifar10
 from jaxvision import kernels
 from tests.conftest import HAS_TORCH
+from tests.marks import slow, split
 
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared")
 
@@ -55,7 +56,7 @@ def test_both_sides_compute_the_same_step(eager, name, mode):
 
 
 @needs_torch
-@pytest.mark.parametrize("mode", [pytest.param("train", marks=pytest.mark.slow), "infer"])
+@pytest.mark.parametrize("mode", [slow("train"), "infer"])
 def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypatch, mode, capsys):
     def sabotaged(image, kernel, *, padding=0, **options):
         ours = kernels.plain_conv2d(image, kernel, padding=padding, **options)
@@ -137,7 +138,7 @@ def test_what_differs_is_named(theirs, message):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "nt_xent")) for name in loss_time.LOSSES])
+@pytest.mark.parametrize("name", split(loss_time.LOSSES, {"nt_xent"}))
 def test_losses_and_their_plain_writing_are_the_same(name):
     found = loss_time.compare(loss_time.LOSSES[name], 3, turns=1)
     assert list(found) == ["ours", "PyTorch"]

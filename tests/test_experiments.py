@@ -13,6 +13,7 @@ import pytest
 
 import experiments
 import jaxvision as jv
+from tests.marks import split
 from tests.recipes import IMAGENET_FORMS, RECIPES, RUN, TRACED
 
 STILL = {  # leaves that get no gradient on purpose
@@ -62,12 +63,7 @@ class Prepared:
         return jv.train.place(self.begin(), devices=jax.devices()[:1])
 
 
-def some(names, fast) -> list:
-    """Names of recipes; those that are not for the fast tests are marked."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in fast)) for name in names]
-
-
-@pytest.fixture(scope="module", params=some([name for name in RECIPES if name not in OTHERS], RUN))
+@pytest.fixture(scope="module", params=split([name for name in RECIPES if name not in OTHERS], RUN))
 def recipe(request) -> Prepared:
     return Prepared(request.param)
 
@@ -114,7 +110,7 @@ def test_a_gradient_reaches_every_leaf_and_the_loss_falls_on_one_batch(recipe):
     assert np.mean(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize("name", some((*TRACED, "dino_vit_tiny_cifar10", "mae_vit_tiny_cifar10", "resnet18_cifar10", *OTHERS), TRACED))
+@pytest.mark.parametrize("name", split((*TRACED, "dino_vit_tiny_cifar10", "mae_vit_tiny_cifar10", "resnet18_cifar10", *OTHERS), TRACED))
 def test_a_step_keeps_the_structure_of_the_state(name):
     traced = Prepared(name)
     state = jax.eval_shape(traced.begin)

@@ -8,6 +8,7 @@ import pytest
 import experiments
 import jaxvision as jv
 from experiments import few_labels, fine_tune, linear_probe
+from tests.marks import slow
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_weight_file_of_gray_images_gets_its_own_normalisation(given):
         experiments.start(None, weights, "lenet5", data, smoke=False, moments="mnist")
 
 
-OTHER_RECIPES = [pytest.param(recipe, marks=pytest.mark.slow) for recipe in (fine_tune, few_labels)]
+OTHER_RECIPES = [slow(recipe) for recipe in (fine_tune, few_labels)]
 
 
 @pytest.mark.parametrize("recipe", [linear_probe, *OTHER_RECIPES], ids=lambda module: module.__name__.rpartition(".")[2])

@@ -10,6 +10,7 @@ import pytest
 import jaxvision as jv
 from jaxvision.augment._resize import resized_part  # of a given rectangle, as torchvision's resized_crop
 from jaxvision.augment.crops import draw_rectangle
+from tests.marks import slow
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with PyTorch is NOT checked here")
 pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
@@ -32,7 +33,7 @@ def of_torchvision(function, *arguments, **options) -> np.ndarray:
 
 @pytest.mark.parametrize("method", MODES)
 # No centre falls between two pixels: nearest would be a tie.
-@pytest.mark.parametrize("size", [24, (80, 18), *(pytest.param(size, marks=pytest.mark.slow) for size in (54, (24, 30)))], ids=str)
+@pytest.mark.parametrize("size", [24, (80, 18), *(slow(size) for size in (54, (24, 30)))], ids=str)
 def test_resize(size, method):
     expected = of_torchvision(transforms.Resize(size, interpolation=MODES[method], antialias=True))
     found = jax.jit(jv.augment.resize(size, method=method))(None, IMAGE)

@@ -11,6 +11,7 @@ from scipy import ndimage, stats
 
 import jaxvision as jv
 from jaxvision.augment.policies import AUG_MIX, AUG_MIX_WITHOUT_COLORS, RAND_AUGMENT, TRIVIAL_AUGMENT, draw_layer, layer, magnitudes
+from tests.marks import slow
 
 KEY = jax.random.key(4)
 RNG = np.random.default_rng(4)
@@ -139,7 +140,7 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("name", ["aug_mix", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rand_augment", "trivial_augment"))])
+@pytest.mark.parametrize("name", ["aug_mix", *(slow(name) for name in ("rand_augment", "trivial_augment"))])
 def test_the_size_of_the_batch_does_not_matter(name):
     images = jnp.asarray(RNG.random((64, 10, 12, 3), np.float32))
     keys = jax.random.split(KEY, 64)

@@ -8,6 +8,7 @@ from scipy import stats
 
 import jaxvision as jv
 from jaxvision.augment.random import draw
+from tests.marks import slow
 
 IMAGE = jnp.full((4, 5, 3), 0.25)
 KEYS = jax.random.split(jax.random.key(8), 4000)
@@ -76,7 +77,7 @@ def test_the_size_of_the_batch_does_not_matter():
     np.testing.assert_allclose(jax.jit(mapped)(KEYS[20:27], images[20:27]), whole[20:27], atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [lambda: jv.augment.affine((-9.0, 9.0)), pytest.param(jv.augment.gaussian_noise, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("make", [lambda: jv.augment.affine((-9.0, 9.0)), slow(jv.augment.gaussian_noise)])
 def test_compilation_does_not_matter(make):
     image = jnp.asarray(np.random.default_rng(0).random((8, 8, 3), np.float32))
     np.testing.assert_allclose(make()(KEYS[0], image), jax.jit(make())(KEYS[0], image), atol=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvision import augment as ops
+from tests.marks import slow
 
 KEY = jax.random.key(1)
 IMAGE = jax.random.uniform(jax.random.key(0), (60, 90, 3))
@@ -98,7 +99,7 @@ def test_an_evaluation_recipe_survives_json_and_can_be_a_key():
     [
         (224, 0.9, 248),
         (224, 224 / 256, 256),
-        *(pytest.param(*row, marks=pytest.mark.slow) for row in ((224, 0.875, 256), (299, 0.95, 314))),
+        *(slow(*row) for row in ((224, 0.875, 256), (299, 0.95, 314))),
     ],
 )
 def test_an_evaluation_recipe_resizes_as_timm_does(size, fraction, shorter):

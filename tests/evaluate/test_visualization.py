@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles.parity import first, randomised, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: visualisation is NOT compared with PyTorch")
@@ -54,9 +55,7 @@ def torch_gradient(network, image, channel: int, backward: str) -> np.ndarray:
     return pixels.grad[0].permute(1, 2, 0).numpy()
 
 
-@pytest.mark.parametrize(
-    "backward", [pytest.param("gradient", marks=pytest.mark.slow), pytest.param("deconvnet", marks=pytest.mark.slow), "guided"]
-)
+@pytest.mark.parametrize("backward", [slow("gradient"), slow("deconvnet"), "guided"])
 def test_gradients_equal_pytorch(pair, backward):
     network, model, variables = pair
     image = DRAW.random((48, 40, 3)).astype(np.float32)

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import AdamArrays, AdamNumbers, adam, plain_adam
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow
 
 NUMBERS = AdamNumbers(
     beta1=0.9,
@@ -104,7 +105,7 @@ def test_every_transformation_is_the_reference_s(transform):
 
 
 @built
-@pytest.mark.parametrize("axis", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("axis", [0, slow(1)])
 def test_devices_move_their_own_parts(axis):
     gradient, moving = draw((24, 4000), True)
     mesh = data_mesh(jax.devices()[:8])

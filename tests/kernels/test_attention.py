@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import attention, native, plain_attention, plain_self_attention, self_attention
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow
 
 SIZES = {  # B, N, M, h, d: rows and columns left over of every tile, several blocks of queries, more and fewer keys than queries
     "ViT-S/16": (1, 197, 197, 2, 64),
@@ -124,7 +125,7 @@ def test_value_and_gradients_are_the_definition_at_every_size(case):
     [
         "jvp",
         "vmap of keys",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("of one", "forward over reverse", "reverse over reverse", "vmap")),
+        *(slow(name) for name in ("of one", "forward over reverse", "reverse over reverse", "vmap")),
     ],
 )
 def test_every_transformation_is_the_reference_s(transform):
@@ -160,9 +161,7 @@ def test_of_one_array_value_and_gradients_are_the_definition(case):
     np.testing.assert_allclose(back(gradient)[0], expected, atol=2e-6 * max(1, np.abs(expected).max(initial=0)))
 
 
-@pytest.mark.parametrize(
-    "transform", ["forward over reverse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jvp", "reverse over reverse", "vmap"))]
-)
+@pytest.mark.parametrize("transform", ["forward over reverse", *(slow(name) for name in ("jvp", "reverse over reverse", "vmap"))])
 def test_of_one_array_every_transformation_is_the_reference_s(transform):
     joint = np.random.default_rng(0).standard_normal((2, 5, 3, 2, 4)).astype(np.float32)
 
@@ -239,7 +238,7 @@ def test_a_bias_and_other_types_are_products_and_the_kernel_itself_refuses_what_
         jax.ffi.ffi_call("jaxvision_attention", result)(arrays[0], arrays[1][:, :0], arrays[2][:, :0])
 
 
-@pytest.mark.parametrize("sizes", [(2, 5, 5), *(pytest.param(sizes, marks=pytest.mark.slow) for sizes in ((2, 4, 7), (1, 8, 6)))], ids=str)
+@pytest.mark.parametrize("sizes", [(2, 5, 5), *(slow(sizes) for sizes in ((2, 4, 7), (1, 8, 6)))], ids=str)
 def test_cudnn_gets_even_numbers_of_tokens_and_the_result_is_the_reference_s(monkeypatch, sizes):
     """There is no GPU here: a program for one runs on the CPU, where XLA's form replaces cuDNN's, and like that refuses odd numbers."""
     plain, (batch, queries, keys) = jax.nn.dot_product_attention, sizes

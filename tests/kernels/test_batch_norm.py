@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import moments, plain_moments, plain_rescaled, rescaled
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow
 
 SHAPES = {
     "a map": (8, 7, 6, 96),
@@ -72,9 +73,7 @@ def test_a_mean_far_from_zero_costs_no_digits_of_the_variance(apart):
     np.testing.assert_allclose(moments(x)[1], np.float64(x).var(axis=(0, 1, 2)), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "transform", ["jvp", "vmap", *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse"))]
-)
+@pytest.mark.parametrize("transform", ["jvp", "vmap", *(slow(name) for name in ("forward over reverse", "reverse over reverse"))])
 def test_every_transformation_is_the_reference_s(transform):
     arrays = [array.astype(np.float32) for array in draw("a map")[:3]]
     directions = [np.cos(array) for array in arrays]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvision import kernels
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 
@@ -45,7 +46,7 @@ def test_a_query_without_others_has_no_gradient():
 
 
 @pytest.mark.parametrize("unit", [False, True])
-@pytest.mark.parametrize("chunk", [4, None, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in (1, 13))])
+@pytest.mark.parametrize("chunk", [4, None, *(slow(chunk) for chunk in (1, 13))])
 def test_prototype_cross_entropy(chunk, unit):
     student, teacher, ours, theirs, offset = (
         RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 4, 5), (2, 4, 5), (13, 5), (13, 5), (13,))
@@ -59,7 +60,7 @@ def test_prototype_cross_entropy(chunk, unit):
 
 
 @pytest.mark.parametrize("unit", [False, True])
-@pytest.mark.parametrize("chunk", [4, None, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in (1, 13))])
+@pytest.mark.parametrize("chunk", [4, None, *(slow(chunk) for chunk in (1, 13))])
 def test_prototype_entropy(chunk, unit):
     rows, prototypes, offset = (RNG.standard_normal(shape).astype(np.float32) for shape in ((2, 4, 5), (13, 5), (13,)))
     expected = kernels.plain_prototype_entropy(rows, prototypes, 3 * offset, unit=unit)

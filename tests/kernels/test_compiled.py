@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import conv2d, native, plain_conv2d
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow, split
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +63,7 @@ CASES = {
 KINDS = ("depthwise 3x3", "3x3")
 SHIFTED = [case for case in CASES if not CASES[case].features and case != "depthwise, unequal"]
 FEW = ("depthwise 3x3", "depthwise, channels left over", "depthwise, unequal", "3x3", "a stem of 7x7", "features left over", "in tiles")
-every_case = pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FEW)) for case in CASES])
+every_case = pytest.mark.parametrize("case", split(CASES, FEW))
 kinds = pytest.mark.parametrize("case", KINDS)
 kinds_and_tiles = pytest.mark.parametrize("case", [*KINDS, "in tiles"])
 
@@ -105,7 +106,7 @@ def test_value_and_gradients_are_those_of_the_plain_form(case):
     assert_close(value_and_gradients(form(case), image, kernel, options), value_and_gradients(plain, image, kernel, options))
 
 
-@pytest.mark.parametrize("case", ["depthwise, unequal", *(pytest.param(case, marks=pytest.mark.slow) for case in SHIFTED)])
+@pytest.mark.parametrize("case", ["depthwise, unequal", *(slow(case) for case in SHIFTED)])
 def test_depthwise_convolution_in_float64_is_the_plain_form(case):
     """The compiled kernels take float32 alone: this is the sum of shifted products."""
     image, kernel, options = draw(case)
@@ -117,7 +118,7 @@ def test_depthwise_convolution_in_float64_is_the_plain_form(case):
 
 @built
 @pytest.mark.parametrize("own_filters", [True, False])
-@pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, slow(12)])
 def test_any_shape(own_filters, count):
     """Convolutions whose every size is drawn."""
     random = np.random.default_rng(1)
@@ -140,7 +141,7 @@ def test_any_shape(own_filters, count):
     [
         "jvp",
         "vmap over both",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("grad of grad", "jvp of grad", "vmap over images", "vmap over kernels")),
+        *(slow(name) for name in ("grad of grad", "jvp of grad", "vmap over images", "vmap over kernels")),
     ],
 )
 def test_every_transformation(case, transform):
@@ -177,7 +178,7 @@ def test_mapped_images_are_one_batch(case):
 
 @built
 @kinds_and_tiles
-@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("count", [slow(2), 8])
 def test_devices_compute_their_own_images(count, case):
     """Split batches are neither gathered nor computed twice; the kernel's gradient is summed over the devices."""
     image, kernel, options = draw(case)

@@ -12,6 +12,7 @@ from jaxvision.kernels import blur, jitter, plain_blur, plain_jitter
 from jaxvision.train.sharding import data_mesh
 from jaxvision.typing import at_least_float32
 from tests.kernels.marks import built
+from tests.marks import slow
 
 FORMS = {"jitter": (jitter, plain_jitter), "blur": (blur, plain_blur)}
 forms = pytest.mark.parametrize("name", FORMS)
@@ -43,7 +44,7 @@ def test_images_are_the_reference_s(name, shape):
     np.testing.assert_allclose(ours, theirs, atol=5e-6)
 
 
-@pytest.mark.parametrize("taps", [1, 3, *(pytest.param(taps, marks=pytest.mark.slow) for taps in (23, 41))])
+@pytest.mark.parametrize("taps", [1, 3, *(slow(taps) for taps in (23, 41))])
 def test_any_odd_number_of_taps(taps):
     images, weights = draw("blur", (21, 30, 3), count=3, taps=taps)
     ours, theirs = (jax.vmap(form)(images, weights) for form in (blur, plain_blur))
@@ -70,9 +71,7 @@ def test_other_types_are_the_reference_s_own(name, dtype):
         np.testing.assert_allclose(np.float64(ours), np.float64(theirs), atol=1e-2 if dtype == "bfloat16" else 0)
 
 
-@pytest.mark.parametrize(
-    "transform", ["jvp", "vmap of both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grad", "vmap of one", "grad of vmap"))]
-)
+@pytest.mark.parametrize("transform", ["jvp", "vmap of both", *(slow(name) for name in ("grad", "vmap of one", "grad of vmap"))])
 @forms
 def test_every_transformation_is_the_reference_s(name, transform):
     images, *others = draw(name, (9, 8, 3), count=4)

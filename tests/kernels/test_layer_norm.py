@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import layer_norm, plain_layer_norm
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow
 
 SHAPES = {
     "tokens": (2, 197, 384),
@@ -53,7 +54,7 @@ def test_value_and_gradients_are_the_definition(case, epsilon):
     [
         "jvp",
         "vmap",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap of the scale")),
+        *(slow(name) for name in ("forward over reverse", "reverse over reverse", "vmap of the scale")),
     ],
 )
 def test_every_transformation_is_the_reference_s(transform):

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import barrier, native, plain_product, product
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow, split
 
 SHAPES = {  # rows, columns of the matrix; of the matrix's gradient the narrower operand is turned, or packed in tiles
     "widening": ((16, 3, 6), 10),
@@ -23,7 +24,7 @@ SHAPES = {  # rows, columns of the matrix; of the matrix's gradient the narrower
 }
 FEW = ("widening", "compiled, narrowing, several steps")  # with every derivative in the fast tests
 cases = pytest.mark.parametrize("case", SHAPES)
-few_cases = pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FEW)) for case in SHAPES])
+few_cases = pytest.mark.parametrize("case", split(SHAPES, FEW))
 
 
 def draw(case: str) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,7 @@ def signal_of(shape) -> np.ndarray:
 @cases
 @pytest.mark.parametrize(
     ("dtype", "bound"),
-    [("float32", 1e-6), *(pytest.param(*row, marks=pytest.mark.slow) for row in (("float64", 1e-14), ("bfloat16", 2e-2)))],
+    [("float32", 1e-6), *(slow(*row) for row in (("float64", 1e-14), ("bfloat16", 2e-2)))],
 )
 def test_value_and_gradients_are_numpys(case, dtype, bound):
     rows, matrix = draw(case)
@@ -60,7 +61,7 @@ def test_value_and_gradients_are_numpys(case, dtype, bound):
     [
         "jvp",
         "vmap of rows",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("forward over reverse", "reverse over reverse", "vmap", "vmap of one")),
+        *(slow(name) for name in ("forward over reverse", "reverse over reverse", "vmap", "vmap of one")),
     ],
 )
 def test_every_transformation_is_the_reference_s(case, transform):
@@ -108,7 +109,7 @@ def test_rows_enough_are_multiplied_by_the_compiled_kernel_and_few_by_xla():
     assert " dot(" not in many
 
 
-@pytest.mark.parametrize("case", [pytest.param("widening", marks=pytest.mark.slow), "many rows"])
+@pytest.mark.parametrize("case", [slow("widening"), "many rows"])
 def test_devices_multiply_their_own_rows(case):
     random = np.random.default_rng(0)
     rows, matrix = random.standard_normal((16, 3 if case == "widening" else 90, 6), np.float32), random.standard_normal((6, 10), np.float32)

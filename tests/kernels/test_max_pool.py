@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxvision.kernels import max_pool, native, plain_max_pool
 from jaxvision.train.sharding import data_mesh
 from tests.kernels.marks import built
+from tests.marks import slow
 
 pytestmark = built
 CASES = {  # image, window, stride, padding (before, after) of rows and of columns
@@ -48,7 +49,7 @@ def test_what_is_not_a_number_is_the_largest():
     np.testing.assert_array_equal(max_pool(np.full((1, 2, 2, 3), -np.inf, np.float32), **options), np.full((1, 1, 1, 3), -np.inf))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "vmap", "vmap with one gradient", pytest.param("hessian", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("transform", ["jvp", "vmap", "vmap with one gradient", slow("hessian")])
 def test_every_transformation(transform):
     image, options = draw("unequal")
 

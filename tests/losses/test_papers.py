@@ -9,6 +9,7 @@ from benchmarks import losses_table
 from jaxvision import losses
 from tests.losses.cases import BOUNDS, CASES, errors, inputs, truth
 from tests.losses.drivers import COUNTS, DRIVERS, run
+from tests.marks import slow
 
 EVERY = [(driver, count) for count in COUNTS for driver in DRIVERS]
 NAMES = list(CASES)
@@ -64,7 +65,7 @@ def test_float64_stays_float64(name, driver, count):
     check(name, "float64", driver, count)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["bfloat16", slow("float16")])
 @pytest.mark.parametrize("name", ONE_EACH.values())
 def test_half_precision_is_raised(name, dtype):
     """What comes out is the float32 loss of the rounded numbers."""

@@ -1,8 +1,4 @@
-"""Which rows of a matrix of models the fast set runs; the others carry the marker ``slow``."""
-
-from collections.abc import Iterable
-
-import pytest
+"""Which models of a matrix the fast set runs."""
 
 FAMILIES = {  # the lightest row of every family, and of each kind of block
     *("lenet5", "alexnet", "vgg11", "vgg11_bn", "googlenet", "xception", "densenet121", "mobilenet_v3_small", "efficientnet_b0"),
@@ -10,8 +6,3 @@ FAMILIES = {  # the lightest row of every family, and of each kind of block
     *("mixer_s32_224", "gmlp_ti16_224", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"),
 }
 KINDS = {"lenet5", "resnet18", "mobilenet_v3_small", "convnextv2_atto", "vit_tiny_patch16_224"}  # a few that differ most
-
-
-def split(names: Iterable[str], fast: set[str]) -> list:
-    """``names`` as parameters of a test, those that are not in ``fast`` with the marker ``slow``."""
-    return [pytest.param(name, marks=() if name in fast else pytest.mark.slow, id=name) for name in names]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from tests.marks import slow
-from tests.models.rows import FAMILIES, KINDS, split
+from tests.marks import slow, split
+from tests.models.rows import FAMILIES, KINDS
 
 KEY = jax.random.key(0)
 COUNTS = {

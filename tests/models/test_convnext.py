@@ -6,7 +6,8 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.convnext import MODELS
-from tests.models.rows import FAMILIES, split
+from tests.marks import split
+from tests.models.rows import FAMILIES
 from tests.models.test_contract import count
 from tests.oracles.parity import check_logits, check_training
 

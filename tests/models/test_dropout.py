@@ -12,7 +12,8 @@ import jaxvision as jv
 from jaxvision.layers import drop
 from jaxvision.models.recurrent import Recurrent
 from jaxvision.models.transformer import Transformer
-from tests.models.rows import KINDS, split
+from tests.marks import split
+from tests.models.rows import KINDS
 from tests.models.test_contract import SMALL
 
 KEY = jax.random.key(0)

@@ -9,7 +9,8 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models import class_attention, intermediate_tokens, replace_classifier
-from tests.models.rows import KINDS, split
+from tests.marks import split
+from tests.models.rows import KINDS
 from tests.models.test_contract import KEY, SMALL, drawn, small
 
 NO_TIMM = "timm is not installed: parity with it is NOT checked here"

@@ -8,7 +8,8 @@ from flax import linen as nn
 from jaxvision.layers import BatchNorm, GlobalResponseNorm, GroupNorm, LayerNorm
 from jaxvision.models.transformer import Transformer
 from jaxvision.weights.rules import named, rules_of, shapes_of
-from tests.models.rows import KINDS, split
+from tests.marks import split
+from tests.models.rows import KINDS
 from tests.oracles.references import LIBRARIES, counterpart, torch, without_memory
 
 NORMS = (BatchNorm, GlobalResponseNorm, GroupNorm, LayerNorm)

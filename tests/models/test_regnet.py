@@ -3,12 +3,13 @@
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles.parity import check_logits, check_training
 from tests.oracles.references import GAINS
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
-NAMES = (pytest.param("regnet_x_400mf", marks=pytest.mark.slow), "regnet_y_400mf")
+NAMES = (slow("regnet_x_400mf"), "regnet_y_400mf")
 
 
 @pytest.mark.parametrize("name", NAMES)

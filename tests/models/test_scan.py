@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 
 SMALL = {"image_size": 32, "patch_size": 8, "num_classes": 5}
 IMAGE = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
@@ -32,7 +33,7 @@ def count(program) -> int:
     "name",
     [
         "deit_tiny_distilled_patch16_224",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2")),
+        *(slow(name) for name in ("vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2")),
     ],
 )
 def test_logits_features_and_gradients_are_the_same(name):

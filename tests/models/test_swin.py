@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from tests.marks import slow
-from tests.models.rows import FAMILIES, split
+from tests.marks import slow, split
+from tests.models.rows import FAMILIES
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import check_logits, check_training, image_of
 

@@ -9,8 +9,8 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models.vit import MODELS
-from tests.marks import slow
-from tests.models.rows import FAMILIES, split
+from tests.marks import slow, split
+from tests.models.rows import FAMILIES
 from tests.models.test_contract import count, drawn
 from tests.oracles.parity import arrays, check_logits, check_training, difference, first, image_of, randomised, torch
 

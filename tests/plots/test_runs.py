@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.plots.reading import assert_apart, extents, picture
 
 pytest.importorskip("matplotlib")
@@ -64,7 +65,7 @@ def test_curves_leave_out_missing_values(tmp_path, figures):
     assert (tmp_path / "empty.png").stat().st_size
 
 
-@pytest.mark.parametrize("count", [2, 10, 37, pytest.param(100, marks=pytest.mark.slow), 250])
+@pytest.mark.parametrize("count", [2, 10, 37, slow(100), 250])
 def test_confusion_is_readable_at_any_size(tmp_path, figures, count):
     matrix = np.diag(DRAW.integers(1, 12000, count))
     matrix[0, 1] = 7

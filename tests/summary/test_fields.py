@@ -11,6 +11,7 @@ from jaxvision.kernels import native
 from jaxvision.layers import Conv, average_pool
 from jaxvision.models import alexnet, vgg
 from jaxvision.typing import Features
+from tests.marks import slow
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +92,11 @@ SWIN = {"width": 8, "depths": (2,), "heads": (1,)}
 @pytest.mark.parametrize(
     "name, side, stage, fields",
     [
-        pytest.param("resnet18", 160, "stage2", {"depths": (2, 2)}, marks=pytest.mark.slow),  # a shortcut beside each branch
+        slow("resnet18", 160, "stage2", {"depths": (2, 2)}),  # a shortcut beside each branch
         ("resnet20", 40, "stage2", {"depths": (1, 2)}),
         ("convnext_tiny", 128, "stage1", {"depths": (3,), "widths": (8,)}),
         # 28 x 28 patches: windows and shifted windows
-        pytest.param("swin_tiny_patch4_window7_224", 112, "stage1", SWIN, marks=pytest.mark.slow),
+        slow("swin_tiny_patch4_window7_224", 112, "stage1", SWIN),
         ("swin_tiny_patch4_window7_224", 90, "stage1", SWIN),  # windows that extend beyond the edge
     ],
 )

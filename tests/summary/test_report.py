@@ -16,6 +16,7 @@ from jaxvision.kernels._primitive import reference_of  # so that the count below
 from jaxvision.layers import Conv, Dense, average_pool, max_pool
 from jaxvision.models.catalog import ALIASES, FAMILIES
 from tests.conftest import HAS_TORCH
+from tests.marks import split
 
 PUBLISHED = {  # GMACs ("GFLOPS") of torchvision 0.28's weights, at their image size
     "alexnet": 0.714,
@@ -134,7 +135,7 @@ def assert_all_operations_counted(name: str) -> None:
     assert abs(report.macs / 1e9 - PUBLISHED.get(name, report.macs / 1e9)) <= 0.0006
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in NAMES])
+@pytest.mark.parametrize("name", split(NAMES, FEW))
 def test_all_operations_and_parameters_are_counted(name, plain):
     assert_all_operations_counted(name)
 

@@ -16,6 +16,7 @@ from benchmarks.two_processes import free_address
 from jaxvision.kernels import native
 from tests.compilation import ONE_DEVICE
 from tests.kernels.marks import built
+from tests.marks import slow
 from tests.train import linear
 
 STEPS = 4
@@ -29,12 +30,12 @@ def reference():
 @pytest.mark.parametrize(
     ("driver", "count", "options"),
     [
-        pytest.param("jit", 8, {}, marks=pytest.mark.slow),
+        slow("jit", 8, {}),
         ("jit", 8, {"fsdp": True}),
-        pytest.param("shard_map", 1, {}, marks=pytest.mark.slow),
-        pytest.param("shard_map", 8, {}, marks=pytest.mark.slow),
-        pytest.param("pmap", 2, {}, marks=pytest.mark.slow),
-        pytest.param("pmap", 8, {}, marks=pytest.mark.slow),
+        slow("shard_map", 1, {}),
+        slow("shard_map", 8, {}),
+        slow("pmap", 2, {}),
+        slow("pmap", 8, {}),
     ],
 )
 def test_drivers_agree(reference, driver, count, options):
@@ -97,17 +98,17 @@ def test_a_run_moves_from_eight_devices_to_two(tmp_path, monkeypatch, compiled, 
     assert driver_agreement.difference(ours, theirs) <= bound
 
 
-@pytest.mark.parametrize("driver", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("jit", "shard_map")), "pmap"])
+@pytest.mark.parametrize("driver", [*(slow(name) for name in ("jit", "shard_map")), "pmap"])
 def test_calls_block_on_a_cpu_that_simulates_several_devices(driver):
     """Dozens of programs behind a step on eight such devices stop XLA for good; on one device the host may run ahead."""
 
-    def slow(state, batch, key):
+    def long_step(state, batch, key):
         turned = jax.lax.fori_loop(0, 50, lambda _, held: jnp.tanh(held @ state["matrix"]), state["matrix"])
         return {"matrix": turned}, {"loss": jnp.mean(batch["image"])}
 
     for count, waits in ((8, True), (1, False)):
         devices = jax.devices()[:count]
-        step = jv.train.compile_step(slow, driver=driver, devices=devices)
+        step = jv.train.compile_step(long_step, driver=driver, devices=devices)
         state = jv.train.place({"matrix": jnp.ones((384, 384))}, devices=devices)
         for _ in range(2):  # compiling alone takes longer than the step
             state, _ = step(jax.block_until_ready(state), {"image": np.ones((8, 3), np.float32)}, jax.random.key(0))

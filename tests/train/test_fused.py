@@ -97,7 +97,7 @@ def test_other_types_and_copies_use_the_chain():
 @built
 @pytest.mark.parametrize(
     ("driver", "options"),
-    [("jit", {"fsdp": True}), *(pytest.param(driver, {}, marks=pytest.mark.slow) for driver in ("jit", "shard_map", "pmap"))],
+    [("jit", {"fsdp": True}), *(slow(driver, {}) for driver in ("jit", "shard_map", "pmap"))],
 )
 def test_devices_change_no_number(driver, options):
     """Eight of them, with a weight average, beside one."""

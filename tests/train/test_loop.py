@@ -13,6 +13,7 @@ from flax import linen as nn
 import jaxvision as jv
 from jaxvision.train import logging
 from jaxvision.train.sharding import check_batch_size
+from tests.marks import slow
 from tests.train.divided import divided
 from tests.train.linear import Linear
 
@@ -76,7 +77,7 @@ def scripted(name, values):
     return lambda infer, source: {name: next(remaining)}
 
 
-@pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps_per_call", [1, slow(4)])
 def test_overfitting_is_seen_on_validation_and_the_best_epoch_is_taken(tmp_path, steps_per_call):
     """A case of overfitting: training loss falls throughout, validation loss falls, then rises."""
     validation = jv.data.synthetic(16, image_shape=(8, 8, 1), num_classes=3, seed=2)
@@ -153,7 +154,7 @@ def test_the_same_run_again_is_complete_and_another_is_refused(tmp_path):
         trained(tmp_path, evaluate_every=2)
 
 
-@pytest.mark.parametrize("driver", [pytest.param("shard_map", marks=pytest.mark.slow), "pmap"])
+@pytest.mark.parametrize("driver", [slow("shard_map"), "pmap"])
 def test_every_driver_trains_the_same_run(tmp_path, driver):
     trained(tmp_path / "jit")
     trained(tmp_path / driver, driver=driver)
@@ -177,7 +178,7 @@ class Poisoned:
     poisoned = True
 
 
-@pytest.mark.parametrize("steps_per_call", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps_per_call", [1, slow(4)])
 def test_updates_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path, steps_per_call):
     experiment = dataclasses.replace(experiment_of(epochs=4), train=Poisoned(experiment_of().train))
     with pytest.raises(jv.train.NotFinite, match="steps 1 to 5;.* step 1: ") as error:

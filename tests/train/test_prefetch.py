@@ -15,6 +15,7 @@ from experiments import transformer_characters
 from jaxvision.train import sharding
 from jaxvision.train.logging import rows_of
 from jaxvision.train.prefetch import Feed
+from tests.marks import slow
 from tests.train.divided import divided
 from tests.train.linear import Linear
 
@@ -56,7 +57,7 @@ def same(one, other) -> None:
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 
 
-@pytest.mark.parametrize("driver", ["jit", pytest.param("shard_map", marks=pytest.mark.slow), pytest.param("pmap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("driver", ["jit", slow("shard_map"), slow("pmap")])
 def test_resident_images_change_no_number(tmp_path, driver):
     options = {"driver": driver, "augment": jv.augment.each(jv.augment.random_crop(8, padding=1))}
     travelling = trained(tmp_path / "travelling", **options)
@@ -87,7 +88,7 @@ def train_rows(folder) -> list[dict]:
 OTHER_CALLS = (("jit", 5, False), ("shard_map", 4, False), ("pmap", 100, False))
 
 
-@pytest.mark.parametrize("driver, steps, fsdp", [("jit", 4, True), *(pytest.param(*row, marks=pytest.mark.slow) for row in OTHER_CALLS)])
+@pytest.mark.parametrize("driver, steps, fsdp", [("jit", 4, True), *(slow(*row) for row in OTHER_CALLS)])
 def test_several_steps_in_one_call_change_no_number(tmp_path, driver, steps, fsdp, monkeypatch):
     honest, seen = Feed.calls, []
     monkeypatch.setattr(Feed, "calls", lambda feed, start: (seen.append(call[:2]) or call for call in honest(feed, start)))
@@ -170,18 +171,18 @@ def test_rows_hold_the_time_that_the_devices_waited(tmp_path):
 
 
 def test_a_slow_step_does_not_count_as_waiting(tmp_path):
-    def slow(params, carry, batch, *, key, step):
+    def long_loss(params, carry, batch, *, key, step):
         loss, aux = jv.objectives.supervised(Linear()).loss(params, carry, batch, key=key, step=step)
         work = jax.lax.fori_loop(0, 20, lambda _, square: jnp.tanh(square @ square), jnp.ones((300, 300)) * loss)
         return loss + 0 * jax.lax.stop_gradient(work).sum(), aux
 
-    objective = jv.objectives.supervised(Linear())._replace(loss=slow)
+    objective = jv.objectives.supervised(Linear())._replace(loss=long_loss)
     trained(tmp_path, Files(seconds=0.0005), objective=objective, test=None)
     second = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"][1]
     assert second["input_wait_seconds"] < 0.2 * second["training_seconds"]
 
 
-@pytest.mark.parametrize("driver", [pytest.param("jit", marks=pytest.mark.slow), "shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("driver", [slow("jit"), "shard_map", slow("pmap")])
 def test_a_further_stream_reaches_the_objective(tmp_path, driver):
     def both(params, carry, batch, *, key, step):
         loss, aux = jv.objectives.supervised(Linear()).loss(params, carry, batch, key=key, step=step)

@@ -10,6 +10,7 @@ import pytest
 from jax.ad_checkpoint import checkpoint_name
 
 import jaxvision as jv
+from tests.marks import slow
 
 MODELS = {
     "vit": jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=4).clone(width=48, depth=2, heads=3),
@@ -28,10 +29,8 @@ def begun(model, **options):
 OTHER_CHOICES = (("vit", ("attention", "hidden")), ("resnet", ("shortcut",)), ("vit", ()))
 
 
-@pytest.mark.parametrize(
-    ("name", "remat"), [("vit", ("shortcut",)), *(pytest.param(*row, marks=pytest.mark.slow) for row in OTHER_CHOICES)]
-)
-@pytest.mark.parametrize("options", [{}, pytest.param({"accumulate": 2}, marks=pytest.mark.slow)], ids=["whole", "accumulated"])
+@pytest.mark.parametrize(("name", "remat"), [("vit", ("shortcut",)), *(slow(*row) for row in OTHER_CHOICES)])
+@pytest.mark.parametrize("options", [{}, slow({"accumulate": 2})], ids=["whole", "accumulated"])
 def test_a_step_is_the_same_step(name, remat, options):
     state, plain = begun(MODELS[name], **options)
     _, light = begun(MODELS[name], remat=remat, **options)

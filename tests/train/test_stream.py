@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import stream_hash
 from tests.compilation import AS_USERS_COMPILE
+from tests.marks import split
 
 FAST = next(iter(stream_hash.RECIPES))
 
@@ -33,7 +34,7 @@ def short(monkeypatch):
     monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=AS_USERS_COMPILE))
 
 
-@pytest.mark.parametrize("recipe", [pytest.param(name, marks=[pytest.mark.slow] * (name != FAST)) for name in stream_hash.RECIPES])
+@pytest.mark.parametrize("recipe", split(stream_hash.RECIPES, {FAST}))
 def test_threads_and_devices_change_no_bit(pictures, recipe):
     reference = stream_hash.hashes(pictures, recipe, threads=0, devices=jax.devices()[:1])
     # The compiler of jax 0.12 rounds a crop apart, by up to 9e-7, where few examples of simclr lie on a device.

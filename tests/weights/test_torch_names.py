@@ -197,7 +197,7 @@ def test_auxiliary_classifiers_can_be_dropped():
     "name",
     [
         "mobilenet_v3_small",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_b0", "efficientnet_v2_s", "efficientnet_b5", "vgg11_bn")),
+        *(slow(name) for name in ("efficientnet_b0", "efficientnet_v2_s", "efficientnet_b5", "vgg11_bn")),
     ],
 )
 def test_timms_form_of_torchvisions_rows(name):
