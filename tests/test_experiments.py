@@ -14,7 +14,7 @@ import pytest
 import experiments
 import jaxvision as jv
 from tests.marks import split
-from tests.recipes import IMAGENET_FORMS, RECIPES, RUN, TRACED
+from tests.recipes import IMAGENET_FORMS, RECIPES, RUN, TRACED, TRACED_FAST
 
 STILL = {  # leaves that get no gradient on purpose
     "fcmae_convnextv2_atto_cifar10": r"encoder/norm/",  # of what is pooled, which the decoder does not see
@@ -110,7 +110,7 @@ def test_a_gradient_reaches_every_leaf_and_the_loss_falls_on_one_batch(recipe):
     assert np.mean(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize("name", split((*TRACED, "dino_vit_tiny_cifar10", "mae_vit_tiny_cifar10", "resnet18_cifar10", *OTHERS), TRACED))
+@pytest.mark.parametrize("name", split((*TRACED, *OTHERS), TRACED_FAST))
 def test_a_step_keeps_the_structure_of_the_state(name):
     traced = Prepared(name)
     state = jax.eval_shape(traced.begin)

@@ -140,13 +140,14 @@ POLICIES = {
 }
 
 
+@pytest.mark.parametrize("size", [1, slow(7)])
 @pytest.mark.parametrize("name", ["aug_mix", *(slow(name) for name in ("rand_augment", "trivial_augment"))])
-def test_the_size_of_the_batch_does_not_matter(name):
+def test_the_size_of_the_batch_does_not_matter(name, size):
     images = jnp.asarray(RNG.random((64, 10, 12, 3), np.float32))
     keys = jax.random.split(KEY, 64)
     augment = jax.jit(jax.vmap(POLICIES[name]()))
     whole = augment(keys, images)
-    np.testing.assert_allclose(augment(keys[20:21], images[20:21]), whole[20:21], atol=1e-5)
+    np.testing.assert_allclose(augment(keys[20 : 20 + size], images[20 : 20 + size]), whole[20 : 20 + size], atol=1e-5)
     alike = np.asarray(augment(keys, images[:1].repeat(64, 0)))
     assert len({image.tobytes() for image in alike}) > 20
 

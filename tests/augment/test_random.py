@@ -74,7 +74,8 @@ def test_the_size_of_the_batch_does_not_matter():
     images = jnp.asarray(np.random.default_rng(0).random((64, 16, 16, 3), np.float32))
     mapped = jax.vmap(recipe)
     whole = jax.jit(mapped)(KEYS[:64], images)
-    np.testing.assert_allclose(jax.jit(mapped)(KEYS[20:27], images[20:27]), whole[20:27], atol=1e-5)
+    for size in (1, 7):
+        np.testing.assert_allclose(jax.jit(mapped)(KEYS[20 : 20 + size], images[20 : 20 + size]), whole[20 : 20 + size], atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [lambda: jv.augment.affine((-9.0, 9.0)), slow(jv.augment.gaussian_noise)])

@@ -44,7 +44,7 @@ def test_small_forms_logits():
 
 
 def test_training():
-    check_training(*small_third(3), size=(33, 35))
+    check_training(*small_third(3), size=(65, 65))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.oracles import torch_layouts
 from tests.oracles.parity import image_of, randomised
 
@@ -46,14 +47,15 @@ def test_resnet_logits(name, size):
         assert_close(ours, network(torch.tensor(image).permute(0, 3, 1, 2)), 1e-4)
 
 
-def test_resnet_training_loss_gradients_and_statistics():
+@pytest.mark.parametrize(("depths", "size"), [((1, 1, 1, 1), (12, 11)), slow((2, 2, 2, 2), (16, 16))])
+def test_resnet_training_loss_gradients_and_statistics(depths, size):
     """In float64: in float32 a ReLU whose input is rounded across zero in one library alone moves gradients by a tenth of a percent."""
-    network = randomised(torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=5)).train()
+    network = randomised(torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, depths, num_classes=5)).train()
     network.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     network.maxpool = torch.nn.Identity()
-    model = jv.create_model("resnet18", num_classes=5, stem="cifar").clone(depths=(1, 1, 1, 1))
+    model = jv.create_model("resnet18", num_classes=5, stem="cifar").clone(depths=depths)
     variables = jax.tree.map(np.float64, torch_layouts.resnet(network.state_dict(), model.depths, 2))
-    image, labels = image_of(6, 12, 11, 3).astype(np.float64), np.array([0, 1, 2, 3, 4, 0])
+    image, labels = image_of(6, *size, 3).astype(np.float64), np.array([0, 1, 2, 3, 4, 0])
 
     def loss(params, image):
         logits, moved = model.apply(variables | {"params": params}, image, train=True, mutable=["batch_stats"])

@@ -61,7 +61,8 @@ def test_timms_logits_at_an_odd_size(name):
     check_logits(model, network, size=(65, 70), layout="timm", double=double)
 
 
-@pytest.mark.parametrize("name", split(["seresnet18", "resnetv2_18"], set()))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["seresnet18", "resnetv2_18"])
 def test_training(name):
     model = jv.create_model(name, num_classes=3).clone(depths=(1, 1, 1, 1))
     check_training(model, timm.create_model(name, num_classes=3, layers=(1, 1, 1, 1)), size=(33, 40), layout="timm")

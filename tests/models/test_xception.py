@@ -36,7 +36,7 @@ def test_logits():
 
 @pytest.mark.slow
 def test_training():
-    check_training(*small(3), size=(33, 35), layout="timm")
+    check_training(*small(3), size=(65, 65), layout="timm")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
+from tests.marks import slow
 from tests.plots.reading import assert_apart, extents, picture
 
 pytest.importorskip("matplotlib")
@@ -102,7 +103,7 @@ def test_tsne_keeps_clusters_and_is_deterministic():
             jv.plots.tsne(**wrong)
 
 
-@pytest.mark.parametrize(("panels", "classes"), [(1, 2), (2, 10), (3, 20), (1, 40)])
+@pytest.mark.parametrize(("panels", "classes"), [(1, 2), (2, 10), (3, 20), (1, 40), slow(1, 200)])
 def test_points_are_coloured_by_class(tmp_path, figures, panels, classes):
     labels = np.arange(3 * classes) % classes
     points = {f"{panel} {LONG}": DRAW.standard_normal((len(labels), 2)) for panel in range(panels)}
@@ -129,7 +130,7 @@ def test_embedding_refuses_arrays_that_do_not_match(tmp_path):
             jv.plots.embedding(points, labels, ["x", "y"], tmp_path / "no.png")
 
 
-@pytest.mark.parametrize(("count", "k", "channels"), [(1, 1, 1), (3, 4, 3)])
+@pytest.mark.parametrize(("count", "k", "channels"), [(1, 1, 1), (3, 4, 3), slow(5, 8, 3)])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_neighbours_are_drawn_after_their_image(tmp_path, figures, count, k, channels, labelled):
     queries, nearest = images(count, 6, 6, channels), images(count, k, 6, 6, channels)
@@ -162,7 +163,7 @@ def test_neighbours_refuse_arrays_that_do_not_match(tmp_path):
             jv.plots.neighbours(*arguments, tmp_path / "no.png", **options)
 
 
-@pytest.mark.parametrize(("channels", "count", "colors"), [(1, 1, 1), (4, 6, 3)])
+@pytest.mark.parametrize(("channels", "count", "colors"), [(1, 1, 1), (4, 6, 3), slow(6, 9, 3)])
 def test_top_patches_are_rows_of_channels(tmp_path, figures, channels, count, colors):
     patches = images(channels, count, 5, 5, colors, kind=np.uint8)
     names = [f"{index} {LONG}" for index in range(channels)]

@@ -31,6 +31,7 @@ def test_the_table_is_aligned_and_ends_with_totals(capsys):
 
 def test_default_image_sizes_and_options(capsys):
     assert " 32 x 32 x 1," in output_of(capsys, "lenet5")
+    assert " 299 x 299 x 3," in output_of(capsys, "xception", "--depth", "1")
     assert " 384 x 384 x 3," in output_of(capsys, "vit_tiny_patch16_384", "--depth", "1")
     head = output_of(capsys, "legacy_xception", "--depth", "1").partition("\n")[0]
     assert head.startswith("legacy_xception,") and " 299 x 299 x 3," in head

@@ -7,7 +7,7 @@ import pytest
 import jaxvision as jv
 from tests.marks import slow
 from tests.oracles import references
-from tests.oracles.parity import arrays, check_logits, difference, first, image_of, randomised, torch
+from tests.oracles.parity import arrays, check_logits, difference, first, image_of, randomised, rounding, torch
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed: parity with it is NOT checked here")
 timm = pytest.importorskip("timm", reason="timm is not installed: parity with it is NOT checked here")
@@ -202,8 +202,10 @@ def test_auxiliary_classifiers_can_be_dropped():
 )
 def test_timms_form_of_torchvisions_rows(name):
     network = references.reference(name, "timm")
-    model, gain = references.counterpart(name, "timm"), references.GAINS.get(name, 2.0)
-    check_logits(model, network, size=(33, 45), layout="timm", gain=gain, double=name == "efficientnet_b5")  # which is 39 blocks deep
+    options = {"size": (33, 45), "gain": references.GAINS.get(name, 2.0)}
+    if name == "efficientnet_b5":  # 39 blocks amplify rounding: float64 shows mistakes, float32 differs by what PyTorch's own rounds
+        options |= {"double": True, "tolerance": 3 * rounding(network, **options)}
+    check_logits(references.counterpart(name, "timm"), network, layout="timm", **options)
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("mobilenet_v3_small", "mobilenetv3_small_100"), slow("efficientnet_b5", "efficientnet_b5")])
