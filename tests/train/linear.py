@@ -1,9 +1,9 @@
-"""The smallest classifier there is, for runs of a second, and a few of its steps in one or several processes.
+"""The smallest classifier there is, for runs of a second, and a few of its steps in one or two processes.
 
-python -m tests.train.linear OUT COORDINATOR PROCESSES PROCESS
+python -m tests.train.linear --out PREFIX --coordinator HOST:PORT --process 0|1
 """
 
-import sys
+import argparse
 
 import jax
 import numpy as np
@@ -35,7 +35,10 @@ def trained(steps: int = 3, batch_size: int = 16) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    out, coordinator, processes, process = sys.argv[1:]
-    jv.train.initialize_distributed(coordinator, int(processes), int(process))
-    assert jax.process_count() == int(processes)
-    np.save(f"{out}-{process}.npy", trained())
+    parser = argparse.ArgumentParser()
+    for name, kind in {"out": str, "coordinator": str, "process": int}.items():
+        parser.add_argument(f"--{name}", type=kind, required=True)
+    arguments = parser.parse_args()
+    jv.train.initialize_distributed(arguments.coordinator, 2, arguments.process)
+    assert jax.process_count() == 2
+    np.save(f"{arguments.out}-{arguments.process}.npy", trained())

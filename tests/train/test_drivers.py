@@ -1,20 +1,13 @@
 """One step under three drivers, on any number of devices: the same numbers (the whole table is docs/drivers.md)."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxvision as jv
-from benchmarks import driver_agreement
-from benchmarks.two_processes import free_address
+from benchmarks import driver_agreement, two_processes
 from jaxvision.kernels import native
-from tests.compilation import ONE_DEVICE
 from tests.kernels.marks import built
 from tests.marks import slow
 from tests.train import linear
@@ -44,11 +37,8 @@ def test_drivers_agree(reference, driver, count, options):
 
 
 def test_two_processes_are_one(tmp_path):
-    command = [sys.executable, "-m", "tests.train.linear", str(tmp_path / "head"), free_address(), "2"]
-    options = {"cwd": Path(__file__).parents[2], "env": os.environ | {"XLA_FLAGS": ONE_DEVICE}}
-    workers = [subprocess.Popen([*command, str(process)], **options) for process in range(2)]
+    two_processes.together("tests.train.linear", ["--out", str(tmp_path / "head")])
     expected = linear.trained()
-    assert [worker.wait(120) for worker in workers] == [0, 0]
     for process in range(2):
         np.testing.assert_allclose(np.load(tmp_path / f"head-{process}.npy"), expected, rtol=1e-5, atol=1e-7)
 
