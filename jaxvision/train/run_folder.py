@@ -142,9 +142,13 @@ def held(workdir: Path):
 def claim(workdir: Path, config: dict) -> None:
     """Make the run folder, or make sure that it belongs to this very experiment.
 
-    Raises ValueError naming the first setting that differs from the run that is there, or where config.json has another form.
+    Raises ValueError naming the first setting that differs from the run that is there, or where config.json has another form or the
+    folder cannot be made.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"workdir: found {str(workdir)!r}, expected a folder that can be made: {error.strerror}") from None
     path = workdir / "config.json"
     if not path.exists():
         if sharding.is_primary():

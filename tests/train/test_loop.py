@@ -219,6 +219,13 @@ def test_an_option_of_the_run_in_an_experiment_is_sent_to_run_options():
         dataclasses.replace(experiment_of(), log_every=3)
 
 
+def test_a_run_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ValueError, match="workdir: .*file"):
+            trained(folder)
+
+
 def test_sources_that_cannot_work_are_refused(tmp_path):
     source = experiment_of().train
     for train, words in (
