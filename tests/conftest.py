@@ -40,11 +40,21 @@ def pytest_report_header() -> str:
     return "reference: PyTorch, torchvision, timm" if HAS_TORCH else "reference: PyTorch IS NOT INSTALLED, parity with it is NOT checked"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pictures():
+    """Runs draw no pictures, which take most of the time of a small run, except in tests with the marker ``pictures``; gives the drawer."""
+    from jaxvision.train import pictures
+
+    draw = pictures.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "draw", lambda *arguments: None)
+        yield draw
+
+
 @pytest.fixture(autouse=True)
-def no_pictures(request, monkeypatch) -> None:
-    """Runs draw no pictures, which take most of the time of a small run, except in tests with the marker ``pictures``."""
-    if "pictures" not in request.keywords:
-        monkeypatch.setattr("jaxvision.train.pictures.draw", lambda *arguments: None)
+def pictures_on_request(request, monkeypatch, no_pictures) -> None:
+    if "pictures" in request.keywords:
+        monkeypatch.setattr("jaxvision.train.pictures.draw", no_pictures)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from jax.sharding import AxisType, PartitionSpec
 
 import jaxvision as jv
 from jaxvision import axis
-from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(7)
@@ -70,11 +69,9 @@ def test_one_image_alone_is_its_row_of_the_batch(whole):
 
 @pytest.mark.parametrize(
     ("driver", "shards", "places"),
-    [
-        ("shard_map", 8, True),
-        *(slow(*row) for row in (("pmap", 2, False), ("shard_map", 2, False), ("pmap", 8, True))),
-    ],
+    [("shard_map", 8, True), ("pmap", 2, False), ("shard_map", 2, False), ("pmap", 8, True)],
 )
+@pytest.mark.slow
 def test_the_number_of_devices_does_not_matter(mixed, driver, shards, places):
     """With the places in the data set in the batch, and without them, where the position in the batch decides."""
     batch, expected = (BATCH, mixed[0]) if places else (WITHOUT_PLACES, mixed[1])

@@ -111,6 +111,7 @@ def shares(function, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(jax.jit(lambda batch: function(KEYS[0], batch)["label"])(batch))[::2, 0]
 
 
+@pytest.mark.slow
 def test_shares_of_mixing():
     alpha = 0.4
     lam = [drawn["lam"] for drawn in theirs_of(v2.MixUp(alpha=alpha, num_classes=2))]

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import jaxvision as jv
+from tests.marks import slow
 
 KEY = jax.random.key(11)
 
@@ -16,7 +17,7 @@ def batch_of(count: int, side: int = 6, classes: int = 9) -> dict:
     return {"image": jnp.asarray(rng.random((count, side, side, 2), np.float32)), "label": jnp.arange(count) % classes}
 
 
-@pytest.mark.parametrize(("count", "soft"), [(1, False), (2, True), (5, False)])
+@pytest.mark.parametrize(("count", "soft"), [slow(1, False), (2, True), slow(5, False)])
 def test_mixup_is_the_convex_combination_that_its_label_says(count, soft):
     batch = batch_of(count)
     label = jax.nn.one_hot(batch["label"], 9)
@@ -28,7 +29,7 @@ def test_mixup_is_the_convex_combination_that_its_label_says(count, soft):
     np.testing.assert_allclose(found["label"], share[:, None] * label + (1 - share[:, None]) * jnp.roll(label, 1, 0), atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [slow(1), 5])
 def test_cutmix_pastes_a_box_and_its_label_says_how_large(count):
     batch = batch_of(count)
     found = jax.jit(jv.augment.cutmix(num_classes=9))(KEY, batch)

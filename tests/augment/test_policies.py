@@ -140,6 +140,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, slow(7)])
 @pytest.mark.parametrize("name", ["aug_mix", *(slow(name) for name in ("rand_augment", "trivial_augment"))])
 def test_the_size_of_the_batch_does_not_matter(name, size):

@@ -80,6 +80,7 @@ def test_a_recipe_is_its_papers_parts_in_its_papers_order(name):
     assert found == expected, "the recipe's parameters, parts or order are not those of the paper"
 
 
+@pytest.mark.slow
 def test_a_fifth_of_simclrs_views_are_gray():
     batch = {"image": jnp.broadcast_to(IMAGE, (600, *IMAGE.shape))}
     found = jax.jit(ops.simclr(4, strength=0.0, blur=False))(KEY, batch)["views"]  # [600, 2, 4, 4, 3]

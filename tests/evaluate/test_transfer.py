@@ -67,6 +67,7 @@ def test_stages_of_a_convolutional_network(lenet):
     np.testing.assert_array_equal(labels, DIGITS["test"].labels)
 
 
+@pytest.mark.slow
 def test_stages_of_a_transformer_are_its_blocks():
     model = jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=16, num_classes=0)
     image = jnp.zeros((1, 32, 32, 3))

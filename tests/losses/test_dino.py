@@ -10,6 +10,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.kernels import unit_rows
+from tests.marks import slow
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.standard_normal((5, 6, 8)).astype(np.float32), RNG.standard_normal((2, 6, 8)).astype(np.float32)
@@ -28,7 +29,7 @@ def sizes(program) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("prototypes", [2, 1000, 65_536])
+@pytest.mark.parametrize("prototypes", [slow(2), 1000, slow(65_536)])
 def test_uniform_student_and_teacher_give_log_k(prototypes):
     flat = jnp.zeros((3, 1, prototypes))
     value = jv.losses.dino(flat, flat[:2], flat[0, 0])

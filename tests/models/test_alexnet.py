@@ -11,6 +11,7 @@ import pytest
 import jaxvision as jv
 from jaxvision.layers import Dense
 from jaxvision.models import alexnet
+from tests.marks import slow
 from tests.oracles import papers, torch_layouts
 from tests.oracles.parity import check_logits, check_training, image_of, torch
 
@@ -60,7 +61,7 @@ def test_the_papers_forms(narrow, name, options):
     check_logits(model, papers.alexnet(WIDTHS, HIDDEN, 11, **options), size=(75, 84), strength=50.0, double=True)
 
 
-@pytest.mark.parametrize(("name", "norm", "groups"), [("alexnet_227", "response", 2), ("alexnet_bn", "batch", 1)])
+@pytest.mark.parametrize(("name", "norm", "groups"), [slow("alexnet_227", "response", 2), ("alexnet_bn", "batch", 1)])
 def test_training(narrow, name, norm, groups):
     network = papers.alexnet(WIDTHS, HIDDEN, 3, norm=norm, groups=groups)
     check_training(jv.create_model(name, num_classes=3, drop_rate=0.0).clone(widths=WIDTHS), network, size=(75, 75))

@@ -167,7 +167,7 @@ def test_lenets_rows():
     assert [count(params[name]) for name in ("stem", "stage1", "stage2", "stage3", "head")] == [156, 2_416, 48_120, 10_164, 850]
 
 
-@pytest.mark.parametrize("name", split(SMALL, FAMILIES - {"googlenet", "xception", "efficientnet_b0"}))
+@pytest.mark.parametrize("name", split(SMALL, KINDS))
 def test_tree_logits_and_encoder(name):
     model, variables, image = small(name)
     *_, width, top = SMALL[name]

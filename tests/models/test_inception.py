@@ -98,6 +98,7 @@ def test_small_forms_logits(name, monkeypatch):
     check_logits(*small(name, 11, monkeypatch), size=SIDES[name], layout=layout, double=True)
 
 
+@pytest.mark.slow
 def test_the_papers_googlenet():
     """Images strong enough for the response normalisation to divide by more than its constant."""
     model, image = jv.create_model("googlenet_original", num_classes=11, auxiliary_heads=False), 50 * image_of(2, 65, 78, 3)
@@ -148,6 +149,7 @@ def test_inception_v4s_logits():
     check_logits(jv.create_model("inception_v4", num_classes=11), network, size=(75, 90), layout="timm")
 
 
+@pytest.mark.slow
 def test_googlenets_auxiliary_heads():
     network = randomised(googlenet(11)).eval()
     model, image, inner = jv.create_model("googlenet", num_classes=11), image_of(2, 65, 70, 3), {}
@@ -179,6 +181,7 @@ def traced(name: str, side: int = 75, **options):
     return model, image, jax.eval_shape(model.init, KEY, image)
 
 
+@pytest.mark.slow
 def test_counts_without_auxiliary_heads():
     assert count(traced("googlenet", auxiliary_heads=False)[2]["params"]) == 6_624_904
     assert count(traced("googlenet_original", auxiliary_heads=False)[2]["params"]) == 6_998_552

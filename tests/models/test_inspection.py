@@ -9,7 +9,7 @@ import pytest
 
 import jaxvision as jv
 from jaxvision.models import class_attention, intermediate_tokens, replace_classifier
-from tests.marks import split
+from tests.marks import slow, split
 from tests.models.rows import KINDS
 from tests.models.test_contract import KEY, SMALL, drawn, small
 
@@ -106,8 +106,9 @@ def leaves(tree) -> dict:
     return {tuple(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def test_replacing_keeps_everything_else():
-    model = jv.create_model("googlenet", num_classes=5)
+@pytest.mark.parametrize(("name", "width"), [("resnet20", 64), slow("googlenet", 1024)])
+def test_replacing_keeps_everything_else(name, width):
+    model = jv.create_model(name, num_classes=5)
     image = jnp.zeros((1, 65, 65, 3))
     variables = drawn(model, image)
     other, moved = replace_classifier(model, variables, 3, key=KEY, image=image)
@@ -116,7 +117,7 @@ def test_replacing_keeps_everything_else():
     for path, leaf in leaves(moved).items():
         assert leaf.shape[-1] == 3 if "head" in path else leaf is before[path]
     encoder, headless = replace_classifier(model, variables, 0, key=KEY, image=image)
-    assert "head" not in headless["params"] and jax.eval_shape(encoder.apply, headless, image).shape == (1, 1024)
+    assert "head" not in headless["params"] and jax.eval_shape(encoder.apply, headless, image).shape == (1, width)
     for number in (-1, "3", True):
         with pytest.raises(ValueError, match="^num_classes:"):
             replace_classifier(model, variables, number, key=KEY, image=image)

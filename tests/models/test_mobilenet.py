@@ -43,6 +43,7 @@ def test_small_forms_logits():
     check_logits(*small_third(11), size=(33, 45), double=True)
 
 
+@pytest.mark.slow
 def test_training():
     check_training(*small_third(3), size=(65, 65))
 

@@ -85,7 +85,8 @@ def test_greedy_decoding_is_step_by_step_the_likeliest_token(options):
     np.testing.assert_array_equal(found, written)
 
 
-@pytest.mark.parametrize("context", [slow("fixed"), "attended"])
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fixed", "attended"])
 def test_it_learns(context):
     model = Recurrent(11, 11, 16, context=context, drop_rate=0.1)
     objective, optimizer = translation(model), optax.adam(1e-2)

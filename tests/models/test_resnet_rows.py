@@ -54,7 +54,7 @@ def test_torchvisions_logits_at_an_odd_size(name):
     check_logits(jv.create_model(name, num_classes=11).clone(depths=DEPTHS), network, size=(65, 70))
 
 
-@pytest.mark.parametrize("name", split(["seresnet18", "seresnet50", "resnetv2_18", "resnetv2_50"], FAMILIES))
+@pytest.mark.parametrize("name", split(["seresnet18", "seresnet50", "resnetv2_18", "resnetv2_50"], {"seresnet18"}))
 def test_timms_logits_at_an_odd_size(name):
     network = timm.create_model(name, num_classes=11, layers=DEPTHS)
     model, double = jv.create_model(name, num_classes=11).clone(depths=DEPTHS), name.endswith("18")

@@ -14,9 +14,9 @@ SMALL = {"image_size": 32, "patch_size": 8, "num_classes": 5}
 IMAGE = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
 
 
-def networks(name: str = "vit_tiny_patch16_224", **options) -> tuple:
+def networks(name: str = "vit_tiny_patch16_224", *, depth: int = 2, **options) -> tuple:
     """(blocks one by one, blocks as one program, parameters of either)."""
-    plain, scanned = (jv.create_model(name, **SMALL, **options, scan=scan).clone(width=24, heads=3, depth=4) for scan in (False, True))
+    plain, scanned = (jv.create_model(name, **SMALL, **options, scan=scan).clone(width=24, heads=3, depth=depth) for scan in (False, True))
     params = jax.jit(scanned.init)(jax.random.key(0), IMAGE)["params"]
     kinds = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (params, jax.eval_shape(plain.init, jax.random.key(0), IMAGE)["params"]))
     assert kinds[0] == kinds[1]
@@ -53,7 +53,7 @@ def test_logits_features_and_gradients_are_the_same(name):
 
 
 def test_the_program_does_not_grow_with_the_depth():
-    plain, scanned, params = networks()
+    plain, scanned, params = networks(depth=4)
     whole, once = (count(jax.make_jaxpr(partial(network.apply, image=IMAGE))({"params": params}).jaxpr) for network in (plain, scanned))
     assert once < 0.6 * whole
 

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 import jaxvision as jv
 from jaxvision.typing import Features
+from tests.marks import slow
 
 KEY = jax.random.key(0)
 
@@ -44,21 +45,21 @@ def test_digits_come_back_out_of_eight_numbers():
     assert set(metrics) >= {"loss", "reconstruction"} and "kl" not in metrics
 
 
-def test_the_variational_loss_is_its_bound():
+@pytest.mark.parametrize("binary", [slow(False), True])
+def test_the_variational_loss_is_its_bound(binary):
     """- E log p(x | z) + KL over the number of values, with the noise of each example drawn by its position."""
     image = digits(6)["image"]
-    for binary in (False, True):
-        objective = jv.objectives.autoencoder(Linear(), latent=3, variational=True, beta=2.0, binary=binary, width=8)
-        params, carry = jax.jit(objective.init)(KEY, {"image": image})
-        value, aux = jax.jit(objective.loss)(params, carry, {"image": image}, key=KEY, step=0)
-        pooled = Linear().apply({"params": params["encoder"]}, image, method="features").pooled
-        narrow = params["decoder"]["narrow"]
-        mean, log_variance = np.split(np.asarray(pooled @ narrow["kernel"] + narrow["bias"], np.float64), 2, axis=-1)
-        divergence = np.mean(np.sum(np.exp(log_variance) + mean**2 - 1 - log_variance, axis=-1) / 2)
-        np.testing.assert_allclose(aux.metrics["kl"], divergence, rtol=1e-4)
-        np.testing.assert_allclose(value, aux.metrics["reconstruction"] + 2 * divergence / image[0].size, rtol=1e-5)
-    scheduled = jv.objectives.autoencoder(Linear(), latent=3, variational=True, beta=lambda step: 0.0 * step, binary=True, width=8)
-    value, aux = scheduled.loss(params, carry, {"image": image}, key=KEY, step=0)
+    objective = jv.objectives.autoencoder(Linear(), latent=3, variational=True, beta=2.0, binary=binary, width=8)
+    params, carry = jax.jit(objective.init)(KEY, {"image": image})
+    value, aux = jax.jit(objective.loss)(params, carry, {"image": image}, key=KEY, step=0)
+    pooled = Linear().apply({"params": params["encoder"]}, image, method="features").pooled
+    narrow = params["decoder"]["narrow"]
+    mean, log_variance = np.split(np.asarray(pooled @ narrow["kernel"] + narrow["bias"], np.float64), 2, axis=-1)
+    divergence = np.mean(np.sum(np.exp(log_variance) + mean**2 - 1 - log_variance, axis=-1) / 2)
+    np.testing.assert_allclose(aux.metrics["kl"], divergence, rtol=1e-4)
+    np.testing.assert_allclose(value, aux.metrics["reconstruction"] + 2 * divergence / image[0].size, rtol=1e-5)
+    scheduled = jv.objectives.autoencoder(Linear(), latent=3, variational=True, beta=lambda step: 0.0 * step, binary=binary, width=8)
+    value, aux = jax.jit(scheduled.loss)(params, carry, {"image": image}, key=KEY, step=0)
     np.testing.assert_allclose(value, aux.metrics["reconstruction"])
 
 

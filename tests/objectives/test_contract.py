@@ -102,7 +102,7 @@ ROWS = {
     "autoencoder": Row(lambda make: jv.objectives.autoencoder(make(), width=8), plain),
     "vae": Row(lambda make: jv.objectives.autoencoder(make(), width=8, variational=True), plain, nets=("lenet",)),
 }
-VARIANTS = ("supervised_contrastive", "dino_batch_norm", "vae")  # of another row
+VARIANTS = ("supervised_contrastive", "dino_batch_norm", "vae", "fcmae")  # of another row, or slow to compile with fast tests of its own
 # What shares anything over devices: negatives, a centre, a count of confident examples, statistics of hidden patches; a teacher under pmap.
 FAST_ON_EIGHT = ("simclr-shard_map", "dino-shard_map", "pseudo_label-shard_map", "mae-shard_map", "byol-pmap")
 

@@ -31,15 +31,19 @@ def test_the_table_is_aligned_and_ends_with_totals(capsys):
 
 def test_default_image_sizes_and_options(capsys):
     assert " 32 x 32 x 1," in output_of(capsys, "lenet5")
-    assert " 299 x 299 x 3," in output_of(capsys, "xception", "--depth", "1")
     assert " 384 x 384 x 3," in output_of(capsys, "vit_tiny_patch16_384", "--depth", "1")
-    head = output_of(capsys, "legacy_xception", "--depth", "1").partition("\n")[0]
-    assert head.startswith("legacy_xception,") and " 299 x 299 x 3," in head
     text = output_of(capsys, "vit_tiny_patch16_224", "--image-size", "32", "--channels", "1", "--num-classes", "7", "--depth", "1")
     assert " 32 x 32 x 1," in text
     assert next(line for line in text.splitlines() if line.startswith("head")).split()[:3] == ["head", "Dense", "7"]
     assert " 4x512 " in output_of(capsys, "mixer_s32_224", "--image-size", "64", "--depth", "1")  # the model takes another size
     assert "224 x 320" in output_of(capsys, "resnet18", "--image-size", "224x320", "--option", "stem=cifar", "--depth", "1")
+
+
+@pytest.mark.slow
+def test_xceptions_default_image_size_under_both_names(capsys):
+    for name in ("xception", "legacy_xception"):
+        head = output_of(capsys, name, "--depth", "1").partition("\n")[0]
+        assert head.startswith(f"{name},") and " 299 x 299 x 3," in head
 
 
 def test_json_and_csv(capsys):

@@ -145,6 +145,10 @@ def test_whole_images_and_rectangles():
     wide = jv.report(jv.create_model("resnet18"), (64, 96, 3))
     assert row_of(wide, "stem/max_pool").output == (16, 24, 64)
     assert row_of(wide, "stem/max_pool").field == (11, 11)
+
+
+@pytest.mark.slow
+def test_fields_larger_than_the_image_and_of_other_heights_than_widths():
     last = [row for row in jv.report(jv.create_model("resnet50")).rows if row.total_stride == (32, 32)][-1]
     assert last.field == (427, 427)  # the theoretical size, larger than the image
     factors = [row for row in jv.report(jv.create_model("inception_v3"), (299, 299, 3)).rows if row.kernel == (1, 7)]

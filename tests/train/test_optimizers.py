@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from jaxvision.train import optimizers, recorded_rate, schedules
+from tests.marks import slow
 
 STEPS = 10
 DRAW = np.random.default_rng(0)
@@ -357,7 +358,9 @@ def test_weight_decay_by_a_schedule_is_the_formula_of_each_update():
     np.testing.assert_array_equal(found["bias"], constant["bias"])  # no vector is decayed
 
 
-@pytest.mark.parametrize("make", [optimizers.sgd, optimizers.adam, optimizers.adamw, optimizers.lars, optimizers.lamb, optimizers.muon])
+@pytest.mark.parametrize(
+    "make", [optimizers.adamw, *map(slow, (optimizers.sgd, optimizers.adam, optimizers.lars, optimizers.lamb, optimizers.muon))]
+)
 def test_a_schedule_of_the_decay_does_not_hide_the_rate(make):
     decay = schedules.cosine(0.04, 0.4, 1000)
     optimizer = make(schedules.warmup_cosine(0.1, 1000, warmup=100), weight_decay=decay, layer_rate=0.9)

@@ -65,6 +65,7 @@ def test_resident_images_change_no_number(tmp_path, driver):
     same(travelling, resident)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_resident_images(tmp_path):
     whole = trained(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="enough"):
@@ -161,6 +162,7 @@ def test_too_many_broken_files_stop_the_run(tmp_path):
         trained(tmp_path / "other", broken_share=2)
 
 
+@pytest.mark.slow
 def test_rows_hold_the_time_that_the_devices_waited(tmp_path):
     trained(tmp_path, Files(seconds=0.01), threads=1)  # 16 images of 10 ms for a step of well under 1 ms
     rows = [row for row in rows_of(tmp_path) if row["split"] == "train_epoch"]

@@ -7,17 +7,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
 import jaxvision as jv
 from tests.marks import slow
 
 MODELS = {
-    "vit": jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, num_classes=4).clone(width=48, depth=2, heads=3),
+    "vit": jv.create_model("vit_tiny_patch16_224", image_size=32, patch_size=16, num_classes=4).clone(width=24, depth=2, heads=2),
     "resnet": jv.create_model("resnet20", num_classes=4),
 }
 BATCH = {"image": np.random.default_rng(0).random((8, 32, 32, 3), np.float32), "label": np.arange(8) % 4}
 KEY = jax.random.key(0)
+
+
+class Named(nn.Module):
+    """A classifier with one hidden layer, whose activations have the name ``hidden``."""
+
+    num_classes: int = 4
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        hidden = checkpoint_name(nn.tanh(nn.Dense(8, name="stem")(image.reshape(len(image), -1))), "hidden")
+        return nn.Dense(self.num_classes, name="head")(hidden)
 
 
 def begun(model, **options):
@@ -50,7 +62,7 @@ def test_two_devices_are_one():
 
 
 def test_rematerialised_values_take_no_memory():
-    deep, many = MODELS["vit"].clone(depth=12), {name: np.repeat(values, 8, axis=0) for name, values in BATCH.items()}
+    deep, many = MODELS["vit"].clone(depth=6, patch_size=4), {name: np.repeat(values, 8, axis=0) for name, values in BATCH.items()}
 
     objective = jv.objectives.supervised(deep)
     state = jax.eval_shape(lambda: begun(deep)[0])
@@ -89,7 +101,7 @@ def test_names_given_by_checkpoint_name_count():
 
 def test_a_run_records_remat_and_resumes_with_another_choice(tmp_path):
     source = jv.data.arrays(np.uint8(255 * BATCH["image"]), BATCH["label"])
-    model = MODELS["vit"].clone(depth=1)
+    model = Named()
     sizes, options = {"epochs": 3, "batch_size": 8}, jv.train.RunOptions(save_every=1, guard=False)
     experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), source, test=source, **sizes)
 
@@ -97,9 +109,9 @@ def test_a_run_records_remat_and_resumes_with_another_choice(tmp_path):
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        light = dataclasses.replace(options, remat=("shortcut",))
+        light = dataclasses.replace(options, remat=("hidden",))
         jv.train.run(dataclasses.replace(experiment, evaluate=stop), tmp_path / "part", light)
-    assert json.loads((tmp_path / "part" / "config.json").read_text())["options"]["remat"] == ["shortcut"]
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["options"]["remat"] == ["hidden"]
     resumed, whole = (jv.train.run(experiment, tmp_path / name, options) for name in ("part", "whole"))
     assert int(resumed.step) == 3
     for one, other in zip(jax.tree.leaves(resumed.params), jax.tree.leaves(whole.params), strict=True):

@@ -60,7 +60,7 @@ def test_dino_with_a_residual_network(tmp_path):
     check(model, network, tmp_path / "a.pth", {"teacher": state, "student": state}, size=64)
 
 
-@pytest.mark.parametrize("registers", [0, 4])
+@pytest.mark.parametrize("registers", [slow(0), 4])
 @pytest.mark.parametrize("chunks", [0, slow(1), 2])
 def test_dinov2(tmp_path, registers, chunks):
     network = vit(init_values=0.5, reg_tokens=registers, no_embed_class=registers > 0)
@@ -94,7 +94,7 @@ def test_mae_with_and_without_its_decoder(tmp_path):
     assert jax.tree.all(jax.tree.map(np.array_equal, alone, variables))
 
 
-@pytest.mark.parametrize("name", ["convnextv2_atto", "convnextv2_tiny", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["convnextv2_atto", *map(slow, ("convnextv2_tiny", "convnext_tiny"))])
 def test_convnext_as_its_authors_save_it(tmp_path, name):
     options = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "num_classes": 5}
     network = randomised(timm.create_model(name, **options), gain=1.0).eval()
@@ -107,7 +107,7 @@ def test_convnext_as_its_authors_save_it(tmp_path, name):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("name", ["convnextv2_atto", "convnextv2_tiny"])
+@pytest.mark.parametrize("name", ["convnextv2_atto", slow("convnextv2_tiny")])
 def test_fcmae_from_the_dense_and_the_sparse_engine(tmp_path, name, sparse):
     options = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32), "num_classes": 0}
     network = randomised(timm.create_model(name, **options), gain=1.0).eval()

@@ -180,6 +180,7 @@ def test_channels_of_the_images():
     assert kernel.shape == jv.weights.from_torch(model.clone(in_channels=None), tensors)["params"]["stem"]["conv"]["kernel"].shape
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_can_be_dropped():
     network = randomised(torchvision.models.googlenet(num_classes=3, aux_logits=False, init_weights=False)).eval()
     model = jv.create_model("googlenet", num_classes=3)
