@@ -172,10 +172,11 @@ line in the console and as an entry (step, term, name) under `collapse` in `summ
 starts with a new guard. The docstring of `jv.evaluate.guard` explains each name: the metrics that it depends on, and for how many steps a
 condition must hold.
 
-The table has toy runs: two convolutions without normalization, or a ViT with two blocks, on the digits of the package at {SIZE} x {SIZE}
-pixels, {BATCH} images a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}), 64 prototypes (ln K = {math.log(64):.3f}), Adam. "Reported" is
-the first finding of each seed; the metrics are those of the last step of the last seed. {where}.
-To repeat the measurement, run `{COMMAND}`.
+The table has toy runs on the digits of the package at {SIZE} x {SIZE} pixels. The network has two convolutions without normalization, or is
+a ViT with two blocks. The optimizer is Adam, with {BATCH} images a step (ln(2N - 1) = {math.log(2 * BATCH - 1):.3f}) and 64 prototypes
+(ln K = {math.log(64):.3f}). "Reported" is the first finding of each seed; the metrics are those of the last step of the last seed.
+{where}. To repeat the measurement, run
+`{COMMAND}`.
 
 | method | run | steps | expected | reported | metrics at the end |
 |---|---|---|---|---|---|
