@@ -83,7 +83,8 @@ def test_every_transformation_is_the_reference_s(case, transform):
         return jax.jit(jax.vmap(slope, in_axes=(None, 2)))(rows, jnp.stack([matrix, 2 * matrix], axis=2))
 
     ours, theirs = (jax.tree.leaves(transformed(function)) for function in (product, plain_product))
-    bound = 3e-6 if case == "compiled, many chunks" else 1e-6  # sums over 7,080 rows there
+    # Sums over 7,080 rows; second derivatives are products of products: each form lies within 1e-6 of float64, the two within twice that.
+    bound = 3e-6 if case == "compiled, many chunks" else 2e-6 if transform == "reverse over reverse" else 1e-6
     for our, their in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(our, their, atol=bound * max(1, np.abs(their).max(initial=0)))
 
