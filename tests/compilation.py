@@ -1,6 +1,5 @@
-"""How tests compile: their programs take longer to compile than to run."""
+"""XLA's flags for tests, whose programs take longer to compile than to run."""
 
-import functools
 from importlib.metadata import version
 
 # No LLVM optimisation, and one thread: two test processes share two cores.
@@ -12,11 +11,3 @@ if version("jaxlib").startswith("0.10."):
     AS_USERS_COMPILE["xla_cpu_use_fusion_emitters"] = True
 ONE_DEVICE = " ".join(_FLAGS)
 EIGHT_DEVICES = f"{ONE_DEVICE} --xla_force_host_platform_device_count=8"
-
-
-def share_mlir_context() -> None:
-    """Lower all programs of this process in one MLIR context. JAX makes one for each program, which takes 4 ms; tests have thousands."""
-    from jax._src.interpreters import mlir
-
-    if hasattr(mlir, "make_ir_context"):
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reference
-from tests.compilation import EIGHT_DEVICES, share_mlir_context
+from tests.compilation import EIGHT_DEVICES
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = f"{EIGHT_DEVICES} {os.environ.get('XLA_FLAGS', '')}"  # of two values of a flag the last one counts
@@ -30,7 +30,6 @@ def _import_torchvision() -> bool:
 
 
 HAS_TORCH = _import_torchvision()
-share_mlir_context()
 # Tracing makes many objects. Without this the collector scans those of PyTorch and JAX again and again: a fifth of the time of tracing.
 gc.collect()
 gc.freeze()
