@@ -86,6 +86,7 @@ def test_sgd_comes_close_to_the_optimum_and_is_deterministic():
     assert set(jv.evaluate.linear_probe_sgd(*many, *many, epochs=2)) == {"top1", "top5"}
 
 
+@pytest.mark.slow
 def test_a_probe_does_not_change_the_backbone():
     model = jv.create_model("lenet5", num_classes=0)
     train, test = jv.data.digits("train"), jv.data.digits("test")

@@ -58,6 +58,7 @@ def test_the_program_does_not_grow_with_the_depth():
     assert once < 0.6 * whole
 
 
+@pytest.mark.slow
 def test_recording_a_scanned_network_records_every_block():
     plain, scanned, params = networks()
     for ask in (jv.models.class_attention, jv.models.intermediate_tokens):

@@ -35,6 +35,7 @@ def trained(steps: int, **options):
     return batch["image"], state, metrics
 
 
+@pytest.mark.slow
 def test_digits_come_back_out_of_eight_numbers():
     image, state, metrics = trained(100, latent=8)
     made = jv.objectives.autoencoder_reconstruction(Linear(), state.params, image)

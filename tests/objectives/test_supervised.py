@@ -49,6 +49,7 @@ def batch_of(count: int = 6) -> dict:
     return {"image": image, "label": np.arange(count) % 3}
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_add_three_tenths_of_their_loss_in_training_only():
     model, batch = TwoHeads(), batch_of()
     objective = jv.objectives.supervised(model)

@@ -75,6 +75,7 @@ class Convolution(nn.Module):
         return nn.Dense(3)(nn.Conv(4, (3, 3), name="stem")(image).mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_filters_are_drawn_beside_those_that_the_run_began_with(tmp_path, drawn):
     model = Convolution()
     experiment = jv.train.Experiment(model, jv.objectives.supervised(model), jv.train.sgd(0.1), SOURCE, epochs=2, batch_size=8)

@@ -172,6 +172,7 @@ def test_rows_hold_the_time_that_the_devices_waited(tmp_path):
     assert summary["input_wait_seconds"] == pytest.approx(sum(row["input_wait_seconds"] for row in rows))
 
 
+@pytest.mark.slow
 def test_a_slow_step_does_not_count_as_waiting(tmp_path):
     def long_loss(params, carry, batch, *, key, step):
         loss, aux = jv.objectives.supervised(Linear()).loss(params, carry, batch, key=key, step=step)

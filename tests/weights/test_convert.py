@@ -34,6 +34,7 @@ def test_formats_and_layouts(tmp_path, capsys):
     assert found.keys() == tensors.keys() and all(np.array_equal(found[name], tensor) for name, tensor in tensors.items())
 
 
+@pytest.mark.slow
 def test_options_are_read_as_by_summary(tmp_path, monkeypatch, capsys):
     """``False`` is no text, which would be true: neither command builds the auxiliary classifiers."""
     made, create = [], jv.create_model
