@@ -27,7 +27,7 @@ from benchmarks.side_by_side import Disagreement, Pace, Ratio, Side
 from experiments import speedrun_cifar10
 from jaxvision import kernels
 from tests.conftest import HAS_TORCH
-from tests.marks import slow, split
+from tests.marks import split
 
 needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: the benchmark's two sides are NOT compared")
 
@@ -55,8 +55,9 @@ def test_both_sides_compute_the_same_step(eager, name, mode):
     assert found["jaxvision"].first > found["jaxvision"].compiling > 0 == found["PyTorch eager"].compiling
 
 
+@pytest.mark.slow
 @needs_torch
-@pytest.mark.parametrize("mode", [slow("train"), "infer"])
+@pytest.mark.parametrize("mode", ["train", "infer"])
 def test_a_sabotaged_padding_is_refused_before_anything_is_timed(eager, monkeypatch, mode, capsys):
     def sabotaged(image, kernel, *, padding=0, **options):
         ours = kernels.plain_conv2d(image, kernel, padding=padding, **options)

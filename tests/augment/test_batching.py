@@ -51,6 +51,7 @@ def test_the_batch_size_does_not_matter(whole, size):
         assert_same(AUGMENT(KEY, rows(BATCH, chosen)), rows(whole, chosen))
 
 
+@pytest.mark.slow
 def test_compilation_does_not_matter(whole):
     assert_same(jv.augment.each(RECIPE)(KEY, BATCH), whole)
 

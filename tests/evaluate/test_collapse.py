@@ -9,7 +9,7 @@ import pytest
 
 import jaxvision as jv
 from benchmarks import collapse_table
-from tests.marks import slow, split
+from tests.marks import split
 
 LN_K, CHANCE = float(np.log(64)), float(np.log(63))
 SHARED = {"gradient_norm": 1.0, "learning_rate": 0.1}
@@ -114,7 +114,8 @@ def test_a_provoked_collapse_is_named_within_fifty_steps(name):
     assert findings and findings[0].name == collapse_table.CASES[name].expected
 
 
-@pytest.mark.parametrize("name", ["simclr", slow("dino_slow")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["simclr", "dino_slow"])
 def test_the_first_steps_are_not_reported(name):
     findings, _ = collapse_table.watched(collapse_table.CASES[name], 100)
     assert not findings

@@ -39,6 +39,7 @@ def small_second():
     return model.clone(stages=stages, stem_width=8, last_width=40), network
 
 
+@pytest.mark.slow
 def test_second_versions_blocks():
     check_logits(*small_second(), size=(33, 41), double=True)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import jaxvision as jv
-from tests.marks import slow
 from tests.models.test_contract import KEY, drawn
 
 MASK = jnp.array([[[1, 0], [0, 1], [1, 1]], [[0, 0], [1, 0], [0, 1]]])  # [2, 3, 2], 1 = hidden
@@ -26,7 +25,8 @@ def pixels(mask, side: int):
     return jnp.repeat(jnp.repeat(mask, side, axis=1), side, axis=2)[..., None]
 
 
-@pytest.mark.parametrize("name", [slow("convnext_tiny"), "convnextv2_atto"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convnext_tiny", "convnextv2_atto"])
 def test_hidden_pixels_change_nothing_and_get_no_gradient(name):
     model, variables, image, features = tiny(name)
     hidden = pixels(MASK, 16)

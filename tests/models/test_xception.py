@@ -24,6 +24,7 @@ def small(num_classes: int):
     return jv.create_model("xception", num_classes=num_classes, drop_rate=0.0).clone(widths=widths, last_widths=(48, 64)), network
 
 
+@pytest.mark.slow
 def test_small_forms_logits():
     check_logits(*small(11), size=(65, 77), layout="timm", double=True)
 

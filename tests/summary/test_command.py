@@ -56,6 +56,7 @@ def test_json_and_csv(capsys):
     assert (rows[1]["path"], rows[1]["output"], rows[1]["kernel"], rows[1]["divides"]) == ("stem", "28x28x6", "5x5", "True")
 
 
+@pytest.mark.slow
 def test_models_side_by_side(capsys):
     lines = output_of(capsys, "resnet18", "convnextv2_huge", "vit_small_patch16_224", "--compare", "--convention", "flops").splitlines()
     assert lines[0].split() == ["resnet18", "convnextv2_huge", "vit_small_patch16_224"]

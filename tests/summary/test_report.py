@@ -194,6 +194,7 @@ def test_attention_beside_a_pair_of_dense_layers(length, pair, attention):
     assert scores.macs == mixture.macs == 2 * length**2 * 1024
 
 
+@pytest.mark.slow
 def test_alexnet_under_the_convention_of_torchinfo():
     report = jv.report(jv.create_model("alexnet"), convention="torchinfo")
     assert (report.macs, report.params, report.forward_backward_bytes, report.param_bytes) == (

@@ -57,6 +57,7 @@ print(end - library.sbrk(0))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="no glibc here: memory is NOT kept")
 def test_a_block_of_more_than_two_gibibytes_is_kept():
     """The end of the heap does not move back. No page of the block is touched."""

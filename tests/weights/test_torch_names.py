@@ -53,7 +53,7 @@ def test_lenet_with_any_channels(channels):
     ("name", "size", "library"),
     [
         ("resnet18", (65, 71), "torchvision"),
-        ("resnet50", (64, 70), "timm"),
+        slow("resnet50", (64, 70), "timm"),
         slow("resnet18", (65, 71), "timm"),
         slow("resnet50", (64, 70), "torchvision"),
     ],
