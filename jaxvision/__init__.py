@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jaxvision._public import set_public_names
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, which do not run the lazy loading below
-    from jaxvision import augment, core, data, evaluate, kernels, layers, losses, models, objectives, plots, summary, train, weights
+    from jaxvision import augment, core, data, evaluate, kernels, layers, losses, models, objectives, plots, summary, train, typing, weights
     from jaxvision.core import Aux, Carry, Objective, combine
     from jaxvision.models import create_model, list_models
     from jaxvision.summary import report
@@ -40,6 +40,7 @@ __all__ = [
     "plots",
     "summary",
     "train",
+    "typing",
     "weights",
 ]
 _DEFINED_IN = {

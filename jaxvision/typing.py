@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvision._public import set_public_names
+
 try:
     from jaxtyping import Bool, Float, Int, Shaped
 except ModuleNotFoundError:  # optional: models, objectives and training need jax, flax, optax, chex, orbax and numpy
@@ -26,10 +28,18 @@ Key = jax.Array  # a typed PRNG key, jax.random.key(seed)
 Batch = dict  # {"image": [B, H, W, C], "label": [B] or [B, K], "index": [B], "epoch": [B], ...}
 
 __all__ = ["Array", "Batch", "Bool", "Features", "Float", "Int", "Key", "Shaped", "at_least_float32", "drop_head", "to_float"]
+set_public_names(__name__, __all__)
 
 
 class Features(NamedTuple):
-    """What ``model.features`` returns: a vector an image, tokens in row order (transformers), maps by name (convolutional stages)."""
+    """What ``model.features`` returns: a vector an image, tokens in row order (transformers), maps by name (convolutional stages).
+
+    >>> import jax, jaxvision as jv
+    >>> model, image = jv.create_model("lenet5", num_classes=10), jax.numpy.zeros((2, 32, 32, 1))
+    >>> features, _ = jax.eval_shape(lambda key: model.init_with_output(key, image, method="features"), jax.random.key(0))
+    >>> features.pooled.shape, list(features.maps)
+    ((2, 84), ['stride1', 'stride2'])
+    """
 
     pooled: Array  # [B, D]
     tokens: Array | None  # [B, N, D]

@@ -27,7 +27,7 @@ ARROWS = {  # package or file at the top: those that it may import, besides itse
     "train": {"typing", "axis", "core", "kernels", "data", "evaluate", "plots"},
     "__init__": {  # for type checkers only; tests/test_package.py holds that the import loads none of them
         *("core", "kernels", "layers", "models", "weights", "summary", "losses", "augment", "data", "plots", "objectives", "evaluate"),
-        "train",
+        *("train", "typing"),
     },
     "_public": set(),
     "cli": {"typing", "data", "evaluate", "models", "plots", "summary", "train", "__init__"},

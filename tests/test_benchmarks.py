@@ -1,4 +1,4 @@
-"""The benchmarks' own promises: nothing is compared that is not equal, and the last word is a ratio with its spread."""
+"""The benchmarks' own promises: nothing is compared that is not equal, and the result is a ratio with its range."""
 
 import csv
 import inspect

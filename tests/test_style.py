@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import jaxvision as jv
 
@@ -49,9 +50,11 @@ def public(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
 
 
 def packages() -> list[str]:
-    """Dotted names of jaxvision and of every package below it."""
-    below = pkgutil.walk_packages(jv.__path__, "jaxvision.")
-    return ["jaxvision", *(found.name for found in below if found.ispkg)]
+    """Dotted names of jaxvision, of every package below it, and of the modules that they export."""
+    names = ["jaxvision", *(found.name for found in pkgutil.walk_packages(jv.__path__, "jaxvision.") if found.ispkg)]
+    members = (getattr(importlib.import_module(package), name) for package in names for name in exported(package))
+    modules = [member.__name__ for member in members if isinstance(member, ModuleType)]
+    return [*names, *(name for name in modules if name not in names)]
 
 
 def exported(package: str) -> list[str]:
@@ -111,6 +114,8 @@ def test_a_file_that_bears_the_name_of_a_public_function_is_private():
     shared = []
     for package in packages():
         folder = PACKAGE.joinpath(*package.split(".")[1:])
+        if not folder.is_dir():
+            continue  # a module that a package exports
         stems = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
         names = {name for name in exported(package) if not isinstance(getattr(importlib.import_module(package), name), type(ast))}
         shared += [f"{package}.{name}" for name in sorted(stems & names)]

@@ -16,6 +16,8 @@ from jaxvision.typing import Array, Batch, to_float
 def collect(batches: Iterable[tuple[Any, Batch]], *, field: str = "label") -> tuple[Any, np.ndarray]:
     """(outputs, field) of all batches that ``infer`` yields, each as whole arrays [N, ...]: for metrics that need every row (k-NN).
 
+    Raises ValueError where there is no batch.
+
     >>> import numpy as np, jaxvision as jv
     >>> batches = [(np.zeros((2, 3)), {"label": np.array([4, 5])}), (np.ones((1, 3)), {"label": np.array([6])})]
     >>> outputs, labels = jv.evaluate.collect(batches)
@@ -23,6 +25,8 @@ def collect(batches: Iterable[tuple[Any, Batch]], *, field: str = "label") -> tu
     ((3, 3), [4, 5, 6])
     """
     found = [(outputs, batch[field]) for outputs, batch in batches]
+    if not found:
+        raise ValueError("batches: found none, expected at least one")
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 

@@ -218,9 +218,14 @@ def confusion_matrix(predicted: Int[Array, "N"], labels: Int[Array, "N"], num_cl
 def per_class_accuracy(confusion: Int[Array, "K K"]) -> np.ndarray:
     """Each class's share of correct predictions [K] from a confusion matrix [K, K]; nan for a class that does not occur.
 
+    Raises ValueError where the matrix is not square.
+
     >>> import numpy as np, jaxvision as jv
     >>> jv.evaluate.per_class_accuracy(np.array([[3, 1], [0, 2]])).tolist()
     [0.75, 1.0]
     """
+    confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or len(set(confusion.shape)) != 1:
+        raise ValueError(f"confusion: found shape {confusion.shape}, expected [K, K]")
     count = confusion.sum(1)
     return np.divide(np.diag(confusion), count, out=np.full(len(confusion), np.nan), where=count > 0)

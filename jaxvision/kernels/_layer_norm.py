@@ -75,11 +75,14 @@ differentiable(_normalize, gradients=Gradient((Form("cpu", native.rows_available
 def layer_norm(x: Float[Array, "... C"], scale: Float[Array, "C"], bias: Float[Array, "C"], *, epsilon: float) -> Float[Array, "... C"]:
     """Layer normalization along the last axis: scale (x - mean) / sqrt(variance + epsilon) + bias, the variance biased.
 
-    Ba et al., "Layer Normalization", 2016, equations 3 and 4.
+    Ba et al., "Layer Normalization", 2016, equations 3 and 4. Raises ValueError where ``scale`` or ``bias`` is not [C].
 
     >>> import jax.numpy as jnp
     >>> from jaxvision import kernels
     >>> kernels.layer_norm(jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2), epsilon=1e-6).round(3).tolist()
     [[-1.0, 1.0]]
     """
+    for name, vector in (("scale", scale), ("bias", bias)):
+        if vector.shape != x.shape[-1:]:
+            raise ValueError(f"{name}: found shape {tuple(vector.shape)}, expected {tuple(x.shape[-1:])}, the last axis of x")
     return _normalize(x, scale, bias, epsilon=float(epsilon))

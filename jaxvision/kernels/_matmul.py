@@ -88,13 +88,15 @@ _product = bilinear(
 
 
 def product(rows: Float[Array, "... C"], matrix: Float[Array, "C D"]) -> Float[Array, "... D"]:
-    """rows [..., C] times a matrix [C, D], in the dtype that both promote to.
+    """rows [..., C] times a matrix [C, D], in the dtype that both promote to. Raises ValueError where the matrix has another shape.
 
     >>> import jax.numpy as jnp
     >>> from jaxvision import kernels
     >>> kernels.product(jnp.ones((2, 3)), jnp.ones((3, 4))).shape
     (2, 4)
     """
+    if matrix.ndim != 2 or rows.shape[-1:] != matrix.shape[:1]:
+        raise ValueError(f"matrix: found shape {tuple(matrix.shape)}, expected [C, D] for rows {tuple(rows.shape)} of C numbers")
     if rows.ndim < 2:
         return plain_product(rows, matrix)
     dtype = jnp.result_type(rows, matrix)

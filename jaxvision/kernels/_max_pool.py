@@ -71,6 +71,7 @@ def max_pool(image: Float[Array, "B H W C"], *, size: Pair, stride: Pair, paddin
     """The maximum of each window of ``size`` pixels; ``padding`` (before, after) of rows and of columns never is the maximum.
 
     h = floor((H + before + after - size) / stride) + 1, likewise w. Among equal maxima the gradient goes to the first.
+    Raises ValueError where the image has other axes.
 
     >>> import jax.numpy as jnp
     >>> from jaxvision import kernels
@@ -78,5 +79,7 @@ def max_pool(image: Float[Array, "B H W C"], *, size: Pair, stride: Pair, paddin
     >>> kernels.max_pool(image, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0))).ravel().tolist()
     [5.0, 7.0, 13.0, 15.0]
     """
+    if image.ndim != 4:
+        raise ValueError(f"image: found shape {tuple(image.shape)}, expected [B, H, W, C]")
     rows, columns = padding
     return _max_pool(image, size=tuple(size), stride=tuple(stride), padding=(tuple(rows), tuple(columns)))

@@ -14,13 +14,14 @@ def softmax(logits: Float[Array, "... K"], *, temperature: float | Array = 1.0) 
         p_k = exp(x_k / T) / sum_j exp(x_j / T)
 
     ``logits`` x are [..., K]; ``temperature`` T may be a traced scalar, so that it can be learned (Guo et al., "On Calibration of Modern
-    Neural Networks", 2017, section 4.2).
+    Neural Networks", 2017, section 4.2). Raises ValueError where it is a number that is not above 0.
 
     >>> import jax.numpy as jnp
     >>> import jaxvision as jv
     >>> [f"{p:.2%}" for p in jv.losses.softmax(jnp.array([11.5, 12.8, -2.4]))]
     ['21.42%', '78.58%', '0.00%']
     """
+    checks.positive(temperature=temperature)
     return jax.nn.softmax(at_least_float32(logits) / temperature, axis=-1)
 
 

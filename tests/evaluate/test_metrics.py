@@ -127,6 +127,8 @@ def test_soft_labels_count_as_their_largest_class():
         (lambda: jv.evaluate.top_k(np.zeros((1, 3)), np.array([0]), k=4), "k: found 4"),
         (lambda: jv.evaluate.confusion_matrix([0, 3], [0, 1], 3), "predicted: .*3"),
         (lambda: jv.evaluate.confusion_matrix([0], [0, 1], 3), "predicted, labels: "),
+        (lambda: jv.evaluate.per_class_accuracy(np.zeros(3)), r"confusion: .*\(3,\)"),
+        (lambda: jv.evaluate.collect([]), "batches: found none"),
         (lambda: jv.evaluate.classification.update({}, {"boxes": jnp.zeros(3)}, {"label": jnp.zeros(3)}), "evaluate: .*dict"),
         (lambda: jv.evaluate.classification.update({}, jnp.zeros((3, 2)), {"mask": jnp.zeros(3)}), "evaluate: .*mask"),
     ],

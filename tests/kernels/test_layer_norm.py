@@ -123,3 +123,10 @@ def test_other_types_are_xlas_and_the_kernel_itself_refuses_what_does_not_fit():
     result = jax.ShapeDtypeStruct(x.shape, np.float32)
     with pytest.raises(Exception, match="scale"):
         jax.ffi.ffi_call("jaxvision_layer_norm", result)(x, scale[1:], bias, epsilon=1e-6)
+
+
+@pytest.mark.parametrize("name", ["scale", "bias"])
+def test_a_vector_that_does_not_fit_is_named(name):
+    vectors = {"scale": jnp.ones(3), "bias": jnp.ones(3)} | {name: jnp.ones(1)}
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        layer_norm(jnp.ones((2, 3)), *vectors.values(), epsilon=1e-6)

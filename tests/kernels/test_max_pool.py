@@ -95,3 +95,8 @@ def test_what_does_not_fit_is_refused_by_the_kernel_itself():
         native.call("jaxvision_pool", (2, 6, 7, 32), **pairs)(image, image)
     with pytest.raises(Exception, match="images"):
         native.call("jaxvision_pool", (2, 6, 7, 64), **pairs)(image, image[:1])
+
+
+def test_an_image_without_a_batch_is_named():
+    with pytest.raises(ValueError, match=r"^image: .*\[B, H, W, C\]"):
+        max_pool(jnp.ones((4, 4, 1)), size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))

@@ -126,6 +126,12 @@ def test_what_binary_cross_entropy_refuses():
         jv.losses.binary_cross_entropy(LOGITS, SOFT, positive_weights=WEIGHTS[:1])
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_softmax_refuses_a_temperature_that_is_not_above_zero(temperature):
+    with pytest.raises(ValueError, match="^temperature: "):
+        jv.losses.softmax(LOGITS, temperature=temperature)
+
+
 def test_softmax_of_an_example():
     shares = jv.losses.softmax(jnp.array([11.5, 12.8, -2.4]))
     assert [f"{share:.2%}" for share in shares] == ["21.42%", "78.58%", "0.00%"]
