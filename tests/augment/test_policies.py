@@ -11,7 +11,6 @@ from scipy import ndimage, stats
 
 import jaxvision as jv
 from jaxvision.augment.policies import AUG_MIX, AUG_MIX_WITHOUT_COLORS, RAND_AUGMENT, TRIVIAL_AUGMENT, draw_layer, layer, magnitudes
-from tests.marks import slow
 
 KEY = jax.random.key(4)
 RNG = np.random.default_rng(4)
@@ -141,8 +140,8 @@ POLICIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [1, slow(7)])
-@pytest.mark.parametrize("name", ["aug_mix", *(slow(name) for name in ("rand_augment", "trivial_augment"))])
+@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("name", ["aug_mix", "rand_augment", "trivial_augment"])
 def test_the_size_of_the_batch_does_not_matter(name, size):
     images = jnp.asarray(RNG.random((64, 10, 12, 3), np.float32))
     keys = jax.random.split(KEY, 64)

@@ -102,7 +102,12 @@ ROWS = {
     "autoencoder": Row(lambda make: jv.objectives.autoencoder(make(), width=8), plain),
     "vae": Row(lambda make: jv.objectives.autoencoder(make(), width=8, variational=True), plain, nets=("lenet",)),
 }
-VARIANTS = ("supervised_contrastive", "dino_batch_norm", "vae", "fcmae")  # of another row, or slow to compile with fast tests of its own
+SLOW_ROWS = (
+    "supervised_contrastive",
+    "dino_batch_norm",
+    "vae",
+    "fcmae",
+)  # variants of another row; long to compile, with fast tests elsewhere
 # What shares anything over devices: negatives, a centre, a count of confident examples, statistics of hidden patches; a teacher under pmap.
 FAST_ON_EIGHT = ("simclr-shard_map", "dino-shard_map", "pseudo_label-shard_map", "mae-shard_map", "byol-pmap")
 
@@ -111,7 +116,7 @@ def cell(*values: str, fast: bool):
     return pytest.param(*values, marks=[] if fast else pytest.mark.slow, id="-".join(values))
 
 
-PAIRS = [cell(name, net, fast=net == row.nets[0] and name not in VARIANTS) for name, row in ROWS.items() for net in row.nets]
+PAIRS = [cell(name, net, fast=net == row.nets[0] and name not in SLOW_ROWS) for name, row in ROWS.items() for net in row.nets]
 FIRST_TWO = [pair for pair in PAIRS if pair.values[1] in ROWS[pair.values[0]].nets[:2]]
 DRIVERS = ("jit", "shard_map", "pmap")
 EIGHT = [

@@ -94,12 +94,12 @@ def test_other_types_and_copies_use_the_chain():
     assert "adam[" not in text(PARAMS | {"temperature": jnp.bfloat16(1)})
 
 
+@pytest.mark.slow
 @built
 @pytest.mark.parametrize(
     ("driver", "options"),
-    [("jit", {"fsdp": True}), *(slow(driver, {}) for driver in ("jit", "shard_map", "pmap"))],
+    [("jit", {"fsdp": True}), ("jit", {}), ("shard_map", {}), ("pmap", {})],
 )
-@pytest.mark.slow
 def test_devices_change_no_number(driver, options):
     """Eight of them, with a weight average, beside one."""
     objective = jv.objectives.supervised(jv.create_model("lenet5", num_classes=10))
